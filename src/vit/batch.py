@@ -1,0 +1,119 @@
+"""All that data and training know of each other: what a data set is, what a view is, what a batch is.
+
+B batch, C channels, h w the pixels of one view.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from vit.randomness import keys
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set in plain values, known before any download.
+
+    Args:
+        classes: class names; a label is an index into them. Empty for unlabelled images.
+        image_size: height and width in pixels that evaluation shows.
+        channels: 1 grey, 3 RGB, more for multi-spectral images.
+        mean: per channel, of pixels scaled to [0, 1].
+        std: per channel, of pixels scaled to [0, 1].
+        multi_label: an image may carry several classes.
+        counts: images per split.
+    """
+
+    classes: tuple[str, ...]
+    image_size: tuple[int, int]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    multi_label: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(
+                f"DataSpec: {self.channels} channels need as many means and deviations, "
+                f"got {len(self.mean)} and {len(self.std)}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists, numbers and strings only, so that a checkpoint opens with weights_only=True."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DataSpec":
+        """The inverse of `to_dict`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """What an objective wants to see of each image; the data module executes it.
+
+    Args:
+        count: how many such views.
+        size: height and width in pixels of a square view; None: the data's own size.
+        area: smallest and largest share of the image that a random crop covers;
+            None: the whole image, moved by the data's own augmentation.
+        photometric: strength of brightness, contrast and saturation changes, 0 none to 1.
+    """
+
+    count: int = 1
+    size: int | None = None
+    area: tuple[float, float] | None = None
+    photometric: float = 0.0
+
+
+@dataclass
+class Batch:
+    """One step's images on their way from the data to an objective.
+
+    Args:
+        views: list of B C h w; uint8 as loaders emit them, float and normalised on the device.
+        labels: B, index into the classes; -1 unlabelled.
+        index: B, the sample's number in its split; -1 is padding and counts nowhere.
+        seed: the run's.
+        epoch: which pass over the training split; None in evaluation, whose draws never change.
+    """
+
+    views: list[Float[Tensor, "B C h w"] | UInt8[Tensor, "B C h w"]]
+    labels: Int[Tensor, " B"]
+    index: Int[Tensor, " B"]
+    seed: int = 0
+    epoch: int | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """The first view, B C h w."""
+        return self.views[0]
+
+    @property
+    def valid(self) -> Bool[Tensor, " B"]:
+        """False where a row only pads the batch."""
+        return self.index >= 0
+
+    def keys(self, purpose: str) -> Int[Tensor, " B"]:
+        """One random key an image: the same on any rank, in any batch, in any process."""
+        return keys(self.seed, self.epoch, self.index, purpose)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The same batch on another device."""
+        views = [view.to(device, non_blocking=non_blocking) for view in self.views]
+        labels = self.labels.to(device, non_blocking=non_blocking)
+        return Batch(views, labels, self.index.to(device, non_blocking=non_blocking),
+                     self.seed, self.epoch)
+
+    def pin_memory(self) -> "Batch":
+        """Page-locked copies, for DataLoader(pin_memory=True)."""
+        views = [view.pin_memory() for view in self.views]
+        return Batch(views, self.labels.pin_memory(), self.index.pin_memory(), self.seed, self.epoch)

@@ -1,0 +1,7 @@
+"""What happens around training: the run folder, checkpoints, predictions, probes, pictures."""
+
+from vit.callbacks.checkpoints import Checkpoints
+from vit.callbacks.knn import KNN
+from vit.callbacks.pictures import Pictures
+
+__all__ = ["KNN", "Checkpoints", "Pictures"]

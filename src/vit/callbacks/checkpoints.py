@@ -1,0 +1,114 @@
+"""Checkpoints that a kill at any instant cannot spoil: last, the one before, and the best."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from vit.callbacks.run_log import RunLog
+from vit.models.weights import open_checkpoint
+from vit.module import ViTModule
+
+FOLDER = "checkpoints"
+NEWEST_FIRST = ("last.ckpt", "previous.ckpt", "best.ckpt")
+
+
+class Checkpoints(Checkpoint):
+    """Save last.ckpt after each validation and every so many steps, best.ckpt when it is one.
+
+    A step after which a validation is due is saved when that validation is done: so a resumed run
+    never finds one that was due and not run.
+
+    Args:
+        every_n_steps: optimiser steps between saves within an epoch.
+        files: the run's logger, which knows the folder.
+    """
+
+    def __init__(self, files: RunLog, every_n_steps: int = 1000) -> None:
+        self.files, self.every = files, every_n_steps
+        self.best: float | None = None
+        self.saved_step = -1
+
+    @property
+    def state_key(self) -> str:
+        """One name in the checkpoint."""
+        return "Checkpoints"
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Between two validations."""
+        step = trainer.global_step
+        whole = pl_module.consumed % trainer.accumulate_grad_batches == 0
+        if whole and step % self.every == 0 and not validation_follows(trainer, batch_idx):
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """After each validation of a fit."""
+        if trainer.state.fn != "fit" or trainer.global_step == self.saved_step:
+            return
+        choice = pl_module.objective.best
+        if choice and choice[0] in pl_module.results:
+            value, mode = pl_module.results[choice[0]], choice[1]
+            # a tie goes to the later one: it trained longer
+            better = self.best is None or (
+                value >= self.best if mode == "max" else value <= self.best
+            )
+            if better:
+                self.best = value
+                trainer.save_checkpoint(self.files.folder / FOLDER / "best.ckpt")
+        self.save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """The last step, where no validation came after it."""
+        if trainer.global_step != self.saved_step:
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Keep the last one until the new one is whole. Every rank must call this."""
+        folder = self.files.folder / FOLDER
+        self.saved_step = trainer.global_step
+        new = folder / "new.ckpt"
+        trainer.save_checkpoint(new)
+        if trainer.is_global_zero:
+            last = folder / "last.ckpt"
+            if last.exists():
+                last.replace(folder / "previous.ckpt")
+            new.replace(last)
+        trainer.strategy.barrier()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The value to beat."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The value to beat."""
+        self.best = state["best"]
+
+
+def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
+    """Will Lightning validate right after this batch?"""
+    if not trainer.enable_validation:
+        return False
+    every_epochs, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if every_epochs is None:
+        return (trainer.fit_loop.total_batch_idx + 1) % interval == 0
+    due = (trainer.current_epoch + 1) % every_epochs == 0
+    return due and (batch_idx + 1) % interval == 0
+
+
+def newest_good(folder: Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint to go on from, and a line for each damaged one that was passed over."""
+    complaints, found = [], []
+    for name in (*NEWEST_FIRST, "new.ckpt"):
+        path = folder / FOLDER / name
+        if not path.is_file():
+            continue
+        try:
+            found.append((open_checkpoint(path)["global_step"], path))
+        except ValueError as error:
+            if name != "new.ckpt":
+                complaints.append(str(error))
+    newest = max(found, key=lambda pair: pair[0], default=(0, None))[1]
+    return newest, complaints

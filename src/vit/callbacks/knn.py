@@ -1,0 +1,51 @@
+"""Nearest neighbours at the end of a pre-training, beside those of the untrained encoder."""
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from vit.callbacks.features import features_of
+from vit.callbacks.run import Run, epoch_of
+from vit.evaluate.knn import knn
+from vit.models.base import Encoder
+from vit.module import ViTModule
+from vit.randomness import step_seed
+
+
+class KNN(Callback):
+    """Log knn/accuracy and knn/accuracy_random when a fit ends.
+
+    The training split is the bank, validation the queries; the test split stays closed. Weights
+    and random numbers of the run are not touched.
+
+    Args:
+        k: neighbours that vote.
+        temperature: a neighbour's vote is exp(similarity / temperature).
+    """
+
+    def __init__(self, k: int = 20, temperature: float = 0.07) -> None:
+        self.k, self.temperature = k, temperature
+
+    def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Score the trained encoder and an untrained one."""
+        if not pl_module.spec.classes:
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(step_seed(pl_module.seed, "untrained encoder"))
+            untrained = pl_module.random_encoder().to(pl_module.device)
+        run = next(c for c in trainer.callbacks if isinstance(c, Run))
+        metrics = {}
+        encoders = {"accuracy": pl_module.objective.encoder, "accuracy_random": untrained}
+        for name, encoder in encoders.items():
+            metrics[f"knn/{name}"] = self.score(trainer, encoder, run)
+        run.metrics |= metrics
+        run.files.record(metrics, trainer.global_step, epoch_of(trainer, pl_module))
+
+    def score(self, trainer: Trainer, encoder: Encoder, run: Run) -> float:
+        """Accuracy on the validation split."""
+        bank, bank_labels = features_of(trainer, encoder, "train")
+        queries, labels = features_of(trainer, encoder, "val")
+        classes = len(trainer.lightning_module.spec.classes)
+        result = knn(bank, bank_labels, queries, labels, classes, self.k, self.temperature)
+        result.protocol |= {"split": "val", "pooling": "encoder"}
+        run.protocol_ids["knn"] = result.id
+        return result.metrics["accuracy"]

@@ -1,0 +1,39 @@
+"""Pictures of what an objective sees and says, in TensorBoard."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torchvision.utils import make_grid
+
+from vit.callbacks.run import Run
+from vit.module import ViTModule
+
+
+class Pictures(Callback):
+    """The objective's pictures of the first validation images, every so many validations.
+
+    Args:
+        every: validations between two sets.
+        images: how many, at most.
+    """
+
+    def __init__(self, every: int = 10, images: int = 8) -> None:
+        self.every, self.images, self.count = every, images, 0
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """The first batch only."""
+        if batch_idx or trainer.state.fn != "fit" or not hasattr(pl_module.objective, "pictures"):
+            return
+        self.count += 1
+        if (self.count - 1) % self.every:
+            return
+        with torch.no_grad():
+            pictures = pl_module.objective.pictures(batch)
+        run = next(c for c in trainer.callbacks if isinstance(c, Run))
+        for name, images in pictures.items():
+            grid = make_grid(images[: self.images].float().clamp(0, 1).cpu(), nrow=1, padding=1)
+            run.files.picture(f"pictures/{name}", grid, trainer.global_step)

@@ -1,0 +1,59 @@
+"""predictions.csv: what the model says of each image."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from vit.callbacks.run_log import RunLog
+from vit.module import ViTModule
+from vit.ranks import gather_rows
+
+
+class Predictions(Callback):
+    """Collect a predict run's batches from all ranks and write them in the split's order.
+
+    Args:
+        files: the run's logger, which knows the folder.
+    """
+
+    def __init__(self, files: RunLog) -> None:
+        self.files, self.parts = files, []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the batch."""
+        self.parts.append(outputs)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Gather and write."""
+        index, labels, chances = (
+            gather_rows(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
+        )
+        if trainer.is_global_zero:
+            path = self.files.folder / "predictions.csv"
+            write(path, pl_module.spec.classes, index, labels, chances)
+        self.parts = []
+
+
+def write(
+    path: Path, classes: tuple[str, ...], index: torch.Tensor, labels: torch.Tensor,
+    chances: torch.Tensor,
+) -> None:
+    """One row an image: number, label, prediction, confidence, a probability for each class."""
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["index", "label", "prediction", "confidence", *(f"p_{c}" for c in classes)])
+        for row in index.argsort().tolist():
+            if index[row] < 0:
+                continue
+            label, chance = int(labels[row]), chances[row]
+            best = int(chance.argmax())
+            out.writerow([
+                int(index[row]), classes[label] if label >= 0 else "", classes[best],
+                f"{chance[best]:.6f}", *(f"{p:.6f}" for p in chance.tolist()),
+            ])

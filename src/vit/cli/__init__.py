@@ -1,0 +1,61 @@
+"""The command line. This file knows the verbs and loads nothing else, so that help is immediate."""
+
+import difflib
+import sys
+
+VERBS = {
+    "fit": "train: python train.py fit --config configs/quickstart.yaml",
+    "validate": "score a run or checkpoint on the validation split: --from <run folder | checkpoint>",
+    "test": "score it on the test split: --from <run folder | checkpoint>",
+    "predict": "write predictions.csv for the test split: --from <run folder | checkpoint>",
+}
+
+FIT_HELP = """\
+usage: python train.py fit --config <file.yaml> [options]
+
+Files come first and single keys last: what stands later wins.
+
+  --config FILE               a YAML file; several are layered
+  --data FILE                 another data set: configs/data/*.yaml
+  --model.encoder FILE        another encoder: configs/encoder/*.yaml
+  --model.objective FILE      another objective: configs/objective/*.yaml
+  --trainer FILE              where it runs: configs/trainer/*.yaml
+  --model.pretrained PATH     start from the encoder of a run folder or checkpoint
+  --seed_everything N         the run's seed (default 0)
+  --trainer.max_epochs N      how long; --data.batch_size N, --model.optimizer.lr X and every
+                              other key of the YAML files work the same way
+  --name NAME, --logs DIR     the run lies in DIR/NAME/<date-time>_seed<N> (logs, first config's name)
+  --resume RUN_FOLDER         go on with an interrupted run, exactly
+  --print_config              show the merged settings and stop
+  --debug                     show tracebacks
+
+All keys: python train.py fit --help-all
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Run one verb; 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: python train.py <verb> [options]\n")
+        for verb, text in VERBS.items():
+            print(f"  {verb:<10} {text}")
+        print("\npython train.py fit --help lists the options people use.")
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb.startswith("-"):
+        return _usage(f"the verb comes first: python train.py fit {' '.join(argv)}")
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, 1)
+        return _usage(f"unknown verb {verb!r}; " + (f"did you mean {close[0]}?" if close else
+                                                    f"known: {', '.join(VERBS)}"))
+    if {"-h", "--help"} & set(rest):
+        print(FIT_HELP.replace("train.py fit --config", f"train.py {verb} --config"), end="")
+        return 0
+    from vit.cli.engine import run  # torch and Lightning load here
+
+    return run(verb, rest)
+
+
+def _usage(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

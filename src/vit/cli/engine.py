@@ -1,0 +1,266 @@
+"""From a command line to a Lightning Trainer: the one link, our defaults, our verbs."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+
+import vit.data  # noqa: F401  short class names in YAML need the classes imported
+from vit import lightning_seams as seams
+from vit.callbacks.checkpoints import FOLDER, Checkpoints, newest_good
+from vit.callbacks.predictions import Predictions
+from vit.callbacks.run import Plan, Run, read_json
+from vit.callbacks.run_log import RunLog
+from vit.cli.errors import OneLineParser, UsageError, one_line
+from vit.models.weights import checkpoint_in, open_checkpoint
+from vit.module import ViTModule
+
+OWN = ("--name", "--logs", "--resume", "--from")
+RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
+FROM_MAY = ("data", "trainer", "seed_everything")
+OURS = {  # Trainer keys that something here replaces, and what to use instead
+    "gradient_clip_val": "model.clip.value", "gradient_clip_algorithm": "model.clip.kind",
+    "logger": "--logs and --name", "default_root_dir": "--logs",
+}
+
+
+class CLI(LightningCLI):
+    """Parses, links and builds; running is up to the caller."""
+
+    def __init__(self, args: list[str], plan: Plan, log: RunLog) -> None:
+        self.plan, self.log = plan, log
+        super().__init__(
+            ViTModule, LightningDataModule, subclass_mode_data=True, run=False, args=args,
+            save_config_callback=None, seed_everything_default=0, auto_configure_optimizers=False,
+            parser_class=OneLineParser,
+            trainer_defaults={
+                "use_distributed_sampler": False, "num_sanity_val_steps": 0,
+                "log_every_n_steps": 20,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The only link, and the two keys that belong to no class."""
+        parser.link_arguments("data.spec", "model.spec", apply_on="instantiate")
+        parser.add_argument("--test_after_fit", type=bool, default=False,
+                            help="read the test split once the fit is done")
+        parser.add_argument("--checkpoint_every", type=int, default=1000,
+                            help="optimiser steps between checkpoints within an epoch")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Without LightningCLI's warning that arguments were handed over."""
+        self.config = parser.parse_args(args)
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse keys that would do nothing."""
+        for key, instead in OURS.items():
+            if self.config.trainer.get(key) is not None:
+                raise UsageError(f"trainer.{key} is not used here; use {instead}")
+
+    def instantiate_classes(self) -> None:
+        """Build, and hand the module what only the command line knows."""
+        self.config.trainer.logger = False  # ours is handed over ready-made
+        text = self.parser.dump(self.config.clone(), skip_none=False)
+        settings = {k: v for k, v in yaml.safe_load(text).items() if k != "config"}
+        settings["trainer"]["logger"] = None
+        super().instantiate_classes()
+        self.model.config = yaml.safe_dump(settings, sort_keys=False)
+        self.model.seed = self.plan.seed = self.config.seed_everything
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The Trainer with our files, our checkpoints and our bar."""
+        self.run_callback = Run(self.plan, self.log)
+        bar = self.config.trainer.enable_progress_bar is not False
+        summary = self.config.trainer.enable_model_summary is not False
+        self.trainer_defaults["callbacks"] = [
+            *([RichProgressBar(refresh_rate=10)] if bar else []),
+            *([RichModelSummary(max_depth=2)] if summary and self.plan.verb == "fit" else []),
+            self.run_callback, Predictions(self.log),
+            Checkpoints(self.log, self.config.checkpoint_every),
+        ]
+        check_device(self.config.trainer)
+        return super().instantiate_trainer(logger=self.log, plugins=[seams.AtomicFiles()])
+
+
+def check_device(trainer: Any) -> None:
+    """Say before the start what the device cannot do."""
+    if trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UsageError("trainer: no CUDA GPU here; use --trainer configs/trainer/cpu.yaml")
+    if (str(trainer.precision).startswith("bf16") and torch.cuda.is_available()
+            and trainer.accelerator != "cpu" and not torch.cuda.is_bf16_supported()):
+        raise UsageError("trainer: this GPU has no bf16; use --trainer.precision 32-true")
+
+
+def run(verb: str, argv: list[str]) -> int:
+    """One verb, and one line for whatever goes wrong."""
+    debug = "--debug" in argv
+    argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
+    seams.quieten()
+    seams.forget_other_class_arguments()
+    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
+    try:
+        own, rest = split(argv)
+        return fit(own, rest) if verb == "fit" else evaluate(verb, own, rest)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as stop:  # the parser's own exits, and Lightning's after an interruption
+        return stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:  # the end of the road: one line for people, a traceback on demand
+        if debug:
+            traceback.print_exc()
+        print(f"error: {one_line(error)}" + ("" if debug else "  (--debug shows where)"),
+              file=sys.stderr)
+        return 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1
+
+
+def fit(own: dict[str, str], rest: list[str]) -> int:
+    """Train; with --resume, go on with an interrupted run in its own folder."""
+    if "--from" in own:
+        raise UsageError("fit: --from belongs to validate, test and predict; to start from a "
+                         "run's weights use --model.pretrained, to go on with it --resume")
+    log, start = RunLog(), None
+    if "--resume" in own:
+        folder = run_folder(own["--resume"])
+        if read_json(folder / "summary.json").get("status") == "completed":
+            say(f"{folder} is complete; nothing to resume")
+            return 0
+        start, complaints = newest_good(folder)
+        for line in complaints:
+            print(f"warning: {line}; going on from {start or 'the beginning'}", file=sys.stderr)
+        rest = ["--config", str(folder / "config.yaml"), *only(rest, RESUME_MAY, "--resume")]
+        plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True)
+    else:
+        plan = Plan("fit", None, parent_folder(own, rest), 0, command())
+    cli = CLI(rest, plan, log)
+    path = str(start) if start else None
+    try:
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=path, weights_only=True)
+    except SystemExit:
+        status = interrupted(log)
+        if status is None:
+            raise
+        return status
+    if cli.trainer.interrupted:
+        return interrupted(log) or 130
+    if cli.config.test_after_fit:
+        best = checkpoint_in(log.folder)
+        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(best), weights_only=True,
+                         verbose=False)
+    cli.run_callback.finish(cli.trainer, cli.model, "completed")
+    report(cli, log)
+    return 0
+
+
+def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
+    """Validate, test or predict with the weights and the config of a run or checkpoint."""
+    if "--resume" in own:
+        raise UsageError(f"{verb}: --resume belongs to fit; use --from")
+    if "--from" not in own:
+        raise UsageError(f"{verb}: say what to {verb}: --from <run folder | checkpoint>")
+    file = checkpoint_in(Path(own["--from"]))
+    content = open_checkpoint(file)
+    inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
+    bare = Path(own["--from"]).is_file()
+    log = RunLog()
+    plan = Plan(
+        verb, None if bare else inside, parent_folder(own, ["--config", f"{verb}.yaml"]), 0,
+        command(), summary=f"summary.{verb}.json", extra={"checkpoint": str(file)},
+    )
+    base = log_free_config(content["config"])
+    cli = CLI(["--config", base, *only(rest, FROM_MAY, f"{verb} --from")], plan, log)
+    act = getattr(cli.trainer, verb)
+    quiet = {"return_predictions": False} if verb == "predict" else {"verbose": False}
+    act(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
+    cli.run_callback.metrics |= cli.model.results
+    cli.run_callback.finish(cli.trainer, cli.model, "completed")
+    report(cli, log)
+    return 0
+
+
+def log_free_config(text: str) -> str:
+    """A checkpoint's config without what belongs to its training alone."""
+    settings = yaml.safe_load(text)
+    settings["model"]["pretrained"] = None  # the checkpoint holds all weights already
+    return yaml.safe_dump(settings)
+
+
+def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Our own options, and the rest for the parser."""
+    own, rest, words = {}, [], iter(argv)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in OWN:
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value or value.startswith("--"):
+            raise UsageError(f"{key} needs a value")
+        own[key] = value
+    return own, rest
+
+
+def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
+    """Refuse keys that would change what was recorded."""
+    for word in rest:
+        key = word.split("=")[0].removeprefix("--")
+        if word.startswith("--") and not any(
+            key == name or key.startswith(name + ".") for name in allowed
+        ):
+            raise UsageError(f"{where}: --{key} would change the result; only "
+                             f"{', '.join('--' + name for name in allowed)} may be given")
+    return rest
+
+
+def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
+    """<logs>/<name>; the name defaults to the stem of the first --config."""
+    stem = "run"
+    for at, word in enumerate(rest):
+        key, equals, value = word.partition("=")
+        if key in ("--config", "-c"):
+            stem = Path(value if equals else (rest + [""])[at + 1]).stem or stem
+            break
+    return Path(own.get("--logs", "logs")) / own.get("--name", stem)
+
+
+def run_folder(text: str) -> Path:
+    """A folder that a fit made."""
+    folder = Path(text)
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(f"--resume: {folder} is not a run folder (it has no config.yaml)")
+    return folder
+
+
+def command() -> str:
+    """As typed."""
+    return "python " + " ".join(sys.argv)
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """To people, once."""
+    print(line, flush=True)
+
+
+def interrupted(log: RunLog) -> int | None:
+    """One line after Ctrl-C; None when the run never got a folder."""
+    if log.folder is None:
+        return None
+    print(f"interrupted; go on with: python train.py fit --resume {log.folder}", file=sys.stderr)
+    return 130
+
+
+@rank_zero_only
+def report(cli: CLI, log: RunLog) -> None:
+    """What was reached, in percent, and where it lies."""
+    for name, value in cli.run_callback.metrics.items():
+        share = "accuracy" in name or "top5" in name or "most_common" in name
+        print(f"{name:<28} {f'{100 * value:.1f} %' if share else f'{value:.4f}'}")
+    print(f"run: {log.folder}", flush=True)

@@ -1,0 +1,187 @@
+"""What every data module shares: splits, exact loaders, views on the device, batch arithmetic.
+
+B batch, C channels, H W pixels.
+"""
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vit.batch import Batch, DataSpec, ViewSpec
+from vit.data.sampling import Draw, EvaluationBatches, ResumableLoader, TrainingBatches
+from vit.data.transforms import Augmentation, cut_view, resize
+
+Split = Literal["train", "val", "test"]
+
+
+class InMemory(Dataset):
+    """Images of one split as one uint8 tensor; a batch is one gather.
+
+    Args:
+        images: N C H W, uint8.
+        labels: N, int64; -1 unlabelled.
+        seed: the run's, handed on to each batch.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, seed: int = 0) -> None:
+        self.images, self.labels, self.seed = images, labels, seed
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        index = torch.tensor(draw.indices)
+        place = index.clamp(min=0)  # padding shows sample 0 and counts nowhere
+        labels = torch.where(index < 0, -1, self.labels[place])
+        return Batch([self.images[place]], labels, index, self.seed, draw.epoch)
+
+
+class Images(LightningDataModule):
+    """Loaders over three splits. A subclass sets `self.spec` in __init__ and opens splits.
+
+    Args:
+        batch_size: images of one optimiser step, over all ranks and accumulated micro-batches.
+        eval_batch_size: images of an evaluation step on each rank.
+        workers: processes that load; 0 for data in memory.
+        augmentation: geometric changes of training images.
+        image_size: pixels of the square that training and evaluation show; null: the data's own.
+    """
+
+    spec: DataSpec
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        eval_batch_size: int = 256,
+        workers: int = 0,
+        augmentation: Augmentation | None = None,
+        image_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
+        self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
+        self.augmentation = augmentation or Augmentation()
+        self.image_size = image_size
+
+    @abstractmethod
+    def open(self, split: Split) -> Dataset:
+        """The samples of a split; indexed by a Draw, they give a Batch of uint8 images."""
+
+    @abstractmethod
+    def split_indices(self) -> dict[str, list[int]]:
+        """Where each sample of a split stands in the source, fixed by the data and no run's seed."""
+
+    def per_device(self) -> int:
+        """Images of one micro-batch of one rank: batch_size / (ranks x accumulation)."""
+        ranks, accumulate = self.trainer.world_size, self.trainer.accumulate_grad_batches
+        if self.batch_size % (ranks * accumulate):
+            raise ValueError(
+                f"data: batch_size {self.batch_size} does not divide into {ranks} ranks x "
+                f"{accumulate} accumulated micro-batches"
+            )
+        return self.batch_size // (ranks * accumulate)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled, seekable, the same images a step on any number of ranks."""
+        module, trainer = self.trainer.lightning_module, self.trainer
+        dataset = self._open("train")
+        if len(dataset) < self.batch_size:
+            raise ValueError(
+                f"data: batch_size {self.batch_size} is larger than the training split "
+                f"({len(dataset)} images)"
+            )
+        batches = TrainingBatches(
+            len(dataset), self.per_device(), trainer.accumulate_grad_batches, module.seed,
+            trainer.global_rank, trainer.world_size, lambda: module.consumed,
+            trainer.limit_train_batches,
+        )
+        return self._loader(dataset, batches)
+
+    def evaluation_loader(self, split: Split) -> ResumableLoader:
+        """Every sample of a split exactly once over all ranks, never augmented."""
+        dataset, trainer = self._open(split), self.trainer
+        batches = EvaluationBatches(
+            len(dataset), self.eval_batch_size, trainer.global_rank, trainer.world_size
+        )
+        return self._loader(dataset, batches)
+
+    def val_dataloader(self) -> ResumableLoader:
+        """The validation split."""
+        return self.evaluation_loader("val")
+
+    def test_dataloader(self) -> ResumableLoader:
+        """The test split, which no choice may read."""
+        return self.evaluation_loader("test")
+
+    def predict_dataloader(self) -> ResumableLoader:
+        """The test split."""
+        return self.evaluation_loader("test")
+
+    def _open(self, split: Split) -> Dataset:
+        dataset = self.open(split)
+        dataset.seed = self.trainer.lightning_module.seed
+        return dataset
+
+    def _loader(self, dataset: Dataset, batches: Any) -> ResumableLoader:
+        # batch_size=None: the dataset itself makes the batch; nothing is collated sample by sample
+        return ResumableLoader(
+            dataset, sampler=batches, batch_size=None, num_workers=self.workers,
+            persistent_workers=self.workers > 0, pin_memory=torch.cuda.is_available(),
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """uint8 images to normalised views, on the device."""
+        module = self.trainer.lightning_module
+        return self.show(batch, module.objective.views, module.spec, self.trainer.training)
+
+    def show(
+        self, batch: Batch, views: tuple[ViewSpec, ...], spec: DataSpec, training: bool
+    ) -> Batch:
+        """Cut and normalise the views that an objective asks for.
+
+        Evaluation shows each image whole and once, except to objectives that compare several
+        views: they get theirs, drawn from the image alone, the same in every evaluation.
+
+        Args:
+            spec: whose normalisation is used: the data's, or that of pre-trained weights.
+        """
+        several = sum(view.count for view in views) > 1
+        if training or several:
+            images = [
+                cut_view(batch.images, batch.keys(f"view {number}.{copy}"), view,
+                         self.augmentation, self.spec.image_size)
+                for number, view in enumerate(views) for copy in range(view.count)
+            ]
+        else:
+            images = [resize(batch.images.float() / 255, self.spec.image_size)]
+        normalised = [normalise(image, spec) for image in images]
+        return Batch(normalised, batch.labels, batch.index, batch.seed, batch.epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The validation split, so that a checkpoint says what its choices were made on."""
+        return {"val": torch.tensor(self.split_indices()["val"])}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Refuse to go on with another validation split."""
+        if state["val"].tolist() != self.split_indices()["val"]:
+            raise ValueError("data: the validation split differs from the one in the checkpoint")
+
+
+def normalise(images: Tensor, spec: DataSpec) -> Tensor:
+    """(pixels in [0, 1] - mean) / std, channel by channel."""
+    mean = torch.tensor(spec.mean, device=images.device).view(1, -1, 1, 1)
+    std = torch.tensor(spec.std, device=images.device).view(1, -1, 1, 1)
+    return (images - mean) / std
+
+
+def unnormalise(images: Tensor, spec: DataSpec) -> Tensor:
+    """The inverse of `normalise`."""
+    mean = torch.tensor(spec.mean, device=images.device).view(1, -1, 1, 1)
+    std = torch.tensor(spec.std, device=images.device).view(1, -1, 1, 1)
+    return images * std + mean

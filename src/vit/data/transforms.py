@@ -1,0 +1,132 @@
+"""Views of images, cut for a whole batch at once on the device.
+
+Crop, rotation, scale, shift and flip of an image are one affine map, so one resampling makes any
+of them. Draws come from keys, one an image: the same view on any rank, in any batch.
+
+B batch, C channels, H W pixels of the source, h w pixels of the view.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from vit.batch import ViewSpec
+from vit.randomness import uniform
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as torchvision's grey conversion
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Geometric changes of each training image, drawn evenly from +- the values.
+
+    Args:
+        degrees: rotation.
+        shift: share of the side.
+        scale: relative size, 0.1 for 0.9 to 1.1.
+        flip: mirror every second image, left to right.
+    """
+
+    degrees: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+    flip: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Does it change anything?"""
+        return bool(self.degrees or self.shift or self.scale or self.flip)
+
+
+def cut_view(
+    images: Tensor,
+    key: Int[Tensor, " B"],
+    view: ViewSpec,
+    augmentation: Augmentation,
+    size: tuple[int, int],
+) -> Float[Tensor, "B C h w"]:
+    """One training view of each image, in [0, 1].
+
+    Args:
+        images: B C H W, uint8.
+        key: one an image; a different one for each view.
+        view: what the objective asks for.
+        augmentation: the data's own; applied inside the crop where there is one.
+        size: height and width where the view names none.
+    """
+    size = (view.size, view.size) if view.size else size
+    pixels = images.float() / 255
+    draw = uniform(key, 13)  # nine for the geometry, four for the colours
+    if view.area or augmentation.active:
+        theta = affine(draw[:, :9], tuple(images.shape[-2:]), view.area, augmentation)
+        grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
+        pixels = F.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
+    else:
+        pixels = resize(pixels, size)
+    return jitter(pixels, draw[:, 9:], view.photometric) if view.photometric else pixels
+
+
+def resize(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
+    """Evaluation's transform: squeeze to the wanted size, antialiased; identity where it fits."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def affine(
+    u: Float[Tensor, "B 9"],
+    size: tuple[int, int],
+    area: tuple[float, float] | None,
+    augmentation: Augmentation,
+) -> Float[Tensor, "B 2 3"]:
+    """Maps from a view's coordinates to the image's, both in [-1, 1] (as F.affine_grid wants).
+
+    A crop covers a share of the area drawn evenly from `area`, with an aspect between 3/4 and 4/3
+    (Szegedy et al., arXiv:1409.4842, section 6; torchvision's RandomResizedCrop), at a place drawn
+    evenly; a side longer than the image is cut to it. `u`: even draws in [0, 1).
+    """
+    height, width = size
+    half_h, half_w = height / 2, width / 2
+    centre_x = centre_y = torch.zeros_like(u[:, 0])
+    crop_h, crop_w = torch.full_like(u[:, 0], half_h), torch.full_like(u[:, 0], half_w)
+    if area:
+        covered = (area[0] + (area[1] - area[0]) * u[:, 0]) * height * width
+        aspect = torch.exp((2 * u[:, 1] - 1) * math.log(4 / 3))
+        crop_w = (covered * aspect).sqrt().clamp(max=width) / 2
+        crop_h = (covered / aspect).sqrt().clamp(max=height) / 2
+        centre_x = (2 * u[:, 2] - 1) * (half_w - crop_w)
+        centre_y = (2 * u[:, 3] - 1) * (half_h - crop_h)
+    angle = (2 * u[:, 4] - 1) * math.radians(augmentation.degrees)
+    zoom = 1 / (1 + (2 * u[:, 5] - 1) * augmentation.scale)
+    shift = (2 * u[:, 7:] - 1) * augmentation.shift  # B 2
+    centre_x, centre_y = centre_x + shift[:, 0] * width, centre_y + shift[:, 1] * height
+    mirror = torch.where(u[:, 6] < 0.5, -1.0, 1.0) if augmentation.flip else torch.ones_like(zoom)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    rows = [cos * crop_w * mirror / half_w, -sin * crop_h / half_w, centre_x / half_w,
+            sin * crop_w * mirror / half_h, cos * crop_h / half_h, centre_y / half_h]
+    return torch.stack(rows, 1).view(-1, 2, 3)
+
+
+def jitter(
+    images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 4"], strength: float
+) -> Float[Tensor, "B C h w"]:
+    """Brightness, contrast and (RGB) saturation by factors of 1 +- 0.8 strength, image by image.
+
+    The factors are those of SimCLR's colour distortion (Chen et al., arXiv:2002.05709, appendix
+    A); its hue rotation is left out. Every fifth RGB image turns grey.
+    """
+    u = u[:, :, None, None, None]  # B 4 1 1 1
+    brightness, contrast, saturation = (1 + 0.8 * strength * (2 * u[:, i] - 1) for i in range(3))
+    images = (images * brightness).clamp(0, 1)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    images = ((images - middle) * contrast + middle).clamp(0, 1)
+    if images.shape[1] != 3:
+        return images
+    weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
+    grey = (images * weights).sum(1, keepdim=True)
+    images = ((images - grey) * saturation + grey).clamp(0, 1)
+    return torch.where(u[:, 3] < 0.2 * strength, grey, images)

@@ -1,0 +1,1 @@
+"""Protocols: features and labels in, a Result out; nothing here knows a training loop."""

@@ -1,0 +1,42 @@
+"""What a training step costs in floating-point operations, counted by PyTorch on the meta device.
+
+Nothing is computed: shapes run through the objective's own forward and backward, so tokens that a
+masked encoder drops, a teacher's pass without gradient, and small crops are counted as they are.
+Two operations a multiply-add, as in the ViT paper's exaFLOPs.
+"""
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vit.batch import Batch, DataSpec
+from vit.objectives.base import Objective
+
+IMAGES = 2  # in the counted batch; more than one, for objectives that pair images
+
+
+def training_flops(objective: Objective, spec: DataSpec) -> float:
+    """Floating-point operations of forward and backward for one image."""
+    shadow = _on_meta(objective).train()
+    views = [
+        torch.empty(IMAGES, spec.channels, *((view.size, view.size) if view.size
+                                             else spec.image_size), device="meta")
+        for view in objective.views for _ in range(view.count)
+    ]
+    index = torch.zeros(IMAGES, dtype=torch.int64, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        shadow(Batch(views, index, index, epoch=0), 0.0).loss.backward()
+    return counter.get_total_flops() / IMAGES
+
+
+def _on_meta(objective: nn.Module) -> nn.Module:
+    """A copy without data: every tensor is replaced by its shape before deepcopy reaches it."""
+    memo = {}
+    for tensor in (*objective.parameters(), *objective.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        if isinstance(tensor, nn.Parameter):
+            empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
+        memo[id(tensor)] = empty
+    return copy.deepcopy(objective, memo)

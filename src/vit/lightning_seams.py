@@ -1,0 +1,136 @@
+"""Every private or surprising place of Lightning and jsonargparse that we touch, in one file.
+
+Each entry names its upstream issue; each has a test, so that an upgrade shows what can go.
+"""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jsonargparse._typehints as typehints
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import nn
+from torch.distributed.fsdp import (
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
+
+from vit.models.base import Encoder
+from vit.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from vit.module import ViTModule
+
+
+class AtomicFiles(TorchCheckpointIO):
+    """Write beside the target, flush to disk, rename.
+
+    Lightning stages in TMPDIR; on another file system its move is a copy, and a kill in the middle
+    leaves a torn checkpoint (Lightning-AI/pytorch-lightning#21253, #21744).
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """The file is the old one or the new one, at any instant."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+
+class FullyShard(ModelParallelStrategy):
+    """FSDP2 over all ranks, float32 master weights, one checkpoint file.
+
+    The base class reads data_parallel_size "auto" as the number of nodes, not of devices; here the
+    size is set to the number of ranks.
+
+    Args:
+        compute: type that the shards are gathered and computed in; gradients are reduced in
+            float32 and the optimiser steps float32 master weights either way.
+        backend: of the process group; null: nccl on GPUs, gloo on CPUs.
+    """
+
+    def __init__(
+        self,
+        compute: Literal["bfloat16", "float32"] = "bfloat16",
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(
+            tensor_parallel_size=1, save_distributed_checkpoint=False, process_group_backend=backend
+        )
+        self.policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16 if compute == "bfloat16" else None,
+            reduce_dtype=torch.float32,
+        )
+
+    def setup_environment(self) -> None:
+        """Set the mesh before the base class guesses it."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+
+def shard_once(module: "ViTModule") -> None:
+    """Shard the objective where the strategy is FullyShard; later calls do nothing."""
+    strategy = module.trainer.strategy
+    if not isinstance(strategy, FullyShard) or getattr(module, "is_sharded", False):
+        return
+    module.is_sharded = True
+    shard(module.objective, strategy.device_mesh["data_parallel"], strategy.policy)
+
+
+def shard(objective: Objective, mesh: Any, policy: MixedPrecisionPolicy) -> None:
+    """Blocks first, then each encoder, then the objective, all by one plan.
+
+    Public steps are registered as forwards: without it, parameters are still sharded when a probe,
+    a prediction or a picture calls them outside of forward.
+    """
+    plan = {"mesh": mesh, "mp_policy": policy}
+    for encoder in [part for part in objective.modules() if isinstance(part, Encoder)]:
+        for block in encoder.blocks_to_shard():
+            fully_shard(block, **plan)
+        fully_shard(encoder, **plan)
+        _register(encoder, encoder.STEPS)
+    fully_shard(objective, **plan)
+    _register(objective, objective.STEPS)
+
+
+def _register(module: nn.Module, steps: tuple[str, ...]) -> None:
+    for step in steps:
+        if hasattr(module, step):
+            register_fsdp_forward_method(module, step)
+
+
+def forget_other_class_arguments() -> None:
+    """A later class_path that differs drops every earlier init_arg.
+
+    jsonargparse keeps those whose name the new class shares, so that an arm of a comparison would
+    inherit the settings of the one it replaces (mauvilsa/jsonargparse#374).
+    """
+
+    def discard(parser_or_action: Any, previous: Any, value: Any) -> None:
+        if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
+            previous["init_args"] = type(previous["init_args"])()
+
+    typehints.discard_init_args_on_class_path_change = discard
+
+
+def quieten() -> None:
+    """Silence what a clean run would print without there being anything to do about it."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # tips and device lists are at INFO
+    for message in (
+        ".*LeafSpec.*",  # raised by Lightning's own _pytree.py: Lightning-AI/pytorch-lightning#21326
+        ".*does not have many workers.*",  # data in memory needs none
+        ".*smaller than the logging interval.*",  # ours counts steps of the run, not of an epoch
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,91 @@
+"""What every encoder offers, and what one with patch tokens offers besides.
+
+B batch, C channels, H W pixels, h w grid, N = h w patches, K kept patches, D width, T tokens.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vit.batch import DataSpec
+
+
+class Features(NamedTuple):
+    """What an encoder makes of images, by name (a tuple, so that sharding sees its tensors).
+
+    Args:
+        pooled: B D, the vector that a probe reads.
+        tokens: B N D, one vector a patch; None for encoders without patches.
+        cls: B D, the class token; None where there is none.
+        grid: rows and columns of the patches; None without patches.
+    """
+
+    pooled: Float[Tensor, "B D"]
+    tokens: Float[Tensor, "B N D"] | None = None
+    cls: Float[Tensor, "B D"] | None = None
+    grid: tuple[int, int] | None = None
+
+
+class Encoder(nn.Module, ABC):
+    """Images to one vector each.
+
+    A subclass sets `width` (D), `depth` (blocks, for layer-wise learning rates) and `settings`
+    (the resolved constructor arguments after the DataSpec: plain values that rebuild it from a
+    checkpoint).
+    """
+
+    width: int
+    depth: int
+    settings: dict[str, Any]
+    STEPS: ClassVar[tuple[str, ...]] = ()  # public methods besides forward that run parameters
+    FREE: ClassVar[tuple[str, ...]] = ()  # settings that may change between pre-training and use
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
+        """All of it, from normalised images."""
+
+    @abstractmethod
+    def layer_of(self, parameter: str) -> int:
+        """Which layer a parameter belongs to: 0 the input, 1 to depth the blocks, then the end."""
+
+    @abstractmethod
+    def blocks_to_shard(self) -> list[nn.Module]:
+        """Parts that are gathered one at a time when the encoder is sharded."""
+
+    def adapt(self, state: dict[str, Tensor], grid: tuple[int, int] | None) -> dict[str, Tensor]:
+        """A checkpoint's tensors made to fit this encoder (resized positions, say)."""
+        return state
+
+
+class TokenEncoder(Encoder):
+    """An encoder with one token a patch, whose steps objectives compose."""
+
+    STEPS = ("embed", "add_position", "encode", "pool")
+    grid: tuple[int, int]  # rows and columns at the data's own image size
+    patch_size: int
+    local_embedding: bool = True  # does a patch's embedding see that patch alone?
+
+    @abstractmethod
+    def embed(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+        """One vector a patch, without position."""
+
+    @abstractmethod
+    def add_position(
+        self, patches: Float[Tensor, "B N D"], grid: tuple[int, int] | None = None
+    ) -> Float[Tensor, "B N D"]:
+        """Tell each patch where it stands; grid: when it is not the encoder's own."""
+
+    @abstractmethod
+    def encode(
+        self,
+        patches: Float[Tensor, "B N D"],
+        kept: Int[Tensor, "B K"] | None = None,
+        prefix: Float[Tensor, "B X D"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Run the blocks over the class token, registers, `prefix`, and the (kept) patches."""
+
+    @abstractmethod
+    def pool(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
+        """One vector an image from what `encode` returned (without an extra prefix)."""

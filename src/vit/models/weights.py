@@ -1,0 +1,128 @@
+"""Encoders out of checkpoints: find the file, open it safely, fit it, say what was loaded."""
+
+import importlib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vit.batch import DataSpec
+from vit.models.base import Encoder
+
+PREFIX = "objective.encoder."
+FORMAT = 1
+
+
+def checkpoint_in(path: Path) -> Path:
+    """The file that a run folder or a path means: best.ckpt, else last.ckpt."""
+    if path.is_dir():
+        for name in ("best.ckpt", "last.ckpt"):
+            if (path / "checkpoints" / name).is_file():
+                return path / "checkpoints" / name
+        raise FileNotFoundError(f"checkpoint: no checkpoints/best.ckpt or last.ckpt in {path}")
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint: no such file or run folder: {path}")
+    return path
+
+
+def open_checkpoint(path: Path) -> dict[str, Any]:
+    """Read one of our checkpoints without running code from it.
+
+    Raises:
+        ValueError: the file is damaged, or it is not a checkpoint of this project.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "empty file"
+        raise ValueError(f"checkpoint: {path} is damaged or foreign ({reason})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})")
+    return content
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The encoder that a checkpoint holds, and what is needed to use it."""
+
+    path: Path
+    class_path: str
+    settings: dict[str, Any]
+    spec: DataSpec
+    grid: tuple[int, int] | None
+    state: dict[str, Tensor]
+
+    def build(self, spec: DataSpec) -> Encoder:
+        """The same architecture for other data; its weights are not loaded yet."""
+        module, _, name = self.class_path.rpartition(".")
+        found = getattr(importlib.import_module(module), name)
+        if not (isinstance(found, type) and issubclass(found, Encoder)):
+            raise ValueError(f"checkpoint: {self.class_path} in {self.path} is not an Encoder")
+        return found(spec, **self.settings)
+
+
+def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
+    """What a checkpoint stores beside the weights, in plain values."""
+    grid = getattr(encoder, "grid", None)
+    return {
+        "class_path": f"{type(encoder).__module__}.{type(encoder).__qualname__}",
+        "settings": dict(encoder.settings), "spec": spec.to_dict(),
+        "grid": list(grid) if grid else None,
+    }
+
+
+def stored_encoder(path: str | Path) -> Stored:
+    """Open the encoder in a run folder or checkpoint, whatever objective trained it."""
+    file = checkpoint_in(Path(path))
+    content = open_checkpoint(file)
+    about = content["encoder"]
+    state = {
+        key.removeprefix(PREFIX): value
+        for key, value in content["state_dict"].items() if key.startswith(PREFIX)
+    }
+    grid = tuple(about["grid"]) if about["grid"] else None
+    spec = DataSpec.from_dict(about["spec"])
+    return Stored(file, about["class_path"], about["settings"], spec, grid, state)
+
+
+def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
+    """Copy the stored weights into an encoder and say what was covered.
+
+    Raises:
+        ValueError: the architectures differ; the first differing field is named. Or the file
+            does not cover the whole encoder.
+    """
+    ours = describe(encoder, stored.spec)
+    if ours["class_path"] != stored.class_path:
+        raise ValueError(
+            f"pretrained: {stored.path} holds a {stored.class_path}, the config asks for a "
+            f"{ours['class_path']}; set model.encoder: null to take the checkpoint's"
+        )
+    if channels != stored.spec.channels:
+        raise ValueError(
+            f"pretrained: {stored.path} was trained on {stored.spec.channels} channels, "
+            f"the data has {channels}"
+        )
+    for field, value in ours["settings"].items():
+        if field not in encoder.FREE and value != stored.settings.get(field):
+            raise ValueError(
+                f"pretrained: {field} is {value} in the config and {stored.settings.get(field)} "
+                f"in {stored.path}; set model.encoder: null to take the checkpoint's"
+            )
+    missing, unused = encoder.load_state_dict(encoder.adapt(stored.state, stored.grid), strict=False)
+    if missing:
+        raise ValueError(
+            f"pretrained: {stored.path} lacks {len(missing)} tensors of the encoder, "
+            f"{missing[0]} first"
+        )
+    total = sum(tensor.numel() for tensor in encoder.state_dict().values())
+    left = f", not used: {' '.join(unused)}" if unused else ""
+    moved = getattr(encoder, "grid", None)
+    resized = "" if moved == stored.grid else f", positions resized from {stored.grid} to {moved}"
+    return (
+        f"pretrained: {len(stored.state)} tensors, {total:,} numbers, 100 % of the encoder "
+        f"from {stored.path}{resized}{left}"
+    )

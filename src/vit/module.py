@@ -1,0 +1,226 @@
+"""The one LightningModule: any encoder with any objective, stepped, logged and saved the same way.
+
+Everything that changes during a run is a function of counters (steps done, batches consumed), so
+that a killed run goes on bit for bit.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from vit import lightning_seams as seams
+from vit.batch import Batch, DataSpec
+from vit.flops import training_flops
+from vit.models.base import Encoder
+from vit.models.weights import FORMAT, describe, load_into, stored_encoder
+from vit.objectives.base import Losses, Objective
+from vit.optim import Clip, Cosine, Scaling, Schedule, parameter_groups, prepare, scaled_lr
+from vit.randomness import seed_generators, step_seed
+from vit.ranks import Means, mean_over_ranks
+
+
+class ViTModule(LightningModule):
+    """An encoder and the objective that trains it.
+
+    Args:
+        objective: what is learned from.
+        encoder: what learns; null with `pretrained`: the checkpoint's own.
+        optimizer: any of torch's; it is called with parameter groups.
+        schedule: factor on every learning rate, as a function of progress.
+        weight_decay_schedule: factor on every weight decay; null: constant.
+        lr_scaling: how lr grows with the global batch: none (ViT paper), linear (per 256 images:
+            MAE, DINO), sqrt (per 1024: DINOv2).
+        layer_decay: learning-rate factor from each layer to the one before it.
+        head_lr: learning-rate factor of everything outside the encoder.
+        clip: bound on the gradient; null: none.
+        pretrained: run folder or checkpoint whose encoder is the start.
+        spec: linked from the data; not to be given.
+    """
+
+    def __init__(
+        self,
+        objective: Callable[[Encoder, DataSpec], Objective],
+        encoder: Callable[[DataSpec], Encoder] | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        schedule: Schedule | None = None,
+        weight_decay_schedule: Schedule | None = None,
+        lr_scaling: Scaling = "none",
+        layer_decay: float = 1.0,
+        head_lr: float = 1.0,
+        clip: Clip | None = None,
+        pretrained: str | None = None,
+        spec: Any = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"model: layer_decay must be in (0, 1], got {layer_decay}")
+        self.build_optimizer, self.schedule = optimizer, schedule or Cosine()
+        self.weight_decay_schedule, self.lr_scaling = weight_decay_schedule, lr_scaling
+        self.layer_decay, self.head_lr, self.clip = layer_decay, head_lr, clip
+        self.seed, self.config = 0, ""  # the run's; the command line sets both
+        self.consumed = 0  # micro-batches trained on, from the start of the run
+        self.validated = -1  # step of the last validation
+        self.total_steps = 0
+        self.flops_per_image = 0.0
+        self.coverage = ""
+        self.results: dict[str, float] = {}
+        self.step_losses: list[Losses] = []
+        self.means, self.monitors = Means(), Means()
+
+        encoder, self.spec = self._encoder(encoder, pretrained, spec)
+        self.objective = objective(encoder, self.spec)
+
+    def _encoder(
+        self, build: Callable[[DataSpec], Encoder] | None, pretrained: str | None, spec: DataSpec
+    ) -> tuple[Encoder, DataSpec]:
+        """The starting encoder, and the data with the normalisation its weights expect."""
+        if pretrained is None:
+            if build is None:
+                raise ValueError("model: give an encoder, or pretrained with a run to start from")
+            self.random_encoder = lambda: build(spec)
+            return build(spec), spec
+        stored = stored_encoder(pretrained)
+        self.random_encoder = lambda: (build or stored.build)(spec)
+        encoder = self.random_encoder()
+        self.coverage = load_into(encoder, stored, spec.channels)
+        return encoder, replace(spec, mean=stored.spec.mean, std=stored.spec.std)
+
+    # ---- set-up -------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Count a step's cost while the parameters are still whole."""
+        if stage == "fit" and not self.flops_per_image:
+            self.flops_per_image = training_flops(self.objective, self.spec)
+
+    def configure_model(self) -> None:
+        """Shard, where the strategy asks for it; Lightning calls this once for every verb."""
+        seams.shard_once(self)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser, with our groups; learning rates are set step by step."""
+        groups = parameter_groups(self.objective, self.layer_decay, self.head_lr)
+        optimizer = self.build_optimizer(groups)
+        prepare(optimizer, scaled_lr(1.0, self.trainer.datamodule.batch_size, self.lr_scaling))
+        return optimizer
+
+    def on_fit_start(self) -> None:
+        """The length of the run, which progress is measured by."""
+        steps = self.trainer.estimated_stepping_batches
+        if steps in (0, float("inf")):
+            raise ValueError("trainer: give max_epochs or max_steps; progress needs the run's length")
+        self.total_steps = int(steps)
+
+    def on_train_start(self) -> None:
+        """Teachers go to eval mode here: earlier, Lightning would warn about them."""
+        self.train()
+
+    # ---- training -----------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, in [0, 1]; 1 outside a fit."""
+        return min(self.trainer.global_step / self.total_steps, 1.0) if self.total_steps else 1.0
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout and drop path draw from counters."""
+        seed = step_seed(self.seed, "dropout", self.consumed, self.global_rank)
+        seed_generators(seed, self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One micro-batch."""
+        losses = self.objective(batch, self.progress)
+        self.consumed += 1
+        self.step_losses.append(losses)
+        return losses.loss
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable | None = None
+    ) -> None:
+        """Set the schedules, step, and let teachers follow."""
+        progress = self.progress
+        decay = self.weight_decay_schedule
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * self.schedule(progress)
+            if decay is not None:
+                group["weight_decay"] = group["base_weight_decay"] * decay(progress)
+        optimizer.step(closure=optimizer_closure)
+        self.objective.after_step(progress)
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Our own bound instead of the Trainer's, which knows no per-tensor one."""
+        if self.clip:
+            self.clip([p for p in self.objective.parameters() if p.grad is not None])
+
+    def take_step_metrics(self) -> dict[str, float]:
+        """Means over the last optimiser step, over micro-batches and ranks; a collective call."""
+        losses, self.step_losses = self.step_losses, []
+        rows = [
+            {"loss": step.loss} | step.monitors
+            | {k: v.mean() for k, v in step.per_image.items() if v.ndim == 1 and k != "loss"}
+            for step in losses
+        ]
+        names = list(rows[0])
+        table = torch.stack([torch.stack([row[name].detach().float() for name in names])
+                             for row in rows])
+        values = mean_over_ranks(table.mean(0)).tolist()
+        return {f"train/{name}": value for name, value in zip(names, values, strict=True)}
+
+    # ---- evaluation ---------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is carried over from an evaluation that was interrupted."""
+        self.means, self.monitors = Means(), Means()
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Sums over the images that are there; padding counts nowhere."""
+        losses = self.objective(batch, self.progress)
+        self.means.add(losses.per_image, batch.valid)
+        if losses.monitors:
+            values = {name: value[None] for name, value in losses.monitors.items()}
+            self.monitors.add(values, torch.ones(1, dtype=torch.bool, device=batch.index.device))
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Exact means over all ranks."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Exact means over all ranks."""
+        self._finish("test")
+
+    def _finish(self, stage: str) -> None:
+        values = self.objective.summary(self.means.reduce()) | self.monitors.reduce()
+        self.results = {f"{stage}/{name}": float(value) for name, value in values.items()}
+        shown = {f"{stage}/loss", f"{stage}/accuracy"}
+        for name, value in self.results.items():
+            self.log(name, value, prog_bar=name in shown, logger=False, sync_dist=True)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample numbers, labels and probabilities (B L) of a batch."""
+        logits = self.objective.predict(batch.images)["logits"]
+        return batch.index, batch.labels, logits.float().softmax(-1)
+
+    # ---- checkpoints --------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What is needed to use the file without any other: plain values only (contract C7)."""
+        checkpoint |= {
+            "format": FORMAT, "config": self.config, "seed": self.seed, "consumed": self.consumed,
+            "validated": self.validated, "encoder": describe(self.objective.encoder, self.spec),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The counters, before any loader is made."""
+        self.consumed, self.validated = checkpoint["consumed"], checkpoint["validated"]
+
+    def trainable(self) -> Iterable[Tensor]:
+        """Parameters that the optimiser moves."""
+        return (p for p in self.objective.parameters() if p.requires_grad)

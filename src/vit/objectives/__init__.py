@@ -1,0 +1,1 @@
+"""What is learned from: one file an objective, over the encoder's public steps."""

@@ -1,0 +1,67 @@
+"""What every objective is: a batch in, a loss and named values out.
+
+B batch, C channels, H W pixels, L classes.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple, get_type_hints
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vit.batch import Batch, DataSpec, ViewSpec
+from vit.models.base import Encoder
+
+
+class Losses(NamedTuple):
+    """What an objective returns (a tuple, so that sharding sees its tensors).
+
+    Args:
+        loss: scalar to minimise, over the whole batch.
+        per_image: B (or B k for a histogram), exact in evaluation whatever the batches and ranks.
+        monitors: scalars of the batch, for watching; never claimed exact.
+    """
+
+    loss: Float[Tensor, ""]
+    per_image: dict[str, Tensor]
+    monitors: dict[str, Tensor]
+
+
+class Objective(nn.Module, ABC):
+    """Base of all objectives; no logging, optimiser, device, rank or path in here or below.
+
+    `self.encoder` is what is kept; heads, decoders and teachers beside it are thrown away.
+
+    A subclass may offer `predict(images) -> {"logits": B L}` and
+    `pictures(batch) -> {name: B C H W in [0, 1]}`.
+
+    Args:
+        encoder: of the kind that the subclass's own annotation names; others are refused.
+        spec: the data.
+    """
+
+    views: tuple[ViewSpec, ...] = (ViewSpec(),)
+    uses_labels: ClassVar[bool] = False
+    best: ClassVar[tuple[str, str] | None] = None  # ("val/accuracy", "max") picks best.ckpt
+    STEPS: ClassVar[tuple[str, ...]] = ("predict", "pictures")  # run parameters outside forward
+
+    def __init__(self, encoder: Encoder, spec: DataSpec) -> None:
+        super().__init__()
+        needed = get_type_hints(type(self).__init__).get("encoder", Encoder)
+        if not isinstance(encoder, needed):
+            raise ValueError(
+                f"{type(self).__name__} needs a {needed.__name__}, got a {type(encoder).__name__}, "
+                "which has no patch tokens"
+            )
+        self.encoder = encoder
+
+    @abstractmethod
+    def forward(self, batch: Batch, progress: float) -> Losses:
+        """One step; progress through the run, in [0, 1]."""
+
+    def after_step(self, progress: float) -> None:
+        """Called after each optimiser step: teachers and centres follow here."""
+
+    def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """From the means over a split of `per_image` to the scalars that are logged."""
+        return means

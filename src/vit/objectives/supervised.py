@@ -1,0 +1,78 @@
+"""Supervised classification: predict the label from the pooled features.
+
+Paper: Dosovitskiy et al., arXiv:2010.11929, section 3 and appendix B; the sigmoid loss is the one
+its authors pre-train with (sum over classes, mean over images; head bias -10).
+
+B batch, D width, L classes.
+"""
+
+from typing import ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from vit.batch import Batch, DataSpec
+from vit.models.base import Encoder
+from vit.models.heads import LinearHead
+from vit.objectives.base import Losses, Objective
+
+
+class Supervised(Objective):
+    """Learn the labels.
+
+    Args:
+        encoder: any.
+        spec: the data; its classes are what is predicted.
+        loss: softmax cross-entropy, or a sigmoid for each class.
+        label_smoothing: share of the target spread over all classes. Paper: 0 (1e-4 with sigmoid).
+        head_bias: start of the head's biases. Paper with the sigmoid loss: -10.
+    """
+
+    uses_labels: ClassVar[bool] = True
+    best: ClassVar[tuple[str, str]] = ("val/accuracy", "max")
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        spec: DataSpec,
+        loss: Literal["softmax", "sigmoid"] = "softmax",
+        label_smoothing: float = 0.0,
+        head_bias: float = 0.0,
+    ) -> None:
+        super().__init__(encoder, spec)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"Supervised: label_smoothing must be in [0, 1), got {label_smoothing}")
+        if len(spec.classes) < 2:
+            raise ValueError(f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}")
+        if spec.multi_label:
+            raise ValueError("Supervised: this data has several labels an image; one is expected")
+        self.kind, self.smoothing = loss, label_smoothing
+        self.head = LinearHead(encoder.width, len(spec.classes), head_bias)
+
+    def predict(self, images: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B L"]]:
+        """Logits from normalised images."""
+        return {"logits": self.head(self.encoder(images).pooled)}
+
+    def forward(self, batch: Batch, progress: float) -> Losses:
+        """One step."""
+        logits = self.predict(batch.images)["logits"].float()  # B L
+        labels = batch.labels.clamp(min=0)  # padding; it counts nowhere
+        per_image = {"loss": self.loss(logits, labels)}
+        place = (logits > logits.gather(1, labels[:, None])).sum(1)  # classes ranked above the label
+        per_image["accuracy"] = (logits.argmax(1) == labels).float()
+        if logits.shape[1] > 5:
+            per_image["top5"] = (place < 5).float()
+        return Losses(per_image["loss"].mean(), per_image, {})
+
+    def loss(
+        self, logits: Float[Tensor, "B L"], labels: Tensor
+    ) -> Float[Tensor, " B"]:
+        """The loss of each image."""
+        if self.kind == "softmax":
+            return F.cross_entropy(
+                logits, labels, label_smoothing=self.smoothing, reduction="none"
+            )
+        target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        target = target * (1 - self.smoothing) + self.smoothing / logits.shape[1]
+        return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)

@@ -1,0 +1,74 @@
+"""The few sums that cross processes; without a process group each is the identity."""
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+def active() -> bool:
+    """Is there more than one process?"""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def world_size() -> int:
+    """How many processes share the work."""
+    return dist.get_world_size() if active() else 1
+
+
+def rank() -> int:
+    """This process's number."""
+    return dist.get_rank() if active() else 0
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The elementwise sum over all processes; every process must call it."""
+    if active():
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """The elementwise mean over all processes; every process must call it."""
+    return sum_over_ranks(values) / world_size()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Rows of all processes, one below the other; every process must bring equally many."""
+    if not active():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+class Means:
+    """Exact means of per-image values over a split that several processes share.
+
+    Sums and counts are kept apart and in float64 (float32 where the device has none), so the
+    result does not depend on how the split was cut into batches and ranks.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count: Tensor | None = None
+
+    def add(self, values: dict[str, Tensor], valid: Tensor) -> None:
+        """Count in one batch; each value is B or B k, rows that are not valid are left out."""
+        dtype = torch.float32 if valid.device.type == "mps" else torch.float64
+        weight = valid.to(dtype)
+        self.count = weight.sum() + (0 if self.count is None else self.count)
+        for name, value in values.items():
+            # where, not a product: padding may hold NaN and NaN times zero is NaN
+            rows = value.detach().flatten(1) if value.ndim > 1 else value.detach()[:, None]
+            total = torch.where(valid[:, None], rows.to(dtype), 0).sum(0)
+            self.sums[name] = total + self.sums.get(name, 0)
+
+    def reduce(self) -> dict[str, Tensor]:
+        """The means over all processes: a scalar, or a vector of k, for each name."""
+        if self.count is None:
+            return {}
+        flat = sum_over_ranks(torch.cat([self.count[None], *self.sums.values()]))
+        count, parts = flat[0], flat[1:].split([len(total) for total in self.sums.values()])
+        means = {name: part / count for name, part in zip(self.sums, parts, strict=True)}
+        return {name: mean[0] if len(mean) == 1 else mean for name, mean in means.items()}
