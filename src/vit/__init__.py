@@ -1,1 +1,1 @@
-"""Vision Transformers, and which pre-training pays on your images: none, supervised or self-supervised."""
+"""Vision Transformers, and which pre-training pays on your images, if any."""

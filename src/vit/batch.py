@@ -1,4 +1,4 @@
-"""All that data and training know of each other: what a data set is, what a view is, what a batch is.
+"""All that data and training know of each other: a data set, a view, a batch.
 
 B batch, C channels, h w the pixels of one view.
 """
@@ -63,12 +63,15 @@ class ViewSpec:
         area: smallest and largest share of the image that a random crop covers;
             None: the whole image, moved by the data's own augmentation.
         photometric: strength of brightness, contrast and saturation changes, 0 none to 1.
+        resample: False: the data's augmentation only shifts by whole pixels and flips, for
+            objectives whose targets are pixels; rotation and scaling would blend them.
     """
 
     count: int = 1
     size: int | None = None
     area: tuple[float, float] | None = None
     photometric: float = 0.0
+    resample: bool = True
 
 
 @dataclass
@@ -110,10 +113,13 @@ class Batch:
         """The same batch on another device."""
         views = [view.to(device, non_blocking=non_blocking) for view in self.views]
         labels = self.labels.to(device, non_blocking=non_blocking)
-        return Batch(views, labels, self.index.to(device, non_blocking=non_blocking),
-                     self.seed, self.epoch)
+        return Batch(
+            views, labels, self.index.to(device, non_blocking=non_blocking), self.seed, self.epoch
+        )
 
     def pin_memory(self) -> "Batch":
         """Page-locked copies, for DataLoader(pin_memory=True)."""
         views = [view.pin_memory() for view in self.views]
-        return Batch(views, self.labels.pin_memory(), self.index.pin_memory(), self.seed, self.epoch)
+        return Batch(
+            views, self.labels.pin_memory(), self.index.pin_memory(), self.seed, self.epoch
+        )

@@ -21,9 +21,14 @@ def training_flops(objective: Objective, spec: DataSpec) -> float:
     """Floating-point operations of forward and backward for one image."""
     shadow = _on_meta(objective).train()
     views = [
-        torch.empty(IMAGES, spec.channels, *((view.size, view.size) if view.size
-                                             else spec.image_size), device="meta")
-        for view in objective.views for _ in range(view.count)
+        torch.empty(
+            IMAGES,
+            spec.channels,
+            *((view.size, view.size) if view.size else spec.image_size),
+            device="meta",
+        )
+        for view in objective.views
+        for _ in range(view.count)
     ]
     index = torch.zeros(IMAGES, dtype=torch.int64, device="meta")
     with FlopCounterMode(display=False) as counter:

@@ -129,7 +129,7 @@ def quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # tips and device lists are at INFO
     for message in (
-        ".*LeafSpec.*",  # raised by Lightning's own _pytree.py: Lightning-AI/pytorch-lightning#21326
+        ".*LeafSpec.*",  # Lightning's own _pytree.py: Lightning-AI/pytorch-lightning#21326
         ".*does not have many workers.*",  # data in memory needs none
         ".*smaller than the logging interval.*",  # ours counts steps of the run, not of an epoch
     ):

@@ -112,7 +112,9 @@ class ViTModule(LightningModule):
         """The length of the run, which progress is measured by."""
         steps = self.trainer.estimated_stepping_batches
         if steps in (0, float("inf")):
-            raise ValueError("trainer: give max_epochs or max_steps; progress needs the run's length")
+            raise ValueError(
+                "trainer: give max_epochs or max_steps; progress needs the run's length"
+            )
         self.total_steps = int(steps)
 
     def on_train_start(self) -> None:
@@ -160,13 +162,15 @@ class ViTModule(LightningModule):
         """Means over the last optimiser step, over micro-batches and ranks; a collective call."""
         losses, self.step_losses = self.step_losses, []
         rows = [
-            {"loss": step.loss} | step.monitors
+            {"loss": step.loss}
+            | step.monitors
             | {k: v.mean() for k, v in step.per_image.items() if v.ndim == 1 and k != "loss"}
             for step in losses
         ]
         names = list(rows[0])
-        table = torch.stack([torch.stack([row[name].detach().float() for name in names])
-                             for row in rows])
+        table = torch.stack(
+            [torch.stack([row[name].detach().float() for name in names]) for row in rows]
+        )
         values = mean_over_ranks(table.mean(0)).tolist()
         return {f"train/{name}": value for name, value in zip(names, values, strict=True)}
 
@@ -213,8 +217,12 @@ class ViTModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is needed to use the file without any other: plain values only (contract C7)."""
         checkpoint |= {
-            "format": FORMAT, "config": self.config, "seed": self.seed, "consumed": self.consumed,
-            "validated": self.validated, "encoder": describe(self.objective.encoder, self.spec),
+            "format": FORMAT,
+            "config": self.config,
+            "seed": self.seed,
+            "consumed": self.consumed,
+            "validated": self.validated,
+            "encoder": describe(self.objective.encoder, self.spec),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -126,6 +126,7 @@ def parameter_groups(
     """Groups for any torch optimiser, by (learning-rate factor, decayed or not).
 
     Args:
+        objective: its encoder's layers and everything beside it.
         layer_decay: factor from a layer to the one before it. MAE's fine-tuning of B: 0.65.
         head_lr: factor for everything outside the encoder.
 
@@ -140,12 +141,19 @@ def parameter_groups(
         layer = encoder.layer_of(name.removeprefix("encoder.")) if inside else None
         factor = head_lr if layer is None else layer_decay ** (encoder.depth + 1 - layer)
         decayed = parameter.ndim > 1 and not name.endswith(UNDECAYED)
-        part = "head" if layer is None and head_lr != 1 else "encoder" if layer_decay != 1 else "all"
+        part = (
+            "head" if layer is None and head_lr != 1 else "encoder" if layer_decay != 1 else "all"
+        )
         key = (factor, decayed)
-        group = groups.setdefault(key, {
-            "params": [], "lr_factor": factor,
-            "name": f"{part}, lr x {factor:.4g}, {'decay' if decayed else 'no decay'}",
-        } | ({} if decayed else {"weight_decay": 0.0}))
+        group = groups.setdefault(
+            key,
+            {
+                "params": [],
+                "lr_factor": factor,
+                "name": f"{part}, lr x {factor:.4g}, {'decay' if decayed else 'no decay'}",
+            }
+            | ({} if decayed else {"weight_decay": 0.0}),
+        )
         group["params"].append(parameter)
     return list(groups.values())
 

@@ -77,7 +77,10 @@ def resize_grid(
         image = F.interpolate(image, size=new, mode="bilinear", align_corners=True)
     else:
         image = F.interpolate(
-            image, size=new, mode="bicubic", align_corners=False,
+            image,
+            size=new,
+            mode="bicubic",
+            align_corners=False,
             antialias=rule == "bicubic_antialias",
         )
     return image.flatten(2)[0].T

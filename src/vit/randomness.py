@@ -28,9 +28,7 @@ def _mix(z: Tensor) -> Tensor:
     return z ^ _shift(z, 31)
 
 
-def keys(
-    seed: int, epoch: int | None, index: Int[Tensor, " B"], purpose: str
-) -> Int[Tensor, " B"]:
+def keys(seed: int, epoch: int | None, index: Int[Tensor, " B"], purpose: str) -> Int[Tensor, " B"]:
     """One int64 key an image.
 
     Args:

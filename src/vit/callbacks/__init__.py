@@ -3,5 +3,6 @@
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.knn import KNN
 from vit.callbacks.pictures import Pictures
+from vit.callbacks.profile import Profile
 
-__all__ = ["KNN", "Checkpoints", "Pictures"]
+__all__ = ["KNN", "Checkpoints", "Pictures", "Profile"]

@@ -30,5 +30,5 @@ def features_of(
         places.append(shown.index)
     encoder.train(was_training)
     rows, labels, places = (gather_rows(torch.cat(part)) for part in (rows, labels, places))
-    order = places.argsort()[(places < 0).sum():]  # padding sorts to the front
+    order = places.argsort()[(places < 0).sum() :]  # padding sorts to the front
     return rows[order], labels[order]

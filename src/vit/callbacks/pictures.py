@@ -22,7 +22,12 @@ class Pictures(Callback):
         self.every, self.images, self.count = every, images, 0
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: Trainer,
+        pl_module: ViTModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """The first batch only."""

@@ -23,7 +23,12 @@ class Predictions(Callback):
         self.files, self.parts = files, []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: Trainer,
+        pl_module: ViTModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the batch."""
@@ -41,7 +46,10 @@ class Predictions(Callback):
 
 
 def write(
-    path: Path, classes: tuple[str, ...], index: torch.Tensor, labels: torch.Tensor,
+    path: Path,
+    classes: tuple[str, ...],
+    index: torch.Tensor,
+    labels: torch.Tensor,
     chances: torch.Tensor,
 ) -> None:
     """One row an image: number, label, prediction, confidence, a probability for each class."""
@@ -53,7 +61,12 @@ def write(
                 continue
             label, chance = int(labels[row]), chances[row]
             best = int(chance.argmax())
-            out.writerow([
-                int(index[row]), classes[label] if label >= 0 else "", classes[best],
-                f"{chance[best]:.6f}", *(f"{p:.6f}" for p in chance.tolist()),
-            ])
+            out.writerow(
+                [
+                    int(index[row]),
+                    classes[label] if label >= 0 else "",
+                    classes[best],
+                    f"{chance[best]:.6f}",
+                    *(f"{p:.6f}" for p in chance.tolist()),
+                ]
+            )

@@ -108,7 +108,7 @@ class Run(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """One row a value, once a step even if Lightning repeats a validation after a resume."""
         self.metrics |= pl_module.results
-        if not trainer.state.fn == "fit" or pl_module.validated == trainer.global_step:
+        if trainer.state.fn != "fit" or pl_module.validated == trainer.global_step:
             return
         pl_module.validated = trainer.global_step
         self.files.record(pl_module.results, trainer.global_step, epoch_of(trainer, pl_module))
@@ -119,8 +119,9 @@ class Run(Callback):
         per_batch = trainer.datamodule.batch_size // trainer.accumulate_grad_batches
         images = (consumed - self.epoch_consumed) * per_batch
         if images:
-            self.files.record_time(trainer.global_step, epoch_of(trainer, pl_module),
-                                 now - self.epoch_started, images)
+            self.files.record_time(
+                trainer.global_step, epoch_of(trainer, pl_module), now - self.epoch_started, images
+            )
         self.epoch_started, self.epoch_consumed = now, consumed
 
     def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
@@ -158,12 +159,19 @@ class Run(Callback):
         if self.files.folder is None:
             return
         images = trainer.global_step * trainer.datamodule.batch_size
-        write_json(self.files.folder / self.plan.summary, {
-            "status": status, "seed": module.seed,
-            "seconds": round(self.before + time.perf_counter() - self.started, 1),
-            "images_seen": images, "training_flops": module.flops_per_image * images,
-            "protocol_ids": self.protocol_ids, **self.plan.extra, **self.metrics,
-        })
+        write_json(
+            self.files.folder / self.plan.summary,
+            {
+                "status": status,
+                "seed": module.seed,
+                "seconds": round(self.before + time.perf_counter() - self.started, 1),
+                "images_seen": images,
+                "training_flops": module.flops_per_image * images,
+                "protocol_ids": self.protocol_ids,
+                **self.plan.extra,
+                **self.metrics,
+            },
+        )
         self.files.finalize(status)
 
 
@@ -200,7 +208,11 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
     lines = [
         f"data: {type(data).__name__}, {counts}, {size} pixels",
         f"encoder: {type(encoder).__name__}, {parameters:,} parameters"
-        + (f", patches of {patch} px on a {encoder.grid[0]}x{encoder.grid[1]} grid" if patch else ""),
+        + (
+            f", patches of {patch} px on a {encoder.grid[0]}x{encoder.grid[1]} grid"
+            if patch
+            else ""
+        ),
         f"batch: {per_device} per device x {ranks} ranks x {accumulate} accumulated = "
         f"{data.batch_size} images a step; lr {lr:.4g} after scaling ({module.lr_scaling})",
         f"length: {module.total_steps:,} steps, {seen:,} images, "
@@ -223,8 +235,9 @@ def environment() -> dict[str, Any]:
 
     def ask(*words: str) -> str | None:
         try:
-            return subprocess.run([*git, *words], capture_output=True, text=True,
-                                  check=True, timeout=10).stdout.strip()
+            return subprocess.run(
+                [*git, *words], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return None
 
@@ -233,10 +246,14 @@ def environment() -> dict[str, Any]:
     return {
         "git_commit": ask("rev-parse", "HEAD"),
         "git_dirty": None if changes is None else bool(changes),
-        "python": platform.python_version(), "platform": platform.platform(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
         "packages": {name: version(name) for name in PACKAGES},
-        "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(), "gpus": gpus, "argv": sys.argv[1:],
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "argv": sys.argv[1:],
     }
 
 

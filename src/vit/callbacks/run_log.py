@@ -50,9 +50,11 @@ class RunLog(Logger):
     @rank_zero_only
     def record(self, metrics: dict[str, float], step: int, epoch: int) -> None:
         """Append one row a value."""
-        self._append(METRICS, "step,epoch,name,value", [
-            f"{step},{epoch},{name},{float(value)!r}" for name, value in metrics.items()
-        ])
+        self._append(
+            METRICS,
+            "step,epoch,name,value",
+            [f"{step},{epoch},{name},{float(value)!r}" for name, value in metrics.items()],
+        )
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
 
@@ -60,8 +62,11 @@ class RunLog(Logger):
     def record_time(self, step: int, epoch: int, seconds: float, images: int) -> None:
         """How fast it went; apart from the metrics, which a resumed run must repeat exactly."""
         rate = images / seconds if seconds else 0.0
-        self._append(TIMING, "step,epoch,seconds,images,images_per_second",
-                     [f"{step},{epoch},{seconds:.3f},{images},{rate:.1f}"])
+        self._append(
+            TIMING,
+            "step,epoch,seconds,images,images_per_second",
+            [f"{step},{epoch},{seconds:.3f},{images},{rate:.1f}"],
+        )
         self.writer.add_scalar("speed/images_per_second", rate, step)
 
     @rank_zero_only

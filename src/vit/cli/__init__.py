@@ -5,7 +5,7 @@ import sys
 
 VERBS = {
     "fit": "train: python train.py fit --config configs/quickstart.yaml",
-    "validate": "score a run or checkpoint on the validation split: --from <run folder | checkpoint>",
+    "validate": "score a run on the validation split: --from <run folder | checkpoint>",
     "test": "score it on the test split: --from <run folder | checkpoint>",
     "predict": "write predictions.csv for the test split: --from <run folder | checkpoint>",
 }
@@ -24,7 +24,8 @@ Files come first and single keys last: what stands later wins.
   --seed_everything N         the run's seed (default 0)
   --trainer.max_epochs N      how long; --data.batch_size N, --model.optimizer.lr X and every
                               other key of the YAML files work the same way
-  --name NAME, --logs DIR     the run lies in DIR/NAME/<date-time>_seed<N> (logs, first config's name)
+  --name NAME, --logs DIR     the run lies in DIR/NAME/<date-time>_seed<N>; default: logs and the
+                              first config's name
   --resume RUN_FOLDER         go on with an interrupted run, exactly
   --print_config              show the merged settings and stop
   --debug                     show tracebacks
@@ -46,8 +47,10 @@ def main(argv: list[str]) -> int:
         return _usage(f"the verb comes first: python train.py fit {' '.join(argv)}")
     if verb not in VERBS:
         close = difflib.get_close_matches(verb, VERBS, 1)
-        return _usage(f"unknown verb {verb!r}; " + (f"did you mean {close[0]}?" if close else
-                                                    f"known: {', '.join(VERBS)}"))
+        return _usage(
+            f"unknown verb {verb!r}; "
+            + (f"did you mean {close[0]}?" if close else f"known: {', '.join(VERBS)}")
+        )
     if {"-h", "--help"} & set(rest):
         print(FIT_HELP.replace("train.py fit --config", f"train.py {verb} --config"), end="")
         return 0

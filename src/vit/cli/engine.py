@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
 from vit import lightning_seams as seams
-from vit.callbacks.checkpoints import FOLDER, Checkpoints, newest_good
+from vit.callbacks.checkpoints import Checkpoints, newest_good
 from vit.callbacks.predictions import Predictions
 from vit.callbacks.run import Plan, Run, read_json
 from vit.callbacks.run_log import RunLog
@@ -26,22 +26,31 @@ OWN = ("--name", "--logs", "--resume", "--from")
 RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
 FROM_MAY = ("data", "trainer", "seed_everything")
 OURS = {  # Trainer keys that something here replaces, and what to use instead
-    "gradient_clip_val": "model.clip.value", "gradient_clip_algorithm": "model.clip.kind",
-    "logger": "--logs and --name", "default_root_dir": "--logs",
+    "gradient_clip_val": "model.clip.value",
+    "gradient_clip_algorithm": "model.clip.kind",
+    "logger": "--logs and --name",
+    "default_root_dir": "--logs",
 }
 
 
 class CLI(LightningCLI):
     """Parses, links and builds; running is up to the caller."""
 
-    def __init__(self, args: list[str], plan: Plan, log: RunLog) -> None:
-        self.plan, self.log = plan, log
+    def __init__(self, args: list[str], plan: Plan, files: RunLog) -> None:
+        self.plan, self.files = plan, files
         super().__init__(
-            ViTModule, LightningDataModule, subclass_mode_data=True, run=False, args=args,
-            save_config_callback=None, seed_everything_default=0, auto_configure_optimizers=False,
+            ViTModule,
+            LightningDataModule,
+            subclass_mode_data=True,
+            run=False,
+            args=args,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
             parser_class=OneLineParser,
             trainer_defaults={
-                "use_distributed_sampler": False, "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+                "num_sanity_val_steps": 0,
                 "log_every_n_steps": 20,
             },
         )
@@ -49,10 +58,18 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The only link, and the two keys that belong to no class."""
         parser.link_arguments("data.spec", "model.spec", apply_on="instantiate")
-        parser.add_argument("--test_after_fit", type=bool, default=False,
-                            help="read the test split once the fit is done")
-        parser.add_argument("--checkpoint_every", type=int, default=1000,
-                            help="optimiser steps between checkpoints within an epoch")
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=False,
+            help="read the test split once the fit is done",
+        )
+        parser.add_argument(
+            "--checkpoint_every",
+            type=int,
+            default=1000,
+            help="optimiser steps between checkpoints within an epoch",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Without LightningCLI's warning that arguments were handed over."""
@@ -76,25 +93,30 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with our files, our checkpoints and our bar."""
-        self.run_callback = Run(self.plan, self.log)
+        self.run_callback = Run(self.plan, self.files)
         bar = self.config.trainer.enable_progress_bar is not False
         summary = self.config.trainer.enable_model_summary is not False
         self.trainer_defaults["callbacks"] = [
             *([RichProgressBar(refresh_rate=10)] if bar else []),
             *([RichModelSummary(max_depth=2)] if summary and self.plan.verb == "fit" else []),
-            self.run_callback, Predictions(self.log),
-            Checkpoints(self.log, self.config.checkpoint_every),
+            self.run_callback,
+            Predictions(self.files),
+            Checkpoints(self.files, self.config.checkpoint_every),
         ]
         check_device(self.config.trainer)
-        return super().instantiate_trainer(logger=self.log, plugins=[seams.AtomicFiles()])
+        return super().instantiate_trainer(logger=self.files, plugins=[seams.AtomicFiles()])
 
 
 def check_device(trainer: Any) -> None:
     """Say before the start what the device cannot do."""
     if trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UsageError("trainer: no CUDA GPU here; use --trainer configs/trainer/cpu.yaml")
-    if (str(trainer.precision).startswith("bf16") and torch.cuda.is_available()
-            and trainer.accelerator != "cpu" and not torch.cuda.is_bf16_supported()):
+    if (
+        str(trainer.precision).startswith("bf16")
+        and torch.cuda.is_available()
+        and trainer.accelerator != "cpu"
+        and not torch.cuda.is_bf16_supported()
+    ):
         raise UsageError("trainer: this GPU has no bf16; use --trainer.precision 32-true")
 
 
@@ -116,47 +138,50 @@ def run(verb: str, argv: list[str]) -> int:
     except Exception as error:  # the end of the road: one line for people, a traceback on demand
         if debug:
             traceback.print_exc()
-        print(f"error: {one_line(error)}" + ("" if debug else "  (--debug shows where)"),
-              file=sys.stderr)
+        print(
+            f"error: {one_line(error)}" + ("" if debug else "  (--debug shows where)"),
+            file=sys.stderr,
+        )
         return 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1
 
 
 def fit(own: dict[str, str], rest: list[str]) -> int:
     """Train; with --resume, go on with an interrupted run in its own folder."""
     if "--from" in own:
-        raise UsageError("fit: --from belongs to validate, test and predict; to start from a "
-                         "run's weights use --model.pretrained, to go on with it --resume")
-    log, start = RunLog(), None
+        raise UsageError(
+            "fit: --from belongs to validate, test and predict; to start from a "
+            "run's weights use --model.pretrained, to go on with it --resume"
+        )
+    start = None
+    plan = Plan("fit", None, parent_folder(own, rest), 0, command())
     if "--resume" in own:
         folder = run_folder(own["--resume"])
         if read_json(folder / "summary.json").get("status") == "completed":
             say(f"{folder} is complete; nothing to resume")
             return 0
-        start, complaints = newest_good(folder)
-        for line in complaints:
-            print(f"warning: {line}; going on from {start or 'the beginning'}", file=sys.stderr)
+        start = resume_from(folder)
         rest = ["--config", str(folder / "config.yaml"), *only(rest, RESUME_MAY, "--resume")]
         plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True)
-    else:
-        plan = Plan("fit", None, parent_folder(own, rest), 0, command())
-    cli = CLI(rest, plan, log)
-    path = str(start) if start else None
+    files = RunLog()
+    cli = CLI(rest, plan, files)
     try:
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=path, weights_only=True)
-    except SystemExit:
-        status = interrupted(log)
-        if status is None:
-            raise
-        return status
-    if cli.trainer.interrupted:
-        return interrupted(log) or 130
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
+        return interrupted(files)
     if cli.config.test_after_fit:
-        best = checkpoint_in(log.folder)
-        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(best), weights_only=True,
-                         verbose=False)
-    cli.run_callback.finish(cli.trainer, cli.model, "completed")
-    report(cli, log)
-    return 0
+        best = checkpoint_in(files.folder)
+        cli.trainer.test(
+            cli.model, cli.datamodule, ckpt_path=str(best), weights_only=True, verbose=False
+        )
+    return finish(cli, files)
+
+
+def resume_from(folder: Path) -> str | None:
+    """The newest good checkpoint; a damaged one is named and passed over."""
+    start, complaints = newest_good(folder)
+    for line in complaints:
+        print(f"warning: {line}; going on from {start or 'the beginning'}", file=sys.stderr)
+    return str(start) if start else None
 
 
 def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
@@ -169,23 +194,26 @@ def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
     content = open_checkpoint(file)
     inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
     bare = Path(own["--from"]).is_file()
-    log = RunLog()
+    files = RunLog()
     plan = Plan(
-        verb, None if bare else inside, parent_folder(own, ["--config", f"{verb}.yaml"]), 0,
-        command(), summary=f"summary.{verb}.json", extra={"checkpoint": str(file)},
+        verb,
+        None if bare else inside,
+        parent_folder(own, ["--config", f"{verb}.yaml"]),
+        0,
+        command(),
+        summary=f"summary.{verb}.json",
+        extra={"checkpoint": str(file)},
     )
-    base = log_free_config(content["config"])
-    cli = CLI(["--config", base, *only(rest, FROM_MAY, f"{verb} --from")], plan, log)
+    base = config_of(content["config"])
+    cli = CLI(["--config", base, *only(rest, FROM_MAY, f"{verb} --from")], plan, files)
     act = getattr(cli.trainer, verb)
     quiet = {"return_predictions": False} if verb == "predict" else {"verbose": False}
     act(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
     cli.run_callback.metrics |= cli.model.results
-    cli.run_callback.finish(cli.trainer, cli.model, "completed")
-    report(cli, log)
-    return 0
+    return finish(cli, files)
 
 
-def log_free_config(text: str) -> str:
+def config_of(text: str) -> str:
     """A checkpoint's config without what belongs to its training alone."""
     settings = yaml.safe_load(text)
     settings["model"]["pretrained"] = None  # the checkpoint holds all weights already
@@ -214,8 +242,10 @@ def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
         if word.startswith("--") and not any(
             key == name or key.startswith(name + ".") for name in allowed
         ):
-            raise UsageError(f"{where}: --{key} would change the result; only "
-                             f"{', '.join('--' + name for name in allowed)} may be given")
+            raise UsageError(
+                f"{where}: --{key} would change the result; only "
+                f"{', '.join('--' + name for name in allowed)} may be given"
+            )
     return rest
 
 
@@ -225,7 +255,7 @@ def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
     for at, word in enumerate(rest):
         key, equals, value = word.partition("=")
         if key in ("--config", "-c"):
-            stem = Path(value if equals else (rest + [""])[at + 1]).stem or stem
+            stem = Path(value if equals else [*rest, ""][at + 1]).stem or stem
             break
     return Path(own.get("--logs", "logs")) / own.get("--name", stem)
 
@@ -249,18 +279,19 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def interrupted(log: RunLog) -> int | None:
-    """One line after Ctrl-C; None when the run never got a folder."""
-    if log.folder is None:
-        return None
-    print(f"interrupted; go on with: python train.py fit --resume {log.folder}", file=sys.stderr)
+def interrupted(files: RunLog) -> int:
+    """One line after Ctrl-C."""
+    how = f"; go on with: python train.py fit --resume {files.folder}" if files.folder else ""
+    if rank_zero_only.rank == 0:
+        print(f"interrupted{how}", file=sys.stderr)
     return 130
 
 
-@rank_zero_only
-def report(cli: CLI, log: RunLog) -> None:
-    """What was reached, in percent, and where it lies."""
+def finish(cli: CLI, files: RunLog) -> int:
+    """Write the summary and say what was reached, in percent, and where it lies."""
+    cli.run_callback.finish(cli.trainer, cli.model, "completed")
     for name, value in cli.run_callback.metrics.items():
-        share = "accuracy" in name or "top5" in name or "most_common" in name
-        print(f"{name:<28} {f'{100 * value:.1f} %' if share else f'{value:.4f}'}")
-    print(f"run: {log.folder}", flush=True)
+        share = name.endswith(("accuracy", "accuracy_random", "top5", "most_common"))
+        say(f"{name:<28} {f'{100 * value:.1f} %' if share else f'{value:.4f}'}")
+    say(f"run: {files.folder}")
+    return 0

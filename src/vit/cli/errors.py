@@ -12,7 +12,13 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 # lines of jsonargparse's nested reports that say nothing beyond the others
-NOISE = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Expected a <class 'NoneType'>")
+NOISE = (
+    "Does not validate",
+    "Subtypes:",
+    "Errors:",
+    "Given value",
+    "Expected a <class 'NoneType'>",
+)
 
 
 class UsageError(Exception):
@@ -42,7 +48,9 @@ def condense(message: str) -> str:
     """jsonargparse's report without its nesting."""
     lines = [line.strip(" -") for line in message.splitlines()]
     kept = [line for line in lines if line and not line.startswith(NOISE)]
-    telling = [line for line in kept if re.search(r"not accepted|unrecognized|does not exist", line)]
+    telling = [
+        line for line in kept if re.search(r"not accepted|unrecognized|does not exist", line)
+    ]
     return " ".join(dict.fromkeys(telling or kept))
 
 

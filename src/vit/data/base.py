@@ -75,7 +75,7 @@ class Images(LightningDataModule):
 
     @abstractmethod
     def split_indices(self) -> dict[str, list[int]]:
-        """Where each sample of a split stands in the source, fixed by the data and no run's seed."""
+        """Where each split's samples stand in the source; fixed by the data, not by a seed."""
 
     def per_device(self) -> int:
         """Images of one micro-batch of one rank: batch_size / (ranks x accumulation)."""
@@ -97,8 +97,13 @@ class Images(LightningDataModule):
                 f"({len(dataset)} images)"
             )
         batches = TrainingBatches(
-            len(dataset), self.per_device(), trainer.accumulate_grad_batches, module.seed,
-            trainer.global_rank, trainer.world_size, lambda: module.consumed,
+            len(dataset),
+            self.per_device(),
+            trainer.accumulate_grad_batches,
+            module.seed,
+            trainer.global_rank,
+            trainer.world_size,
+            lambda: module.consumed,
             trainer.limit_train_batches,
         )
         return self._loader(dataset, batches)
@@ -131,8 +136,12 @@ class Images(LightningDataModule):
     def _loader(self, dataset: Dataset, batches: Any) -> ResumableLoader:
         # batch_size=None: the dataset itself makes the batch; nothing is collated sample by sample
         return ResumableLoader(
-            dataset, sampler=batches, batch_size=None, num_workers=self.workers,
-            persistent_workers=self.workers > 0, pin_memory=torch.cuda.is_available(),
+            dataset,
+            sampler=batches,
+            batch_size=None,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -149,14 +158,23 @@ class Images(LightningDataModule):
         views: they get theirs, drawn from the image alone, the same in every evaluation.
 
         Args:
+            batch: uint8 images as loaders emit them, on the device.
+            views: what to cut.
             spec: whose normalisation is used: the data's, or that of pre-trained weights.
+            training: draw augmentations.
         """
         several = sum(view.count for view in views) > 1
         if training or several:
             images = [
-                cut_view(batch.images, batch.keys(f"view {number}.{copy}"), view,
-                         self.augmentation, self.spec.image_size)
-                for number, view in enumerate(views) for copy in range(view.count)
+                cut_view(
+                    batch.images,
+                    batch.keys(f"view {number}.{copy}"),
+                    view,
+                    self.augmentation,
+                    self.spec.image_size,
+                )
+                for number, view in enumerate(views)
+                for copy in range(view.count)
             ]
         else:
             images = [resize(batch.images.float() / 255, self.spec.image_size)]

@@ -54,7 +54,10 @@ class Digits(Images):
         self.val_share = val_share
         self.spec = DataSpec(
             classes=tuple("0123456789"),
-            image_size=(self.image_size or 8,) * 2, channels=1, mean=(0.5,), std=(0.5,),
+            image_size=(self.image_size or 8,) * 2,
+            channels=1,
+            mean=(0.5,),
+            std=(0.5,),
             counts={split: len(indices) for split, indices in self.split_indices().items()},
         )
 

@@ -5,6 +5,7 @@ counter that the checkpoint holds. So a resumed run meets exactly the batches th
 any number of workers and whatever they had prefetched.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -37,8 +38,15 @@ class TrainingBatches(Sampler[Draw]):
     """
 
     def __init__(
-        self, size: int, per_device: int, accumulate: int, seed: int, rank: int, world: int,
-        consumed: Callable[[], int], limit: int | float = 1.0,
+        self,
+        size: int,
+        per_device: int,
+        accumulate: int,
+        seed: int,
+        rank: int,
+        world: int,
+        consumed: Callable[[], int],
+        limit: int | float = 1.0,
     ) -> None:
         self.size, self.per_device, self.seed = size, per_device, seed
         self.rank, self.world, self.consumed = rank, world, consumed
@@ -55,7 +63,7 @@ class TrainingBatches(Sampler[Draw]):
         order = torch.randperm(self.size, generator=generator).tolist()
         for batch in range(start, self.length):
             at = (batch * self.world + self.rank) * self.per_device
-            yield Draw(epoch, order[at:at + self.per_device])
+            yield Draw(epoch, order[at : at + self.per_device])
 
 
 class EvaluationBatches(Sampler[Draw]):
@@ -68,14 +76,14 @@ class EvaluationBatches(Sampler[Draw]):
         self.size, self.per_device, self.rank, self.world = size, per_device, rank, world
 
     def __len__(self) -> int:
-        return -(-self.size // (self.world * self.per_device))
+        return math.ceil(self.size / (self.world * self.per_device))
 
     def __iter__(self) -> Iterator[Draw]:
         mine = list(range(self.rank, self.size, self.world))
-        longest = -(-self.size // self.world)
+        longest = math.ceil(self.size / self.world)
         mine += [-1] * (longest - len(mine))
         for start in range(0, longest, self.per_device):
-            yield Draw(None, mine[start:start + self.per_device])
+            yield Draw(None, mine[start : start + self.per_device])
 
 
 class ResumableLoader(DataLoader):

@@ -7,7 +7,7 @@ B batch, C channels, H W pixels of the source, h w pixels of the view.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -61,8 +61,10 @@ def cut_view(
     size = (view.size, view.size) if view.size else size
     pixels = images.float() / 255
     draw = uniform(key, 13)  # nine for the geometry, four for the colours
+    if not view.resample:
+        augmentation = replace(augmentation, degrees=0.0, scale=0.0)
     if view.area or augmentation.active:
-        theta = affine(draw[:, :9], tuple(images.shape[-2:]), view.area, augmentation)
+        theta = affine(draw[:, :9], tuple(images.shape[-2:]), view, augmentation)
         grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
         pixels = F.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
     else:
@@ -80,21 +82,22 @@ def resize(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Ten
 def affine(
     u: Float[Tensor, "B 9"],
     size: tuple[int, int],
-    area: tuple[float, float] | None,
+    view: ViewSpec,
     augmentation: Augmentation,
 ) -> Float[Tensor, "B 2 3"]:
     """Maps from a view's coordinates to the image's, both in [-1, 1] (as F.affine_grid wants).
 
-    A crop covers a share of the area drawn evenly from `area`, with an aspect between 3/4 and 4/3
-    (Szegedy et al., arXiv:1409.4842, section 6; torchvision's RandomResizedCrop), at a place drawn
-    evenly; a side longer than the image is cut to it. `u`: even draws in [0, 1).
+    A crop covers a share of the area drawn evenly from `view.area`, with an aspect between 3/4 and
+    4/3 (Szegedy et al., arXiv:1409.4842, section 6; torchvision's RandomResizedCrop), at a place
+    drawn evenly; a side longer than the image is cut to it. `u`: even draws in [0, 1).
     """
     height, width = size
     half_h, half_w = height / 2, width / 2
     centre_x = centre_y = torch.zeros_like(u[:, 0])
     crop_h, crop_w = torch.full_like(u[:, 0], half_h), torch.full_like(u[:, 0], half_w)
-    if area:
-        covered = (area[0] + (area[1] - area[0]) * u[:, 0]) * height * width
+    if view.area:
+        low, high = view.area
+        covered = (low + (high - low) * u[:, 0]) * height * width
         aspect = torch.exp((2 * u[:, 1] - 1) * math.log(4 / 3))
         crop_w = (covered * aspect).sqrt().clamp(max=width) / 2
         crop_h = (covered / aspect).sqrt().clamp(max=height) / 2
@@ -103,11 +106,20 @@ def affine(
     angle = (2 * u[:, 4] - 1) * math.radians(augmentation.degrees)
     zoom = 1 / (1 + (2 * u[:, 5] - 1) * augmentation.scale)
     shift = (2 * u[:, 7:] - 1) * augmentation.shift  # B 2
-    centre_x, centre_y = centre_x + shift[:, 0] * width, centre_y + shift[:, 1] * height
+    shift_x, shift_y = shift[:, 0] * width, shift[:, 1] * height
+    if not view.resample:
+        shift_x, shift_y = shift_x.round(), shift_y.round()
+    centre_x, centre_y = centre_x + shift_x, centre_y + shift_y
     mirror = torch.where(u[:, 6] < 0.5, -1.0, 1.0) if augmentation.flip else torch.ones_like(zoom)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    rows = [cos * crop_w * mirror / half_w, -sin * crop_h / half_w, centre_x / half_w,
-            sin * crop_w * mirror / half_h, cos * crop_h / half_h, centre_y / half_h]
+    rows = [
+        cos * crop_w * mirror / half_w,
+        -sin * crop_h / half_w,
+        centre_x / half_w,
+        sin * crop_w * mirror / half_h,
+        cos * crop_h / half_h,
+        centre_y / half_h,
+    ]
     return torch.stack(rows, 1).view(-1, 2, 3)
 
 

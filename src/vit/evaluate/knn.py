@@ -37,7 +37,13 @@ def knn(
         votes.append(ballot.scatter_add_(1, bank_labels[nearest], weight))
     correct = torch.cat(votes).argmax(1) == labels
     return Result(
-        {"accuracy": correct.double().mean().item()}, {"correct": correct},
-        {"name": "knn", "k": k, "temperature": temperature, "similarity": "cosine",
-         "bank": len(bank)},
+        {"accuracy": correct.double().mean().item()},
+        {"correct": correct},
+        {
+            "name": "knn",
+            "k": k,
+            "temperature": temperature,
+            "similarity": "cosine",
+            "bank": len(bank),
+        },
     )

@@ -9,8 +9,6 @@ from typing import Any, ClassVar, NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vit.batch import DataSpec
-
 
 class Features(NamedTuple):
     """What an encoder makes of images, by name (a tuple, so that sharding sees its tensors).

@@ -45,8 +45,10 @@ class PrototypeHead(nn.Module):
     def __init__(self, width: int, prototypes: int, hidden: int, bottleneck: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(),
-            nn.Linear(hidden, hidden), nn.GELU(),
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
             nn.Linear(hidden, bottleneck),
         )
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
@@ -60,4 +62,6 @@ class PrototypeHead(nn.Module):
         nn.init.kaiming_uniform_(self.prototypes, a=5**0.5)  # nn.Linear's own, as in DINO's code
 
     def forward(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B L"]:
-        return F.linear(F.normalize(self.mlp(features), dim=-1), F.normalize(self.prototypes, dim=-1))
+        return F.linear(
+            F.normalize(self.mlp(features), dim=-1), F.normalize(self.prototypes, dim=-1)
+        )

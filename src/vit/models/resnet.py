@@ -34,8 +34,11 @@ class ResNet(Encoder):
         super().__init__()
         small = min(spec.image_size) <= 64 if small_stem is None else small_stem
         self.net = getattr(resnet, name)(weights=None, zero_init_residual=True)
-        stem = {"kernel_size": 3, "stride": 1, "padding": 1} if small else {
-            "kernel_size": 7, "stride": 2, "padding": 3}
+        stem = (
+            {"kernel_size": 3, "stride": 1, "padding": 1}
+            if small
+            else {"kernel_size": 7, "stride": 2, "padding": 3}
+        )
         self.net.conv1 = nn.Conv2d(spec.channels, 64, bias=False, **stem)
         nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
         if small:

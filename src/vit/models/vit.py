@@ -6,7 +6,7 @@ Differs from it: registers (Darcet et al., arXiv:2309.16588), drop path and Laye
 al., arXiv:2103.17239) are there and off; no tanh layer in front of the head. Parameters carry
 timm's names.
 
-B batch, C channels, N patches, T tokens, D width, A heads, d width of a head.
+B batch, C channels, H W pixels, N patches, K kept patches, T tokens, X prefix tokens, D width.
 """
 
 import math
@@ -15,153 +15,12 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vit.batch import DataSpec
 from vit.models.base import Features, TokenEncoder
+from vit.models.block import Block, PatchEmbed
+from vit.models.sizes import follow_image, resolve
 from vit.patches import Resize, grid_of, resize_grid, sincos
-
-SIZES = {  # depth, width, MLP width, heads: paper table 1; Ti, S and beyond: paper.md of big_vision
-    "mu": (1, 32, 128, 2),
-    "Ti": (12, 192, 768, 3),
-    "S": (12, 384, 1536, 6),
-    "M": (12, 512, 2048, 8),
-    "B": (12, 768, 3072, 12),
-    "L": (24, 1024, 4096, 16),
-    "So400m": (27, 1152, 4304, 16),
-    "H": (32, 1280, 5120, 16),
-    "g": (40, 1408, 6144, 16),
-    "G": (48, 1664, 8192, 16),
-}
-
-
-def lecun_normal_(weight: Tensor, fan_in: int) -> None:
-    """Flax's default: variance 1 / fan_in, cut at two deviations and rescaled for the cut."""
-    std = fan_in**-0.5 / 0.87962566103423978  # deviation of a unit normal cut at +-2
-    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
-
-
-def follow_image(image_size: tuple[int, int]) -> int:
-    """The patch size for an image: 2 up to 16 px, 4 up to 64 px, 16 above (shorter side)."""
-    side = min(image_size)
-    return 2 if side <= 16 else 4 if side <= 64 else 16
-
-
-class PatchEmbed(nn.Module):
-    """Cut into patches and map each linearly to D numbers; one strided convolution does both."""
-
-    def __init__(self, channels: int, patch: int, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        lecun_normal_(self.proj.weight, fan_in=self.proj.weight[0].numel())
-        nn.init.zeros_(self.proj.bias)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.proj(images).flatten(2).transpose(1, 2)  # B N D
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention; no dropout on the weights, which keeps the fused kernels."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        # Xavier for q, k and v each: over the fused matrix the deviation would be sqrt(2) too small
-        for weight in self.qkv.weight.chunk(3):
-            nn.init.xavier_uniform_(weight)
-        nn.init.xavier_uniform_(self.proj.weight)
-        nn.init.zeros_(self.qkv.bias)
-        nn.init.zeros_(self.proj.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # B A T d
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
-
-
-class MLP(nn.Module):
-    """Two linear layers with GELU between; dropout after each (paper, appendix B.1)."""
-
-    def __init__(self, width: int, hidden: int, gelu: str, dropout: float) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.act = nn.GELU(approximate="tanh" if gelu == "tanh" else "none")
-        self.fc2 = nn.Linear(hidden, width)
-        self.drop = nn.Dropout(dropout)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        for layer in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.normal_(layer.bias, std=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
-
-
-class DropPath(nn.Module):
-    """Skip a residual branch for a random share of the images, and scale up the others."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return x
-        keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
-        return x * (keep / (1 - self.rate)).to(x.dtype)
-
-    def extra_repr(self) -> str:
-        return f"rate={self.rate:.3g}"
-
-
-class LayerScale(nn.Module):
-    """A learned factor a channel on a residual branch."""
-
-    def __init__(self, width: int, start: float) -> None:
-        super().__init__()
-        self.start = start
-        self.gamma = nn.Parameter(torch.empty(width))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        nn.init.constant_(self.gamma, self.start)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma
-
-
-class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
-
-    def __init__(
-        self, width: int, heads: int, hidden: int, *, gelu: str, norm_eps: float, dropout: float,
-        drop_path: float, layer_scale: float | None,
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
-        self.attn = Attention(width, heads)
-        self.ls1 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
-        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = MLP(width, hidden, gelu, dropout)
-        self.ls2 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
-        self.drop = nn.Dropout(dropout)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.ls1(self.drop(self.attn(self.norm1(x)))))
-        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
 
 
 class ViT(TokenEncoder):
@@ -211,15 +70,22 @@ class ViT(TokenEncoder):
         layer_scale: float | None = None,
     ) -> None:
         super().__init__()
-        shape = _shape(size, width, depth, heads, mlp_width, patch_size)
+        shape = resolve(size, width, depth, heads, mlp_width, patch_size)
         self.width, self.depth, self.heads = shape["width"], shape["depth"], shape["heads"]
         self.patch_size = shape["patch_size"] or follow_image(spec.image_size)
         if pool == "cls" and not class_token:
             raise ValueError("ViT: pool: cls needs class_token: true; or set pool: mean")
         self.settings = shape | {
-            "patch_size": self.patch_size, "class_token": class_token, "registers": registers,
-            "pool": pool, "position": position, "resize": resize, "gelu": gelu,
-            "norm_eps": norm_eps, "dropout": dropout, "drop_path": drop_path,
+            "patch_size": self.patch_size,
+            "class_token": class_token,
+            "registers": registers,
+            "pool": pool,
+            "position": position,
+            "resize": resize,
+            "gelu": gelu,
+            "norm_eps": norm_eps,
+            "dropout": dropout,
+            "drop_path": drop_path,
             "layer_scale": layer_scale,
         }
         self.grid = grid_of(*spec.image_size, self.patch_size)
@@ -236,14 +102,21 @@ class ViT(TokenEncoder):
         else:
             self.register_buffer("pos_embed", table)
         self.pos_drop = nn.Dropout(dropout)
-        self.blocks = nn.Sequential(*(
-            Block(
-                self.width, self.heads, shape["mlp_width"], gelu=gelu, norm_eps=norm_eps,
-                dropout=dropout, drop_path=drop_path * i / max(self.depth - 1, 1),
-                layer_scale=layer_scale,
+        self.blocks = nn.Sequential(
+            *(
+                Block(
+                    self.width,
+                    self.heads,
+                    shape["mlp_width"],
+                    gelu=gelu,
+                    norm_eps=norm_eps,
+                    dropout=dropout,
+                    drop_path=drop_path * i / max(self.depth - 1, 1),
+                    layer_scale=layer_scale,
+                )
+                for i in range(self.depth)
             )
-            for i in range(self.depth)
-        ))
+        )
         self.norm = nn.LayerNorm(self.width, eps=norm_eps)
         self.reset_parameters()
 
@@ -257,7 +130,7 @@ class ViT(TokenEncoder):
             nn.init.normal_(self.pos_embed, std=0.02)
         else:
             self.pos_embed.zero_()
-            self.pos_embed[0, -math.prod(self.grid):] = sincos(self.grid, self.width)
+            self.pos_embed[0, -math.prod(self.grid) :] = sincos(self.grid, self.width)
 
     def embed(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
         """One vector a patch, without position."""
@@ -268,7 +141,7 @@ class ViT(TokenEncoder):
         self, patches: Float[Tensor, "B N D"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "B N D"]:
         """Tell each patch where it stands; another grid gets a resampled table."""
-        table = self.pos_embed[0, -math.prod(self.grid):]  # N D
+        table = self.pos_embed[0, -math.prod(self.grid) :]  # N D
         return patches + resize_grid(table, self.grid, grid or self.grid, self.resize)
 
     def encode(
@@ -293,14 +166,14 @@ class ViT(TokenEncoder):
 
     def pool(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
         """The class token, or the mean of the patches."""
-        return tokens[:, 0] if self.pooling == "cls" else tokens[:, self.front:].mean(1)
+        return tokens[:, 0] if self.pooling == "cls" else tokens[:, self.front :].mean(1)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
         """All of it, from normalised images."""
         grid = grid_of(*images.shape[-2:], self.patch_size)
         tokens = self.encode(self.add_position(self.embed(images), grid))
         cls = tokens[:, 0] if self.cls_token is not None else None
-        return Features(self.pool(tokens), tokens[:, self.front:], cls, grid)
+        return Features(self.pool(tokens), tokens[:, self.front :], cls, grid)
 
     def layer_of(self, parameter: str) -> int:
         """0 for everything before the blocks, i + 1 for block i, depth + 1 for the last norm."""
@@ -320,33 +193,3 @@ class ViT(TokenEncoder):
         count = math.prod(grid)
         resized = resize_grid(table[0, -count:].float(), tuple(grid), self.grid, self.resize)
         return state | {"pos_embed": torch.cat([table[:, :-count], resized[None]], 1)}
-
-
-def _shape(
-    size: str | None, width: int | None, depth: int | None, heads: int | None,
-    mlp_width: int | None, patch_size: int | None,
-) -> dict[str, int | None]:
-    """Resolve a named size and what overrides it; every mistake is named here."""
-    shape: dict[str, int | None] = dict.fromkeys(("depth", "width", "mlp_width", "heads"))
-    patch = None
-    if size is not None:
-        name, _, after = size.partition("/")
-        if name not in SIZES or not (after == "" or after.isdigit()):
-            raise ValueError(f"ViT: unknown size {size!r}; known: {' '.join(SIZES)}, as in B or B/16")
-        shape = dict(zip(shape, SIZES[name], strict=True))
-        patch = int(after) if after else None
-    given = {"depth": depth, "width": width, "mlp_width": mlp_width, "heads": heads}
-    if width is not None and size is None:
-        shape["heads"] = max(width // 64, 1)
-    if width is not None:
-        shape["mlp_width"] = 4 * width
-    shape |= {key: value for key, value in given.items() if value is not None}
-    missing = [key for key, value in shape.items() if value is None]
-    if missing:
-        raise ValueError(f"ViT: give size (as in B/16), or {', '.join(missing)}")
-    for key, value in (shape | {"patch_size": patch_size or 1}).items():
-        if value < 1:
-            raise ValueError(f"ViT: {key} must be at least 1, got {value}")
-    if shape["width"] % shape["heads"]:
-        raise ValueError(f"ViT: {shape['heads']} heads do not divide width {shape['width']}")
-    return shape | {"patch_size": patch_size or patch}

@@ -40,7 +40,9 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "empty file"
         raise ValueError(f"checkpoint: {path} is damaged or foreign ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})")
+        raise ValueError(
+            f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})"
+        )
     return content
 
 
@@ -69,7 +71,8 @@ def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
     grid = getattr(encoder, "grid", None)
     return {
         "class_path": f"{type(encoder).__module__}.{type(encoder).__qualname__}",
-        "settings": dict(encoder.settings), "spec": spec.to_dict(),
+        "settings": dict(encoder.settings),
+        "spec": spec.to_dict(),
         "grid": list(grid) if grid else None,
     }
 
@@ -81,7 +84,8 @@ def stored_encoder(path: str | Path) -> Stored:
     about = content["encoder"]
     state = {
         key.removeprefix(PREFIX): value
-        for key, value in content["state_dict"].items() if key.startswith(PREFIX)
+        for key, value in content["state_dict"].items()
+        if key.startswith(PREFIX)
     }
     grid = tuple(about["grid"]) if about["grid"] else None
     spec = DataSpec.from_dict(about["spec"])
@@ -112,7 +116,9 @@ def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
                 f"pretrained: {field} is {value} in the config and {stored.settings.get(field)} "
                 f"in {stored.path}; set model.encoder: null to take the checkpoint's"
             )
-    missing, unused = encoder.load_state_dict(encoder.adapt(stored.state, stored.grid), strict=False)
+    missing, unused = encoder.load_state_dict(
+        encoder.adapt(stored.state, stored.grid), strict=False
+    )
     if missing:
         raise ValueError(
             f"pretrained: {stored.path} lacks {len(missing)} tensors of the encoder, "

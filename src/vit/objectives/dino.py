@@ -10,7 +10,6 @@ B batch, V views, G large views, L prototypes.
 """
 
 import math
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vit.batch import Batch, DataSpec
+from vit.batch import Batch, DataSpec, ViewSpec
 from vit.masking import hidden_count, random_order
 from vit.models.base import TokenEncoder
 from vit.models.heads import LinearHead
@@ -39,6 +39,7 @@ class MaskedPatchPrediction(Objective):
         bins: levels a channel; L = bins ** channels. Paper: 8, so 512 colours.
     """
 
+    views = (ViewSpec(resample=False),)
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
 
     def __init__(
@@ -119,7 +120,8 @@ class MaskedPatchPrediction(Objective):
         draw = uniform(batch.keys("mpp kind"), 2 * count)
         kind, other = draw[:, :count], draw[:, count:]
         fates = torch.where(
-            (kind < self.masked)[..., None], self.mask_token.to(patches.dtype),
+            (kind < self.masked)[..., None],
+            self.mask_token.to(patches.dtype),
             torch.where(
                 (kind < self.masked + self.replaced)[..., None],
                 self.partners(patches, places, other, within=total, batch=batch),
@@ -129,8 +131,12 @@ class MaskedPatchPrediction(Objective):
         return patches.scatter(1, places[..., None].expand_as(fates), fates)
 
     def partners(
-        self, patches: Float[Tensor, "B N D"], places: Int[Tensor, "B K"],
-        draw: Float[Tensor, "B K"], within: int, batch: Batch,
+        self,
+        patches: Float[Tensor, "B N D"],
+        places: Int[Tensor, "B K"],
+        draw: Float[Tensor, "B K"],
+        within: int,
+        batch: Batch,
     ) -> Float[Tensor, "B K D"]:
         """For each place another patch, never itself."""
         rows = torch.arange(len(patches), device=places.device)[:, None] * within
@@ -145,7 +151,7 @@ class MaskedPatchPrediction(Objective):
     def logits(self, batch: Batch, places: Int[Tensor, "B K"]) -> Float[Tensor, "B K L"]:
         """Predicted colours of the corrupted patches."""
         patches = self.corrupt(self.encoder.embed(batch.images), batch, places)
-        tokens = self.encoder.encode(self.encoder.add_position(patches))[:, -patches.shape[1]:]
+        tokens = self.encoder.encode(self.encoder.add_position(patches))[:, -patches.shape[1] :]
         read = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
         return self.head(self.norm(read)).float()
 

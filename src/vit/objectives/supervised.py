@@ -42,9 +42,13 @@ class Supervised(Objective):
     ) -> None:
         super().__init__(encoder, spec)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"Supervised: label_smoothing must be in [0, 1), got {label_smoothing}")
+            raise ValueError(
+                f"Supervised: label_smoothing must be in [0, 1), got {label_smoothing}"
+            )
         if len(spec.classes) < 2:
-            raise ValueError(f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}")
+            raise ValueError(
+                f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}"
+            )
         if spec.multi_label:
             raise ValueError("Supervised: this data has several labels an image; one is expected")
         self.kind, self.smoothing = loss, label_smoothing
@@ -59,20 +63,18 @@ class Supervised(Objective):
         logits = self.predict(batch.images)["logits"].float()  # B L
         labels = batch.labels.clamp(min=0)  # padding; it counts nowhere
         per_image = {"loss": self.loss(logits, labels)}
-        place = (logits > logits.gather(1, labels[:, None])).sum(1)  # classes ranked above the label
+        place = (logits > logits.gather(1, labels[:, None])).sum(
+            1
+        )  # classes ranked above the label
         per_image["accuracy"] = (logits.argmax(1) == labels).float()
         if logits.shape[1] > 5:
             per_image["top5"] = (place < 5).float()
         return Losses(per_image["loss"].mean(), per_image, {})
 
-    def loss(
-        self, logits: Float[Tensor, "B L"], labels: Tensor
-    ) -> Float[Tensor, " B"]:
+    def loss(self, logits: Float[Tensor, "B L"], labels: Tensor) -> Float[Tensor, " B"]:
         """The loss of each image."""
         if self.kind == "softmax":
-            return F.cross_entropy(
-                logits, labels, label_smoothing=self.smoothing, reduction="none"
-            )
+            return F.cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
         target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
         target = target * (1 - self.smoothing) + self.smoothing / logits.shape[1]
         return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)

@@ -1,0 +1,61 @@
+"""Named sizes of the Vision Transformer, and how a size is read."""
+
+SIZES = {  # depth, width, MLP width, heads: paper table 1; the others from big_vision
+    "mu": (1, 32, 128, 2),
+    "Ti": (12, 192, 768, 3),
+    "S": (12, 384, 1536, 6),
+    "M": (12, 512, 2048, 8),
+    "B": (12, 768, 3072, 12),
+    "L": (24, 1024, 4096, 16),
+    "So400m": (27, 1152, 4304, 16),
+    "H": (32, 1280, 5120, 16),
+    "g": (40, 1408, 6144, 16),
+    "G": (48, 1664, 8192, 16),
+}
+
+
+def follow_image(image_size: tuple[int, int]) -> int:
+    """The patch size for an image: 2 up to 16 px, 4 up to 64 px, 16 above (shorter side)."""
+    side = min(image_size)
+    return 2 if side <= 16 else 4 if side <= 64 else 16
+
+
+def resolve(
+    size: str | None,
+    width: int | None,
+    depth: int | None,
+    heads: int | None,
+    mlp_width: int | None,
+    patch_size: int | None,
+) -> dict[str, int | None]:
+    """Resolve a named size and what overrides it; every mistake is named here."""
+    shape: dict[str, int | None] = dict.fromkeys(("depth", "width", "mlp_width", "heads"))
+    patch = None
+    if size is not None:
+        name, _, after = size.partition("/")
+        if name not in SIZES or not (after == "" or after.isdigit()):
+            raise ValueError(
+                f"ViT: unknown size {size!r}; known: {' '.join(SIZES)}, as in B or B/16"
+            )
+        shape = dict(zip(shape, SIZES[name], strict=True))
+        patch = int(after) if after else None
+    given = {"depth": depth, "width": width, "mlp_width": mlp_width, "heads": heads}
+    if width is not None and size is None:
+        shape["heads"] = max(width // 64, 1)
+    if width is not None:
+        shape["mlp_width"] = 4 * width
+    shape |= {key: value for key, value in given.items() if value is not None}
+    missing = [key for key, value in shape.items() if value is None]
+    if missing:
+        raise ValueError(f"ViT: give size (as in B/16), or {', '.join(missing)}")
+    check(shape | {"patch_size": patch_size or 1})
+    return shape | {"patch_size": patch_size or patch}
+
+
+def check(shape: dict[str, int]) -> None:
+    """Every number at least 1, and heads that divide the width."""
+    for key, value in shape.items():
+        if value < 1:
+            raise ValueError(f"ViT: {key} must be at least 1, got {value}")
+    if shape["width"] % shape["heads"]:
+        raise ValueError(f"ViT: {shape['heads']} heads do not divide width {shape['width']}")

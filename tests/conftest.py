@@ -1,0 +1,37 @@
+"""Shared by all tests: one thread, small builders, and whole runs started from a warm process."""
+
+import hashlib
+import os
+
+import pytest
+import torch
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="the slow tests too")
+    parser.addoption(
+        "--third",
+        type=int,
+        default=None,
+        help="of the slow tests only this third (0, 1, 2), and nothing else",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    third = config.getoption("--third")
+    if third is not None:
+        chosen = [
+            item
+            for item in items
+            if "slow" in item.keywords
+            and int(hashlib.md5(item.nodeid.encode()).hexdigest(), 16) % 3 == third % 3
+        ]
+    elif config.getoption("--slow"):
+        return
+    else:
+        chosen = [item for item in items if "slow" not in item.keywords]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen

@@ -1,0 +1,108 @@
+"""Whole runs of the command line in processes of their own, forked from one warm process.
+
+The warm process has imported torch and Lightning and done nothing else, so a run starts in
+milliseconds instead of seconds, and can be killed without harm to the tests.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["vit.cli.engine", "tensorboard.compat.proto.event_pb2"])
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Ended:
+    """How a run ended: the highest exit code of its ranks, and what rank 0 and all ranks said."""
+
+    code: int
+    out: str
+    everything: str
+
+    @property
+    def run(self) -> Path:
+        """The folder that the last line names."""
+        return Path(self.out.strip().splitlines()[-1].removeprefix("run: "))
+
+
+def launch(
+    *argv: str, cwd: Path, ranks: int = 1, kill_at: int | None = None,
+    kill_after: float | None = None,
+) -> Ended:
+    """Run `python train.py <argv>` in cwd and wait for it.
+
+    Args:
+        argv: the verb and its options.
+        cwd: working directory; `configs` in it is the project's.
+        ranks: processes that form one group.
+        kill_at: SIGKILL every rank as it begins this micro-batch (counted over the run).
+        kill_after: SIGKILL every rank so many seconds after the start.
+    """
+    if not (cwd / "configs").exists():
+        (cwd / "configs").symlink_to(ROOT / "configs")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks),
+             "NODE_RANK": "0"} if ranks > 1 else {}
+    files = [cwd / f".rank{rank}.{time.monotonic_ns()}" for rank in range(ranks)]
+    workers = [
+        CONTEXT.Process(target=_child, args=(
+            list(argv), str(cwd), str(files[rank]), kill_at,
+            group | ({"LOCAL_RANK": str(rank)} if ranks > 1 else {}),
+        ))
+        for rank in range(ranks)
+    ]
+    for worker in workers:
+        worker.start()
+    if kill_after is not None:
+        time.sleep(kill_after)
+        for worker in workers:
+            if worker.is_alive():
+                os.kill(worker.pid, signal.SIGKILL)
+    for worker in workers:
+        worker.join(300)
+        if worker.is_alive():
+            worker.kill()
+    texts = [file.read_text() if file.exists() else "" for file in files]
+    codes = [abs(worker.exitcode) for worker in workers]
+    return Ended(max(codes), texts[0], "\n".join(texts))
+
+
+def _child(
+    argv: list[str], cwd: str, output: str, kill_at: int | None, environment: dict[str, str]
+) -> None:
+    file = os.open(output, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+    os.environ.update(environment, OMP_NUM_THREADS="1", COLUMNS="200")
+    os.chdir(cwd)
+    sys.argv = ["train.py", *argv]
+
+    import torch
+
+    from vit.cli import main
+    from vit.module import ViTModule
+
+    torch.set_num_threads(1)
+    if kill_at is not None:
+        honest = ViTModule.on_train_batch_start
+
+        def deadly(self, batch, batch_idx):
+            if self.consumed == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return honest(self, batch, batch_idx)
+
+        ViTModule.on_train_batch_start = deadly
+    code = main(argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
