@@ -131,6 +131,7 @@ def quieten() -> None:
     for message in (
         ".*LeafSpec.*",  # Lightning's own _pytree.py: Lightning-AI/pytorch-lightning#21326
         ".*does not have many workers.*",  # data in memory needs none
+        ".*returned a view tensor.*",  # FSDP2: features are views; nobody changes them in place
         ".*smaller than the logging interval.*",  # ours counts steps of the run, not of an epoch
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -56,13 +56,19 @@ class CLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The only link, and the two keys that belong to no class."""
+        """The only link, and the keys that belong to no class."""
         parser.link_arguments("data.spec", "model.spec", apply_on="instantiate")
         parser.add_argument(
             "--test_after_fit",
             type=bool,
             default=False,
             help="read the test split once the fit is done",
+        )
+        parser.add_argument(
+            "--keep_best",
+            type=bool,
+            default=False,
+            help="also keep best.ckpt, the best on validation; it is then what --from means",
         )
         parser.add_argument(
             "--checkpoint_every",
@@ -101,7 +107,7 @@ class CLI(LightningCLI):
             *([RichModelSummary(max_depth=2)] if summary and self.plan.verb == "fit" else []),
             self.run_callback,
             Predictions(self.files),
-            Checkpoints(self.files, self.config.checkpoint_every),
+            Checkpoints(self.files, self.config.checkpoint_every, self.config.keep_best),
         ]
         check_device(self.config.trainer)
         return super().instantiate_trainer(logger=self.files, plugins=[seams.AtomicFiles()])
@@ -138,11 +144,10 @@ def run(verb: str, argv: list[str]) -> int:
     except Exception as error:  # the end of the road: one line for people, a traceback on demand
         if debug:
             traceback.print_exc()
-        print(
-            f"error: {one_line(error)}" + ("" if debug else "  (--debug shows where)"),
-            file=sys.stderr,
-        )
-        return 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1
+        usage = isinstance(error, (ValueError, FileNotFoundError))
+        hint = "" if usage or debug else "  (--debug shows where)"
+        print(f"error: {one_line(error)}{hint}", file=sys.stderr)
+        return 2 if usage else 1
 
 
 def fit(own: dict[str, str], rest: list[str]) -> int:

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import yaml
-from jsonargparse import Namespace
+from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
+
+from vit.data.base import Images
+from vit.models.base import Encoder
+from vit.objectives.base import Objective
+from vit.optim import Schedule
 
 # lines of jsonargparse's nested reports that say nothing beyond the others
 NOISE = (
@@ -19,6 +24,15 @@ NOISE = (
     "Given value",
     "Expected a <class 'NoneType'>",
 )
+
+PLAINLY = (
+    (r'^Parser key "config": ', ""),
+    (r'Parser key "([\w.]+)": ', r"\1: "),
+    (r"Type collections\.abc\.Callable\S+.*?callable class: ", ""),
+    (r"\.? Got value: Namespace\(.*", ""),
+    (r"[Ee]xpected an? <class '([\w.]+)'>", r"expected \1"),
+)
+TELLING = re.compile(r"not accept|unrecognized|does not exist|has no attribute|No module named")
 
 
 class UsageError(Exception):
@@ -30,15 +44,22 @@ class OneLineParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and leave."""
-        line = condense(str(message))
-        line += suggestion(line, self) + where(line, sys.argv[1:])
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {explain(str(message), self, sys.argv[1:])}", file=sys.stderr)
         sys.exit(2)
+
+
+def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> str:
+    """One line: what is wrong, the nearest valid name, the file it stands in."""
+    if "parsing config" in message:
+        return broken_yaml(argv) or condense(message)
+    line, known = condense(message), known_keys(parser)
+    wrong = wrong_key(line, known)
+    return line + suggestion(line, wrong, known) + (where(wrong, argv) if wrong else "")
 
 
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks."""
-    text = " ".join(str(error).split())
+    text = " ".join(condense(str(error)).split())
     if isinstance(error, (ValueError, FileNotFoundError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -48,23 +69,59 @@ def condense(message: str) -> str:
     """jsonargparse's report without its nesting."""
     lines = [line.strip(" -") for line in message.splitlines()]
     kept = [line for line in lines if line and not line.startswith(NOISE)]
-    telling = [
-        line for line in kept if re.search(r"not accepted|unrecognized|does not exist", line)
-    ]
-    return " ".join(dict.fromkeys(telling or kept))
+    telling = [line for line in kept if TELLING.search(line)]
+    line = " ".join(dict.fromkeys(telling or kept))
+    for pattern, plain in PLAINLY:
+        line = re.sub(pattern, plain, line)
+    given = re.search(r"Given value: (.*)", message)
+    simple = given and not telling and not given[1].startswith("Namespace")
+    if line.startswith("the following arguments are required"):
+        line += "; start from a file: --config configs/quickstart.yaml"
+    return f"{line}, got {given[1]}" if simple else line
 
 
-def suggestion(line: str, parser: LightningArgumentParser) -> str:
-    """The nearest valid key, where one is close."""
-    wrong = re.search(r"Option '([\w.]+)'|option '([\w.]+)'|arguments?: --([\w.]+)", line)
-    if not wrong:
-        return ""
-    key = next(group for group in wrong.groups() if group)
-    parent, _, leaf = key.rpartition(".")
-    known = known_keys(parser)
-    siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
-    near = difflib.get_close_matches(leaf, siblings or known, 1, 0.6)
-    near = near or difflib.get_close_matches(leaf, {n.rpartition(".")[2] for n in known}, 1, 0.6)
+def broken_yaml(argv: list[str]) -> str | None:
+    """Which file it is, and where."""
+    for file in config_files(argv):
+        try:
+            yaml.safe_load(file.read_text())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            return f"{file}{at}: not YAML: {error.problem}"
+    return None
+
+
+def wrong_key(line: str, known: set[str]) -> str | None:
+    """The key that a message complains of, up to its first part that nobody knows."""
+    found = re.search(r"[Oo]ption '([\w.]+)'|arguments?: --([\w.]+)", line)
+    if not found:
+        return None
+    parts = next(group for group in found.groups() if group).split(".")
+    for end in range(1, len(parts)):
+        if not any(
+            key == ".".join(parts[:end]) or key.startswith(".".join(parts[:end]) + ".")
+            for key in known
+        ):
+            return ".".join(parts[:end])
+    return ".".join(parts)
+
+
+def suggestion(line: str, wrong: str | None, known: set[str]) -> str:
+    """The nearest valid name, where one is close."""
+    if wrong is None:
+        missing = re.search(r"has no attribute '(\w+)'", line)
+        near = (
+            difflib.get_close_matches(missing[1], [f.__name__ for f in families()], 1)
+            if missing
+            else []
+        )
+    else:
+        parent, _, leaf = wrong.rpartition(".")
+        siblings = {name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent}
+        near = difflib.get_close_matches(leaf, siblings, 1) or difflib.get_close_matches(
+            leaf, {name.rpartition(".")[2] for name in known}, 1
+        )
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -72,35 +129,27 @@ def known_keys(parser: LightningArgumentParser) -> set[str]:
     """Keys of the parser, and the arguments of every class that YAML can name."""
     keys = {action.dest for action in parser._actions if action.dest}
     for family in families():
-        for parameter in inspect.signature(family.__init__).parameters:
-            keys.add(parameter)
+        keys |= set(inspect.signature(family.__init__).parameters)
     return keys - {"self", "spec", "loading", "args", "kwargs"}
 
 
 def families() -> list[type]:
-    """All encoders, objectives, schedules and data modules that are imported."""
-    from vit.data.base import Images
-    from vit.models.base import Encoder
-    from vit.objectives.base import Objective
-    from vit.optim import Schedule
-
-    found, todo = [], [Images, Encoder, Objective, Schedule]
+    """All encoders, objectives, schedules, data modules and callbacks of ours that are loaded."""
+    found, todo = [], [Images, Encoder, Objective, Schedule, Callback]
     while todo:
         family = todo.pop()
         found.append(family)
-        todo += family.__subclasses__()
+        todo += [child for child in family.__subclasses__() if child.__module__.startswith("vit.")]
     return found
 
 
-def where(line: str, argv: list[str]) -> str:
-    """The file and line number of the key that a message names, if a config has it."""
-    quoted = re.findall(r"'([\w.]+)'", line)
-    for name in quoted[:1]:
-        leaf = name.rpartition(".")[2]
-        for file in config_files(argv):
-            for number, text in enumerate(file.read_text().splitlines(), 1):
-                if re.match(rf"\s*{re.escape(leaf)}\s*:", text):
-                    return f"  ({file}, line {number})"
+def where(wrong: str, argv: list[str]) -> str:
+    """The file and line of a key, if a config has it."""
+    leaf = wrong.rpartition(".")[2]
+    for file in config_files(argv):
+        for number, text in enumerate(file.read_text().splitlines(), 1):
+            if re.search(rf"(^|[\s{{,]){re.escape(leaf)}\s*:", text.partition("#")[0]):
+                return f"  ({file}, line {number})"
     return ""
 
 
@@ -116,11 +165,14 @@ def config_files(argv: list[str]) -> list[Path]:
             content = yaml.safe_load(path.read_text())
         except yaml.YAMLError:
             continue
-        todo += [path.parent / value for value in _strings(content)]
+        todo += [path.parent / text for text in strings(content)]
     return found
 
 
-def _strings(content: object) -> list[str]:
-    if isinstance(content, (dict, Namespace)):
-        return [text for value in dict(content).values() for text in _strings(value)]
+def strings(content: object) -> list[str]:
+    """Every string value in nested YAML."""
+    if isinstance(content, dict):
+        return [text for value in content.values() for text in strings(value)]
+    if isinstance(content, list):
+        return [text for value in content for text in strings(value)]
     return [content] if isinstance(content, str) else []

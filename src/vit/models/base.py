@@ -13,6 +13,8 @@ from torch import Tensor, nn
 class Features(NamedTuple):
     """What an encoder makes of images, by name (a tuple, so that sharding sees its tensors).
 
+    Views of one tensor: read them, change none in place.
+
     Args:
         pooled: B D, the vector that a probe reads.
         tokens: B N D, one vector a patch; None for encoders without patches.

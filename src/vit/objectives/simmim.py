@@ -1,0 +1,95 @@
+"""SimMIM: rebuild the pixels of hidden patches, with mask tokens inside the encoder.
+
+Paper: Xie et al., "SimMIM: a Simple Framework for Masked Image Modeling", arXiv:2111.09886,
+section 3: large square mask units, a linear head, L1 on hidden pixels only.
+Differs from it: our ViT keeps its absolute positions (the paper's has a shared relative position
+bias, LayerScale and mean pooling).
+
+B batch, N patches, P numbers per patch, D width, C channels, U side of the grid of mask units.
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from vit.batch import Batch, DataSpec, ViewSpec
+from vit.masking import random_mask
+from vit.models.base import TokenEncoder
+from vit.objectives.base import Losses, Objective
+from vit.patches import patchify, unpatchify
+
+
+class SimMIM(Objective):
+    """Predict hidden pixels from a full-length sequence with mask tokens.
+
+    Args:
+        encoder: with patch tokens, each made from its own pixels alone.
+        spec: the data.
+        hidden: share of the image that is hidden. Paper: 0.6.
+        unit: side of a mask unit in patches. Paper: 2 (32 px with patches of 16).
+    """
+
+    views = (ViewSpec(resample=False),)
+    best: ClassVar[tuple[str, str]] = ("val/loss", "min")
+
+    def __init__(
+        self, encoder: TokenEncoder, spec: DataSpec, hidden: float = 0.6, unit: int = 2
+    ) -> None:
+        super().__init__(encoder, spec)
+        if not 0 < hidden < 1:
+            raise ValueError(f"SimMIM: hidden must be in (0, 1), got {hidden}; the paper uses 0.6")
+        if not encoder.local_embedding:
+            raise ValueError("SimMIM: this encoder's stem mixes patches, so hidden pixels leak")
+        if encoder.grid[0] % unit or encoder.grid[1] % unit:
+            raise ValueError(f"SimMIM: unit {unit} does not divide the grid {encoder.grid}")
+        self.hidden, self.unit = hidden, unit
+        self.mask_token = nn.Parameter(torch.empty(encoder.width))
+        self.to_pixels = nn.Linear(encoder.width, encoder.patch_size**2 * spec.channels)
+        self.register_buffer("mean", torch.tensor(spec.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def mask(self, batch: Batch) -> Bool[Tensor, "B N"]:
+        """Hidden patches, in whole units."""
+        rows, columns = (side // self.unit for side in self.encoder.grid)
+        units = random_mask(batch.keys("simmim"), rows * columns, self.hidden)
+        units = units.view(-1, rows, columns)
+        return units.repeat_interleave(self.unit, 1).repeat_interleave(self.unit, 2).flatten(1)
+
+    def predicted(
+        self, images: Float[Tensor, "B C H W"], mask: Bool[Tensor, "B N"]
+    ) -> Float[Tensor, "B N P"]:
+        """Every patch's pixels, as the encoder sees them from the visible ones."""
+        patches = self.encoder.embed(images)  # B N D
+        patches = torch.where(mask[..., None], self.mask_token.to(patches.dtype), patches)
+        tokens = self.encoder.encode(self.encoder.add_position(patches))
+        return self.to_pixels(tokens[:, -mask.shape[1] :]).float()
+
+    def forward(self, batch: Batch, progress: float) -> Losses:
+        """One step."""
+        mask = self.mask(batch)
+        target = patchify(batch.images.float(), self.encoder.patch_size)  # B N P
+        error = (self.predicted(batch.images, mask) - target).abs().mean(-1)
+        losses = (error * mask).sum(1) / mask.sum(1)
+        return Losses(losses.mean(), {"loss": losses}, {})
+
+    def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
+        """The input, what is hidden (mid-grey), and the hidden pixels rebuilt."""
+        mask, size, grid = self.mask(batch), self.encoder.patch_size, self.encoder.grid
+        pixels = patchify(batch.images.float(), size)
+        rebuilt = torch.where(mask[..., None], self.predicted(batch.images, mask), pixels)
+        shown = {
+            "input": pixels,
+            "hidden": torch.where(mask[..., None], 0.0, pixels),
+            "rebuilt": rebuilt,
+        }
+        std, mean = self.std.view(1, -1, 1, 1), self.mean.view(1, -1, 1, 1)
+        return {
+            name: (unpatchify(patches, size, grid) * std + mean).clamp(0, 1)
+            for name, patches in shown.items()
+        }
