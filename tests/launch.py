@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["vit.cli.engine", "tensorboard.compat.proto.event_pb2"])
+CONTEXT.set_forkserver_preload(["vit.cli.verbs", "tensorboard.compat.proto.event_pb2"])
 ROOT = Path(__file__).parents[1]
 
 
@@ -33,7 +33,10 @@ class Ended:
 
 
 def launch(
-    *argv: str, cwd: Path, ranks: int = 1, kill_at: int | None = None,
+    *argv: str,
+    cwd: Path,
+    ranks: int = 1,
+    kill_at: int | None = None,
     kill_after: float | None = None,
 ) -> Ended:
     """Run `python train.py <argv>` in cwd and wait for it.
@@ -50,14 +53,28 @@ def launch(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks),
-             "NODE_RANK": "0"} if ranks > 1 else {}
+    group = (
+        {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(ranks),
+            "NODE_RANK": "0",
+        }
+        if ranks > 1
+        else {}
+    )
     files = [cwd / f".rank{rank}.{time.monotonic_ns()}" for rank in range(ranks)]
     workers = [
-        CONTEXT.Process(target=_child, args=(
-            list(argv), str(cwd), str(files[rank]), kill_at,
-            group | ({"LOCAL_RANK": str(rank)} if ranks > 1 else {}),
-        ))
+        CONTEXT.Process(
+            target=_child,
+            args=(
+                list(argv),
+                str(cwd),
+                str(files[rank]),
+                kill_at,
+                group | ({"LOCAL_RANK": str(rank)} if ranks > 1 else {}),
+            ),
+        )
         for rank in range(ranks)
     ]
     for worker in workers:
@@ -82,7 +99,7 @@ def _child(
     file = os.open(output, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     os.environ.update(environment, OMP_NUM_THREADS="1", COLUMNS="200")
     os.chdir(cwd)
     sys.argv = ["train.py", *argv]

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from vit import lightning_seams as seams
@@ -46,7 +45,7 @@ class ViTModule(LightningModule):
         self,
         objective: Callable[[Encoder, DataSpec], Objective],
         encoder: Callable[[DataSpec], Encoder] | None = None,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
+        optimizer: Callable[[Iterable], torch.optim.Optimizer] = torch.optim.AdamW,
         schedule: Schedule | None = None,
         weight_decay_schedule: Schedule | None = None,
         lr_scaling: Scaling = "none",

@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(rest):
         print(FIT_HELP.replace("train.py fit --config", f"train.py {verb} --config"), end="")
         return 0
-    from vit.cli.engine import run  # torch and Lightning load here
+    from vit.cli.verbs import run  # torch and Lightning load here
 
     return run(verb, rest)
 

@@ -1,30 +1,23 @@
 """From a command line to a Lightning Trainer: the one link, our defaults, our verbs."""
 
-import sys
-import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
+from lightning.pytorch.callbacks import RichModelSummary
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
 from vit import lightning_seams as seams
-from vit.callbacks.checkpoints import Checkpoints, newest_good
+from vit.callbacks.bar import Bar
+from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.predictions import Predictions
-from vit.callbacks.run import Plan, Run, read_json
+from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
-from vit.cli.errors import OneLineParser, UsageError, one_line
-from vit.models.weights import checkpoint_in, open_checkpoint
+from vit.cli.errors import OneLineParser, UsageError
 from vit.module import ViTModule
 
-OWN = ("--name", "--logs", "--resume", "--from")
-RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
-FROM_MAY = ("data", "trainer", "seed_everything")
 OURS = {  # Trainer keys that something here replaces, and what to use instead
     "gradient_clip_val": "model.clip.value",
     "gradient_clip_algorithm": "model.clip.kind",
@@ -103,7 +96,7 @@ class CLI(LightningCLI):
         bar = self.config.trainer.enable_progress_bar is not False
         summary = self.config.trainer.enable_model_summary is not False
         self.trainer_defaults["callbacks"] = [
-            *([RichProgressBar(refresh_rate=10)] if bar else []),
+            *([Bar(refresh_rate=10)] if bar else []),
             *([RichModelSummary(max_depth=2)] if summary and self.plan.verb == "fit" else []),
             self.run_callback,
             Predictions(self.files),
@@ -124,179 +117,3 @@ def check_device(trainer: Any) -> None:
         and not torch.cuda.is_bf16_supported()
     ):
         raise UsageError("trainer: this GPU has no bf16; use --trainer.precision 32-true")
-
-
-def run(verb: str, argv: list[str]) -> int:
-    """One verb, and one line for whatever goes wrong."""
-    debug = "--debug" in argv
-    argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
-    seams.quieten()
-    seams.forget_other_class_arguments()
-    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
-    try:
-        own, rest = split(argv)
-        return fit(own, rest) if verb == "fit" else evaluate(verb, own, rest)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except SystemExit as stop:  # the parser's own exits, and Lightning's after an interruption
-        return stop.code if isinstance(stop.code, int) else 1
-    except Exception as error:  # the end of the road: one line for people, a traceback on demand
-        if debug:
-            traceback.print_exc()
-        usage = isinstance(error, (ValueError, FileNotFoundError))
-        hint = "" if usage or debug else "  (--debug shows where)"
-        print(f"error: {one_line(error)}{hint}", file=sys.stderr)
-        return 2 if usage else 1
-
-
-def fit(own: dict[str, str], rest: list[str]) -> int:
-    """Train; with --resume, go on with an interrupted run in its own folder."""
-    if "--from" in own:
-        raise UsageError(
-            "fit: --from belongs to validate, test and predict; to start from a "
-            "run's weights use --model.pretrained, to go on with it --resume"
-        )
-    start = None
-    plan = Plan("fit", None, parent_folder(own, rest), 0, command())
-    if "--resume" in own:
-        folder = run_folder(own["--resume"])
-        if read_json(folder / "summary.json").get("status") == "completed":
-            say(f"{folder} is complete; nothing to resume")
-            return 0
-        start = resume_from(folder)
-        rest = ["--config", str(folder / "config.yaml"), *only(rest, RESUME_MAY, "--resume")]
-        plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True)
-    files = RunLog()
-    cli = CLI(rest, plan, files)
-    try:
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
-        return interrupted(files)
-    if cli.config.test_after_fit:
-        best = checkpoint_in(files.folder)
-        cli.trainer.test(
-            cli.model, cli.datamodule, ckpt_path=str(best), weights_only=True, verbose=False
-        )
-    return finish(cli, files)
-
-
-def resume_from(folder: Path) -> str | None:
-    """The newest good checkpoint; a damaged one is named and passed over."""
-    start, complaints = newest_good(folder)
-    for line in complaints:
-        print(f"warning: {line}; going on from {start or 'the beginning'}", file=sys.stderr)
-    return str(start) if start else None
-
-
-def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
-    """Validate, test or predict with the weights and the config of a run or checkpoint."""
-    if "--resume" in own:
-        raise UsageError(f"{verb}: --resume belongs to fit; use --from")
-    if "--from" not in own:
-        raise UsageError(f"{verb}: say what to {verb}: --from <run folder | checkpoint>")
-    file = checkpoint_in(Path(own["--from"]))
-    content = open_checkpoint(file)
-    inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
-    bare = Path(own["--from"]).is_file()
-    files = RunLog()
-    plan = Plan(
-        verb,
-        None if bare else inside,
-        parent_folder(own, ["--config", f"{verb}.yaml"]),
-        0,
-        command(),
-        summary=f"summary.{verb}.json",
-        extra={"checkpoint": str(file)},
-    )
-    base = config_of(content["config"])
-    cli = CLI(["--config", base, *only(rest, FROM_MAY, f"{verb} --from")], plan, files)
-    act = getattr(cli.trainer, verb)
-    quiet = {"return_predictions": False} if verb == "predict" else {"verbose": False}
-    act(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
-    cli.run_callback.metrics |= cli.model.results
-    return finish(cli, files)
-
-
-def config_of(text: str) -> str:
-    """A checkpoint's config without what belongs to its training alone."""
-    settings = yaml.safe_load(text)
-    settings["model"]["pretrained"] = None  # the checkpoint holds all weights already
-    return yaml.safe_dump(settings)
-
-
-def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Our own options, and the rest for the parser."""
-    own, rest, words = {}, [], iter(argv)
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in OWN:
-            rest.append(word)
-            continue
-        value = value if equals else next(words, "")
-        if not value or value.startswith("--"):
-            raise UsageError(f"{key} needs a value")
-        own[key] = value
-    return own, rest
-
-
-def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
-    """Refuse keys that would change what was recorded."""
-    for word in rest:
-        key = word.split("=")[0].removeprefix("--")
-        if word.startswith("--") and not any(
-            key == name or key.startswith(name + ".") for name in allowed
-        ):
-            raise UsageError(
-                f"{where}: --{key} would change the result; only "
-                f"{', '.join('--' + name for name in allowed)} may be given"
-            )
-    return rest
-
-
-def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
-    """<logs>/<name>; the name defaults to the stem of the first --config."""
-    stem = "run"
-    for at, word in enumerate(rest):
-        key, equals, value = word.partition("=")
-        if key in ("--config", "-c"):
-            stem = Path(value if equals else [*rest, ""][at + 1]).stem or stem
-            break
-    return Path(own.get("--logs", "logs")) / own.get("--name", stem)
-
-
-def run_folder(text: str) -> Path:
-    """A folder that a fit made."""
-    folder = Path(text)
-    if not (folder / "config.yaml").is_file():
-        raise UsageError(f"--resume: {folder} is not a run folder (it has no config.yaml)")
-    return folder
-
-
-def command() -> str:
-    """As typed."""
-    return "python " + " ".join(sys.argv)
-
-
-@rank_zero_only
-def say(line: str) -> None:
-    """To people, once."""
-    print(line, flush=True)
-
-
-def interrupted(files: RunLog) -> int:
-    """One line after Ctrl-C."""
-    how = f"; go on with: python train.py fit --resume {files.folder}" if files.folder else ""
-    if rank_zero_only.rank == 0:
-        print(f"interrupted{how}", file=sys.stderr)
-    return 130
-
-
-def finish(cli: CLI, files: RunLog) -> int:
-    """Write the summary and say what was reached, in percent, and where it lies."""
-    cli.run_callback.finish(cli.trainer, cli.model, "completed")
-    for name, value in cli.run_callback.metrics.items():
-        share = name.endswith(("accuracy", "accuracy_random", "top5", "most_common"))
-        say(f"{name:<28} {f'{100 * value:.1f} %' if share else f'{value:.4f}'}")
-    say(f"run: {files.folder}")
-    return 0

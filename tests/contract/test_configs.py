@@ -1,0 +1,73 @@
+"""Every config is a document that parses, and every objective file has its config and its test."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from launch import ROOT, launch
+
+CONFIGS = ROOT / "configs"
+LEAVES = sorted(f for kind in ("data", "encoder", "objective", "trainer")
+                for f in (CONFIGS / kind).glob("*.yaml"))  # fmt: skip
+RECIPES = sorted([*CONFIGS.glob("*.yaml"), *(CONFIGS / "pretrain").glob("*.yaml"),
+                  *(CONFIGS / "finetune").glob("*.yaml")])  # fmt: skip
+OBJECTIVES = sorted(f.stem for f in (ROOT / "src/vit/objectives").glob("*.py")
+                    if f.stem not in ("__init__", "base"))  # fmt: skip
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(CONFIGS))
+
+
+@pytest.mark.parametrize("file", LEAVES, ids=name)
+def test_a_leaf_is_short_and_says_what_it_is(file):
+    lines = file.read_text().splitlines()
+    assert len(lines) <= 25
+    assert lines[0].startswith("# ")
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=name)
+def test_a_recipe_carries_its_header(file):
+    header = "\n".join(line for line in file.read_text().splitlines() if line.startswith("#"))
+    for word in ("Paper:", "Here:", "Run:"):
+        assert word in header, f"{file.name} lacks {word}"
+    command = re.search(r"Run: +python train.py fit --config (\S+)", header)
+    assert command, f"{file.name}: no command"
+    assert (ROOT / command[1]) == file
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=name)
+def test_a_recipe_parses(tmp_path, file):
+    ended = launch(
+        "fit", "--config", f"configs/{name(file)}", "--print_config=skip_null", cwd=tmp_path
+    )
+    assert ended.code == 0, ended.out
+    settings = yaml.safe_load(ended.out)
+    assert settings["seed_everything"] == 0
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_has_its_config_and_its_test(objective):
+    assert (CONFIGS / "objective" / f"{objective}.yaml").is_file()
+    assert (ROOT / "tests" / f"test_{objective}.py").is_file()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("encoder", ["tiny", "resnet18"])
+def test_every_objective_trains_on_every_encoder_or_refuses_it_in_one_line(
+    tmp_path, objective, encoder
+):
+    base = "pretrain/supervised" if objective == "supervised" else "pretrain/mpp"
+    ended = launch(
+        "fit", "--config", f"configs/{base}.yaml", "--trainer", "configs/trainer/debug.yaml",
+        "--model.objective", f"configs/objective/{objective}.yaml",
+        "--model.encoder", f"configs/encoder/{encoder}.yaml",
+        "--trainer.limit_train_batches", "2", "--data.batch_size", "16", cwd=tmp_path,
+    )  # fmt: skip
+    if ended.code == 2:
+        assert "needs a TokenEncoder, got a ResNet" in ended.out
+    else:
+        assert ended.code == 0, ended.everything
+        assert "run: " in ended.out

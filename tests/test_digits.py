@@ -1,0 +1,153 @@
+"""The digits are scikit-learn's own, and their splits are the same for everybody."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning import seed_everything
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from vit.batch import ViewSpec
+from vit.data import Digits, digits
+from vit.data.sampling import Draw
+
+TARGET = load_digits().target.tolist()
+
+
+def attached(world: int = 1, accumulate: int = 1, **settings) -> Digits:
+    """With what a Trainer would tell it."""
+    data = Digits(**settings)
+    data.trainer = SimpleNamespace(
+        world_size=world,
+        accumulate_grad_batches=accumulate,
+        global_rank=0,
+        limit_train_batches=1.0,
+        lightning_module=SimpleNamespace(seed=3, consumed=0),
+    )
+    return data
+
+
+def test_the_test_split_is_the_one_that_scikit_learn_draws():
+    _, test = train_test_split(range(1797), test_size=0.2, stratify=TARGET, random_state=0)
+    assert Digits().split_indices()["test"] == test
+    assert len(test) == 360
+
+
+@pytest.mark.parametrize("val_share", [0.05, 0.1, 0.5])
+def test_the_splits_are_disjoint_and_cover_everything(val_share):
+    splits = Digits(val_share=val_share).split_indices()
+    assert sorted(i for split in splits.values() for i in split) == list(range(1797))
+
+
+def test_every_split_holds_each_class_in_its_share():
+    for name, indices in Digits().split_indices().items():
+        found = Counter(TARGET[i] for i in indices)
+        for label, count in Counter(TARGET).items():
+            assert abs(found[label] - count * len(indices) / 1797) <= 1, (name, label)
+
+
+@pytest.mark.parametrize("val_share", [0.05, 0.5])
+def test_validation_is_carved_from_train_and_never_moves_the_test_split(val_share):
+    assert Digits(val_share=val_share).split_indices()["test"] == Digits().split_indices()["test"]
+
+
+def test_no_seed_moves_the_splits(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # put back after the test
+    before = Digits().split_indices()
+    for seed in (1, 2):
+        seed_everything(seed, verbose=False)
+        digits._indices.cache_clear()
+        assert Digits().split_indices() == before
+
+
+def test_the_spec_counts_what_the_splits_hold():
+    data = Digits()
+    assert data.spec.counts == {"train": 1293, "val": 144, "test": 360}
+    assert {name: len(data.open(name)) for name in ("train", "val", "test")} == data.spec.counts
+    assert (data.spec.classes, data.spec.channels) == (tuple("0123456789"), 1)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_pixels_and_labels_are_scikit_learns(split):
+    data = Digits()
+    source, places = load_digits(), data.split_indices()[split]
+    batch = data.open(split)[Draw(0, list(range(len(places))))]
+    assert batch.images.dtype == torch.uint8
+    assert batch.labels.tolist() == source.target[places].tolist()
+    error = batch.images[:, 0].double() / 255 - torch.from_numpy(source.images[places] / 16)
+    assert error.abs().max() <= 0.5 / 255 + 1e-12
+
+
+def test_padding_has_no_label():
+    batch = Digits().open("val")[Draw(None, [5, -1])]
+    assert batch.index.tolist() == [5, -1]
+    assert batch.labels[1] == -1
+    assert batch.labels[0] >= 0
+
+
+def test_evaluation_shows_the_image_as_it_is():
+    data = Digits()
+    batch = data.open("val")[Draw(None, [0, 1, 2])]
+    shown = data.show(batch, (ViewSpec(),), data.spec, training=False)
+    expected = batch.images.float() / 255 * 2 - 1  # mean and deviation are 0.5
+    torch.testing.assert_close(shown.images, expected)
+    assert (shown.seed, shown.epoch, len(shown.views)) == (batch.seed, None, 1)
+
+
+def test_several_views_are_cut_for_evaluation_too_and_always_alike():
+    data = Digits()
+    batch = data.open("val")[Draw(None, [0, 1, 2])]
+    views = (ViewSpec(count=2, area=(0.3, 0.7)), ViewSpec(size=4))
+    first, second = (data.show(batch, views, data.spec, training=False) for _ in range(2))
+    assert [tuple(view.shape[-2:]) for view in first.views] == [(8, 8), (8, 8), (4, 4)]
+    assert not torch.equal(first.views[0], first.views[1])
+    assert all(torch.equal(*pair) for pair in zip(first.views, second.views, strict=True))
+
+
+def test_image_size_is_what_is_shown():
+    data = Digits(image_size=12)
+    batch = data.open("val")[Draw(None, [0])]
+    assert data.spec.image_size == (12, 12)
+    shown = data.show(batch, (ViewSpec(),), data.spec, training=False)
+    assert shown.images.shape[-2:] == (12, 12)
+
+
+def test_the_loader_brings_the_module_seed_and_one_rank_its_share():
+    batch = next(iter(attached(world=2, accumulate=4, batch_size=64).train_dataloader()))
+    assert (len(batch), batch.seed, batch.epoch) == (8, 3, 0)
+
+
+def test_a_checkpoint_of_another_validation_split_is_refused():
+    state = Digits().state_dict()
+    Digits().load_state_dict(state)
+    with pytest.raises(ValueError, match="the validation split differs"):
+        Digits(val_share=0.2).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"val_share": 0.0}, r"Digits: val_share must be in \(0, 0.5\], got 0.0"),
+        ({"val_share": 0.6}, r"Digits: val_share must be in \(0, 0.5\], got 0.6"),
+        ({"batch_size": 0}, "Digits: batch_size must be at least 1, got 0"),
+        ({"eval_batch_size": 0}, "Digits: eval_batch_size must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Digits(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"world": 3}, "batch_size 64 does not divide into 3 ranks x 1 accumulated"),
+        ({"accumulate": 5}, "batch_size 64 does not divide into 1 ranks x 5 accumulated"),
+        ({"batch_size": 2000}, r"2000 is larger than the training split \(1293 images\)"),
+    ],
+)
+def test_a_batch_that_cannot_be_made_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        attached(**settings).train_dataloader()

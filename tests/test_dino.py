@@ -1,0 +1,258 @@
+"""DINO against its formulas in NumPy; the teacher and the centre follow only after a step."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from builders import GREY, RGB, small_vit
+from vit.batch import Batch, DataSpec, ViewSpec
+from vit.models import ResNet
+from vit.objectives.dino import DINO, Branch, self_distillation
+
+SMALL = {"prototypes": 16, "hidden": 24, "bottleneck": 8, "local_crops": 2}
+PAPER = DataSpec(("a", "b"), (224, 224), 3, (0.5,) * 3, (0.5,) * 3)
+
+
+def dino(encoder=None, **settings) -> DINO:
+    """16 prototypes; seeded."""
+    return DINO(encoder or small_vit(), GREY, **(SMALL | settings))
+
+
+def crops(count: int = 3, seed: int = 0, local: int = 2) -> Batch:
+    """Two views of 8 pixels and some of 4, of noise."""
+    generator = torch.Generator().manual_seed(seed)
+    sides = [8, 8] + [4] * local
+    views = [torch.randn(count, 1, side, side, generator=generator) for side in sides]
+    return Batch(views, torch.zeros(count).long(), torch.arange(count), epoch=0)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def weights(module: torch.nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
+
+
+# ---- the loss -------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_papers_formula_pair_by_pair():
+    student, taught, centre = torch.randn(4, 3, 7), torch.randn(2, 3, 7), torch.randn(7)
+    loss, entropy = self_distillation(student, taught, centre, 0.1, 0.04)
+    s, t, c = (x.double().numpy() for x in (student, taught, centre))
+    for image in range(3):
+        targets = [softmax((t[q, image] - c) / 0.04) for q in range(2)]
+        pairs = [
+            -(targets[q] * np.log(softmax(s[v, image] / 0.1))).sum()
+            for q in range(2)
+            for v in range(4)
+            if v != q
+        ]
+        assert len(pairs) == 2 * 4 - 2
+        assert loss[image].item() == pytest.approx(np.mean(pairs), rel=1e-5)
+        own = np.mean([-(target * np.log(target + 1e-300)).sum() for target in targets])
+        assert entropy[image].item() == pytest.approx(own, abs=1e-5)
+
+
+def test_a_view_is_not_asked_to_agree_with_itself():
+    first, second = torch.eye(2)[:, None] * 100  # each certain of another prototype
+    taught, crossed = torch.stack([first, second]), torch.stack([second, first])
+    assert self_distillation(crossed, taught, torch.zeros(2), 1.0, 1.0)[0].item() < 1e-30
+    assert self_distillation(taught, taught, torch.zeros(2), 1.0, 1.0)[0].item() == 100
+
+
+def test_uniform_logits_cost_the_log_of_the_prototypes():
+    loss, entropy = self_distillation(
+        torch.zeros(4, 2, 16), torch.zeros(2, 2, 16), torch.zeros(16), 0.1, 0.04
+    )
+    assert loss.tolist() == pytest.approx([log(16)] * 2)
+    assert entropy.tolist() == pytest.approx([log(16)] * 2)
+
+
+def test_targets_carry_no_gradient():
+    student, taught = (torch.randn(2, 3, 5, requires_grad=True) for _ in range(2))
+    self_distillation(student, taught, torch.zeros(5), 0.1, 0.04)[0].sum().backward()
+    assert student.grad.abs().max() > 0
+    assert taught.grad is None
+
+
+def test_every_crop_reaches_the_student_and_only_large_ones_the_teacher(monkeypatch):
+    objective, batch = dino(), crops()
+    objective.centre.normal_()
+    student = torch.stack([objective.project(view) for view in batch.views])
+    taught = torch.stack([objective.teacher(view) for view in batch.views[:2]])
+    expected, _ = self_distillation(student, taught, objective.centre, 0.1, 0.04)
+    losses = objective(batch, 0.5)
+    torch.testing.assert_close(losses.per_image["loss"], expected)
+    torch.testing.assert_close(losses.loss, expected.mean())
+
+
+def test_entropy_and_divergence_add_up_to_the_loss():
+    losses = dino()(crops(), 0.0)
+    total = losses.monitors["teacher_entropy"] + losses.monitors["divergence"]
+    torch.testing.assert_close(total, losses.loss.detach())
+
+
+def test_a_batch_with_large_views_alone_has_two_pairs():
+    objective, batch = dino(local_crops=0), crops(local=0)
+    student = torch.stack([objective.project(view) for view in batch.views])
+    taught = torch.stack([objective.teacher(view) for view in batch.views])
+    expected, _ = self_distillation(student, taught, objective.centre, 0.1, 0.04)
+    torch.testing.assert_close(objective(batch, 0.0).per_image["loss"], expected)
+
+
+# ---- the teacher and the centre -------------------------------------------------------------
+
+
+def test_the_teacher_starts_as_the_student():
+    objective, batch = dino(), crops()
+    assert torch.equal(objective.teacher(batch.images), objective.project(batch.images))
+
+
+def test_the_teacher_gets_no_gradient_and_moves_only_after_the_step():
+    objective = dino(momentum=0.9)
+    optimizer = torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], lr=0.1)
+    start = weights(objective.teacher)
+    objective(crops(), 0.0).loss.backward()
+    optimizer.step()
+    assert all(p.grad is None for p in objective.teacher.parameters())
+    assert torch.equal(weights(objective.teacher), start)
+    objective.after_step(0.0)
+    student = weights(Branch(objective.encoder, objective.head))
+    torch.testing.assert_close(weights(objective.teacher), 0.9 * start + 0.1 * student)
+
+
+@pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])
+def test_the_teachers_momentum_rises_to_one(progress, momentum):
+    objective = dino(momentum=0.9)
+    objective(crops(), progress)
+    torch.nn.init.zeros_(objective.head.prototypes)
+    before = objective.teacher.copy.head.prototypes.clone()
+    objective.after_step(progress)
+    torch.testing.assert_close(objective.teacher.copy.head.prototypes, momentum * before)
+
+
+def test_the_teacher_stays_in_eval_mode():
+    objective = dino(small_vit(drop_path=0.5)).train()
+    assert objective.encoder.training
+    assert not any(part.training for part in objective.teacher.modules())
+
+
+def test_the_centre_follows_the_mean_over_accumulated_batches():
+    objective, start = dino(centre_momentum=0.75), torch.linspace(-1, 1, 16)
+    objective.centre.copy_(start)
+    logits = []
+    for seed in (1, 2):
+        batch = crops(seed=seed)
+        logits.append(torch.stack([objective.teacher(view) for view in batch.views[:2]]))
+        objective(batch, 0.0)
+        assert torch.equal(objective.centre, start)  # not before the step
+    objective.after_step(0.0)
+    mean = torch.stack(logits).mean((0, 1, 2))
+    torch.testing.assert_close(objective.centre, 0.75 * start + 0.25 * mean)
+
+
+def test_each_step_centres_on_its_own_batches():
+    objective = dino(centre_momentum=0.0, momentum=1.0)
+    for seed in (1, 2):
+        objective(crops(seed=seed), 0.0)
+        objective.after_step(0.0)
+    large = torch.cat(crops(seed=2).views[:2])
+    torch.testing.assert_close(objective.centre, objective.teacher(large).mean(0))
+
+
+def test_evaluation_leaves_the_centre_alone():
+    objective = dino(centre_momentum=0.0).eval()
+    with torch.no_grad():
+        objective(crops(seed=5), 0.0)
+    objective.train()(crops(seed=1), 0.0)
+    objective.after_step(1.0)
+    large = torch.cat(crops(seed=1).views[:2])
+    torch.testing.assert_close(objective.centre, objective.teacher(large).mean(0))
+
+
+def test_the_centre_is_kept_in_checkpoints():
+    assert "centre" in dino().state_dict()
+
+
+# ---- settings -------------------------------------------------------------------------------
+
+
+def test_the_views_are_the_papers():
+    encoder = small_vit(PAPER, patch_size=16)
+    large, small = DINO(encoder, PAPER, prototypes=16, hidden=24).views
+    assert large == ViewSpec(count=2, size=None, area=(0.4, 1.0), photometric=0.5)
+    assert small == ViewSpec(count=8, size=96, area=(0.05, 0.4), photometric=0.5)
+
+
+def test_small_views_are_whole_patches():
+    assert dino().views[1].size == 4  # 8 x 96 / 224 = 3.4 pixels, patches of 2
+    assert DINO(small_vit(RGB, patch_size=4), RGB, **SMALL).views[1].size == 8
+    assert dino(local_size=6).views[1].size == 6
+
+
+def test_without_small_views_there_is_one_kind():
+    assert [view.count for view in dino(local_crops=0).views] == [2]
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"), [(0.0, 0.04), (0.15, 0.055), (0.3, 0.07), (1.0, 0.07)]
+)
+def test_the_teachers_temperature_warms_up(progress, expected):
+    objective = dino(teacher_temperature=(0.04, 0.07), temperature_warmup=0.3)
+    assert objective.temperature(progress) == pytest.approx(expected)
+
+
+def test_without_a_warm_up_the_temperature_is_the_last():
+    assert dino(teacher_temperature=(0.04, 0.07), temperature_warmup=0.0).temperature(0.0) == 0.07
+
+
+def test_thirty_steps_on_one_batch_bring_student_and_teacher_together():
+    objective, batch = dino(momentum=0.9), crops(count=16)
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
+    seen = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        losses = objective(batch, 0.0)
+        losses.loss.backward()
+        optimizer.step()
+        objective.after_step(0.0)
+        seen.append(losses.monitors["divergence"].item())
+    assert seen[-1] < 0.5 * seen[0]
+
+
+def test_a_resnet_can_be_taught_and_its_statistics_follow():
+    objective = dino(ResNet(GREY))
+    objective(crops(), 0.0).loss.backward()
+    objective.after_step(0.0)
+    ours, theirs = objective.teacher.copy.encoder.net.bn1, objective.encoder.net.bn1
+    assert objective.encoder.net.conv1.weight.grad.abs().max() > 0
+    assert theirs.running_mean.abs().max() > 0
+    assert torch.equal(ours.running_mean, theirs.running_mean)
+
+
+def test_pictures_show_all_crops_side_by_side_between_zero_and_one():
+    pictures = dino().eval().pictures(crops())
+    assert pictures["views"].shape == (3, 1, 8, 4 * 8)
+    assert pictures["teacher_confidence"].shape == (3, 1, 8, 8)
+    for picture in pictures.values():
+        assert 0 <= picture.min() <= picture.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"global_area": (0.0, 1.0)}, r"global_area must rise within \(0, 1\], got \(0.0, 1.0\)"),
+        ({"global_area": (0.4, 1.1)}, r"global_area must rise within \(0, 1\], got \(0.4, 1.1\)"),
+        ({"local_area": (0.4, 0.1)}, r"local_area must rise within \(0, 1\], got \(0.4, 0.1\)"),
+        ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        dino(**settings)

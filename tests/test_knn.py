@@ -1,0 +1,105 @@
+"""Nearest neighbours against scikit-learn's, and votes by hand."""
+
+from math import exp
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from vit.data import Digits
+from vit.evaluate import knn as module
+from vit.evaluate.knn import knn
+
+
+def pixels(split: str) -> tuple[Tensor, Tensor]:
+    data = Digits().open(split)
+    return data.images.flatten(1).float(), data.labels
+
+
+def ours(k: int, temperature: float) -> list[int]:
+    """Predicted classes: a query is right about the class it predicts and no other."""
+    bank, queries = pixels("train"), pixels("test")[0]
+    every = [
+        knn(*bank, queries, torch.full((360,), label), 10, k, temperature).per_image["correct"]
+        for label in range(10)
+    ]
+    return torch.stack(every).int().argmax(0).tolist()
+
+
+def theirs(k: int, temperature: float) -> list[int]:
+    """scikit-learn in float64; votes relative to the nearest, which no exponent can overflow."""
+    bank, labels = pixels("train")
+
+    def weights(distance: np.ndarray) -> np.ndarray:
+        return np.exp((distance.min(1, keepdims=True) - distance) / temperature)
+
+    judge = KNeighborsClassifier(k, metric="cosine", weights=weights)
+    judge.fit(bank.double().numpy(), labels.numpy())
+    return judge.predict(pixels("test")[0].double().numpy()).tolist()
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (20, 0.07), (200, 0.07), (20, 1.0)])
+def test_every_prediction_is_the_one_of_scikit_learn(k, temperature):
+    assert ours(k, temperature) == theirs(k, temperature)
+
+
+def test_a_sharp_temperature_does_not_overflow():
+    assert ours(20, 0.01) == theirs(20, 0.01)
+
+
+def test_accuracy_is_the_share_of_correct_images():
+    queries, labels = pixels("test")
+    result = knn(*pixels("train"), queries, labels, 10)
+    correct = torch.tensor(theirs(20, 0.07)) == labels
+    assert torch.equal(result.per_image["correct"], correct)
+    assert result.metrics["accuracy"] == correct.double().mean().item()
+
+
+@pytest.mark.parametrize(("temperature", "winner"), [(0.07, 1), (1.0, 0)])
+def test_the_temperature_decides_whether_one_close_or_two_far_neighbours_win(temperature, winner):
+    bank = torch.tensor([[1.0, 0.0], [0.5, 0.75**0.5], [0.5, -(0.75**0.5)]])
+    votes = [2 * exp(0.5 / temperature), exp(1 / temperature)]  # similarities 1/2, 1/2 and 1
+    assert votes.index(max(votes)) == winner
+    query, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([1, 0, 0])
+    result = knn(bank, labels, query, torch.tensor([winner]), 2, 3, temperature)
+    assert result.metrics["accuracy"] == 1.0
+
+
+def test_the_length_of_a_feature_does_not_count():
+    (bank, bank_labels), (queries, labels) = pixels("train"), pixels("val")
+    lengths = torch.rand(len(bank), 1) * 100 + 0.01
+    first = knn(bank, bank_labels, queries, labels, 10)
+    second = knn(bank * lengths, bank_labels, queries * 7, labels, 10)
+    assert torch.equal(first.per_image["correct"], second.per_image["correct"])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 143])
+def test_the_size_of_a_block_does_not_matter(monkeypatch, rows):
+    queries, labels = pixels("val")
+    whole = knn(*pixels("train"), queries, labels, 10)
+    monkeypatch.setattr(module, "ROWS", rows)
+    cut = knn(*pixels("train"), queries, labels, 10)
+    assert torch.equal(cut.per_image["correct"], whole.per_image["correct"])
+
+
+def test_a_bank_smaller_than_k_votes_as_a_whole():
+    bank, labels = pixels("train")
+    queries, wanted = pixels("val")
+    small = knn(bank[:5], labels[:5], queries, wanted, 10, k=20)
+    assert small.protocol["k"] == 5
+    again = knn(bank[:5], labels[:5], queries, wanted, 10, k=5)
+    assert torch.equal(small.per_image["correct"], again.per_image["correct"])
+
+
+def test_every_setting_changes_the_id_and_nothing_else_does():
+    (bank, labels), (queries, wanted) = pixels("train"), pixels("val")
+
+    def name(rows: int = 1293, shown: int = 144, **settings) -> str:
+        return knn(bank[:rows], labels[:rows], queries[:shown], wanted[:shown], 10, **settings).id
+
+    different = [name(), name(k=10), name(temperature=0.1), name(rows=1000)]
+    assert len(set(different)) == 4
+    assert name() == name(shown=10) == name(k=20, temperature=0.07)
+    assert name().startswith("knn-")

@@ -1,0 +1,72 @@
+"""Masks hide exactly as many patches as they should, at random, and say True for hidden."""
+
+import pytest
+import torch
+
+from vit.masking import hidden_count, kept_patches, random_mask, random_order
+from vit.randomness import keys
+
+
+def some_keys(count: int = 8, epoch: int = 0) -> torch.Tensor:
+    return keys(0, epoch, torch.arange(count), "mask")
+
+
+@pytest.mark.parametrize(
+    ("patches", "share", "hidden"),
+    [(16, 0.75, 12), (196, 0.75, 147), (9, 0.6, 5), (10, 0.01, 1), (10, 0.99, 9), (2, 0.5, 1)],
+)
+def test_a_share_hides_its_rounded_count_and_never_none_or_all(patches, share, hidden):
+    assert hidden_count(patches, share) == hidden
+    assert random_mask(some_keys(), patches, share).sum(1).tolist() == [hidden] * 8
+
+
+def test_true_means_hidden():
+    mask = random_mask(some_keys(4), 16, 0.75)
+    kept = kept_patches(mask, 4)
+    assert not mask.gather(1, kept).any()
+    assert mask.float().mean() == 0.75
+
+
+def test_images_hide_different_patches():
+    mask = random_mask(some_keys(8), 64, 0.75)
+    assert len({tuple(row) for row in mask.tolist()}) == 8
+
+
+def test_an_image_hides_other_patches_in_the_next_epoch():
+    first, second = random_mask(some_keys(4, 0), 64, 0.5), random_mask(some_keys(4, 1), 64, 0.5)
+    assert (first != second).any(1).all()
+
+
+def test_a_mask_depends_on_its_key_alone():
+    key = some_keys(8)
+    mask = random_mask(key, 64, 0.75)
+    torch.manual_seed(1)
+    assert torch.equal(random_mask(key.flip(0), 64, 0.75), mask.flip(0))
+    assert torch.equal(random_mask(key[3:4], 64, 0.75), mask[3:4])
+
+
+def test_every_patch_is_hidden_equally_often():
+    often = random_mask(some_keys(8192), 16, 0.75).float().mean(0)
+    assert (often - 0.75).abs().max() < 0.025  # five deviations of a share of 8192 draws
+
+
+def test_two_patches_are_hidden_together_as_often_as_chance_has_it():
+    mask = random_mask(some_keys(8192), 16, 0.75).float()
+    together = (mask.T @ mask / 8192)[~torch.eye(16, dtype=torch.bool)]
+    assert (together - 12 / 16 * 11 / 15).abs().max() < 0.03
+
+
+def test_a_random_order_holds_every_patch_once():
+    order = random_order(some_keys(8), 16)
+    assert order.sort(1).values.tolist() == [list(range(16))] * 8
+
+
+def test_kept_patches_are_the_visible_ones_in_raster_order():
+    mask = torch.tensor([[True, False, True, False, False], [False, False, True, True, False]])
+    assert kept_patches(mask, 3).tolist() == [[1, 3, 4], [0, 1, 4]]
+
+
+def test_kept_patches_keep_raster_order_among_hundreds():
+    mask = random_mask(some_keys(2), 400, 0.5)
+    expected = [row.logical_not().nonzero()[:, 0].tolist() for row in mask]
+    assert kept_patches(mask, 200).tolist() == expected

@@ -1,0 +1,218 @@
+"""Schedules, learning-rate rules, parameter groups and clipping by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from builders import GREY, small_vit
+from vit.objectives.dino import DINO
+from vit.objectives.mpp import MaskedPatchPrediction
+from vit.objectives.supervised import Supervised
+from vit.optim import Clip, Constant, Cosine, Linear, parameter_groups, prepare, scaled_lr
+
+DECAYED = {  # of a supervised ViT with one block: the matrices, and nothing else
+    "encoder.patch_embed.proj.weight",
+    "encoder.blocks.0.attn.qkv.weight",
+    "encoder.blocks.0.attn.proj.weight",
+    "encoder.blocks.0.mlp.fc1.weight",
+    "encoder.blocks.0.mlp.fc2.weight",
+    "head.weight",
+}
+
+
+def supervised(**settings) -> Supervised:
+    return Supervised(small_vit(**settings), GREY)
+
+
+def placed(objective, groups, key: str, default: float | None = None) -> dict[str, float]:
+    """Each parameter's value of `key`, by the parameter's name."""
+    names = {id(p): name for name, p in objective.named_parameters()}
+    return {names[id(p)]: group.get(key, default) for group in groups for p in group["params"]}
+
+
+# ---- schedules ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [  # at 0, 1/4, 1/2, 3/4 and 1
+        (Cosine(), [1, 0.5 + 2**0.5 / 4, 0.5, 0.5 - 2**0.5 / 4, 0]),
+        (Cosine(end=0.2), [1, 0.6 + 0.2 * 2**0.5, 0.6, 0.6 - 0.2 * 2**0.5, 0.2]),
+        (Linear(), [1, 0.75, 0.5, 0.25, 0]),
+        (Linear(end=1e-5 / 1e-3), [1, 0.7525, 0.505, 0.2575, 0.01]),  # the paper's, lr 1e-3
+        (Constant(), [1, 1, 1, 1, 1]),
+        (Constant(warmup=0.5), [0, 0.5, 1, 1, 1]),
+        (Linear(warmup=0.5), [0, 0.5, 1, 0.5, 0]),
+        (Cosine(warmup=0.5), [0, 0.5, 1, 0.5, 0]),
+        (Cosine(end=10.0), [1, 5.5 - 2.25 * 2**0.5, 5.5, 5.5 + 2.25 * 2**0.5, 10]),
+    ],
+)
+def test_a_schedule_is_the_one_worked_out_by_hand(schedule, values):
+    assert [schedule(i / 4) for i in range(5)] == pytest.approx(values, abs=1e-12)
+
+
+def test_a_rising_cosine_is_the_weight_decay_of_dino():
+    schedule = Cosine(end=10.0)  # 0.04 to 0.4
+    for step in range(101):
+        theirs = 0.4 + 0.5 * (0.04 - 0.4) * (1 + math.cos(math.pi * step / 100))
+        assert 0.04 * schedule(step / 100) == pytest.approx(theirs)
+
+
+def test_the_linear_schedule_is_the_one_of_the_papers_code():
+    schedule, base, end = Linear(warmup=0.1, end=1e-5 / 8e-4), 8e-4, 1e-5
+    for step in range(1001):
+        progress = min(max((step - 100) / 900, 0), 1)
+        theirs = (end + (base - end) * (1 - progress)) * min(1, step / 100)
+        assert base * schedule(step / 1000) == pytest.approx(theirs, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Cosine(warmup=1.0), r"Cosine: warmup must be in \[0, 1\), got 1.0"),
+        (lambda: Linear(warmup=-0.1), r"Linear: warmup must be in \[0, 1\), got -0.1"),
+        (lambda: Constant(warmup=2.0), r"Constant: warmup must be in \[0, 1\), got 2.0"),
+        (lambda: Linear(end=-0.5), "Linear: end must be at least 0, got -0.5"),
+    ],
+)
+def test_a_wrong_schedule_is_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("rule", "batch", "expected"),
+    [
+        ("none", 4096, 1e-3),
+        ("linear", 256, 1e-3),
+        ("linear", 4096, 16e-3),
+        ("linear", 64, 0.25e-3),
+        ("sqrt", 1024, 1e-3),
+        ("sqrt", 4096, 2e-3),
+        ("sqrt", 256, 0.5e-3),
+    ],
+)
+def test_the_learning_rate_grows_with_the_batch_as_the_rule_says(rule, batch, expected):
+    assert scaled_lr(1e-3, batch, rule) == pytest.approx(expected)
+
+
+# ---- parameter groups -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", [Supervised, MaskedPatchPrediction, DINO])
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_every_trainable_parameter_stands_in_exactly_one_group(objective, layer_decay):
+    settings = {"prototypes": 8, "hidden": 8} if objective is DINO else {}
+    built = objective(small_vit(registers=1, layer_scale=0.1), GREY, **settings)
+    groups = parameter_groups(built, layer_decay, head_lr=3.0)
+    grouped = sorted(id(p) for group in groups for p in group["params"])
+    assert grouped == sorted(id(p) for p in built.parameters() if p.requires_grad)
+
+
+def test_only_matrices_decay():
+    objective = supervised(depth=1, registers=2, layer_scale=0.1)
+    decays = placed(objective, parameter_groups(objective), "weight_decay", default=1.0)
+    assert {name for name, decay in decays.items() if decay} == DECAYED
+    assert {decay for name, decay in decays.items() if name not in DECAYED} == {0.0}
+
+
+def test_the_mask_token_does_not_decay():
+    objective = MaskedPatchPrediction(small_vit(), GREY)
+    decays = placed(objective, parameter_groups(objective), "weight_decay", default=1.0)
+    assert decays["mask_token"] == decays["norm.weight"] == decays["norm.bias"] == 0.0
+    assert decays["head.weight"] == 1.0
+
+
+def test_frozen_parameters_are_left_out():
+    objective = supervised()
+    objective.encoder.requires_grad_(False)
+    assert set(placed(objective, parameter_groups(objective), "lr_factor")) == {
+        "head.weight",
+        "head.bias",
+    }
+
+
+def test_layer_decay_halves_the_rate_from_block_to_block():
+    objective = supervised(registers=1)
+    factors = placed(objective, parameter_groups(objective, layer_decay=0.5), "lr_factor")
+    by_part = {
+        "encoder.patch_embed": 1 / 8,
+        "encoder.cls_token": 1 / 8,
+        "encoder.reg_token": 1 / 8,
+        "encoder.pos_embed": 1 / 8,
+        "encoder.blocks.0": 1 / 4,
+        "encoder.blocks.1": 1 / 2,
+        "encoder.norm": 1,
+        "head": 1,
+    }
+    for name, factor in factors.items():
+        assert [value for part, value in by_part.items() if name.startswith(part)] == [factor], name
+
+
+def test_head_lr_moves_everything_outside_the_encoder_and_nothing_inside():
+    objective = MaskedPatchPrediction(small_vit(), GREY)
+    factors = placed(objective, parameter_groups(objective, head_lr=10.0), "lr_factor")
+    for name, factor in factors.items():
+        assert factor == (1.0 if name.startswith("encoder.") else 10.0), name
+
+
+def test_a_group_says_which_part_it_is():
+    groups = parameter_groups(supervised(), layer_decay=0.5, head_lr=10.0)
+    head = [group["name"] for group in groups if group["lr_factor"] == 10.0]
+    assert sorted(head) == ["head, lr x 10, decay", "head, lr x 10, no decay"]
+    names = [group["name"] for group in groups]
+    assert len(set(names)) == len(names)
+
+
+def test_the_peak_of_a_group_is_rate_times_factor_times_scale():
+    objective = supervised()
+    groups = parameter_groups(objective, layer_decay=0.5)
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.05)
+    prepare(optimizer, lr_scale=2.0)
+    rates = placed(objective, optimizer.param_groups, "base_lr")
+    decays = placed(objective, optimizer.param_groups, "base_weight_decay")
+    assert rates["head.weight"] == pytest.approx(2e-3)
+    assert rates["encoder.blocks.0.mlp.fc1.bias"] == pytest.approx(0.5e-3)
+    assert (decays["head.weight"], decays["head.bias"]) == (0.05, 0.0)
+
+
+# ---- clipping -------------------------------------------------------------------------------
+
+
+def with_gradients(*gradients: list[float]) -> list[nn.Parameter]:
+    parameters = [nn.Parameter(torch.zeros(len(gradient))) for gradient in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = torch.tensor(gradient)
+    return parameters
+
+
+def test_global_clipping_bounds_the_length_of_all_gradients_together():
+    parameters = with_gradients([3.0, 4.0], [12.0])  # length 13
+    Clip("global", 6.5)(parameters)
+    assert parameters[0].grad.tolist() == pytest.approx([1.5, 2.0], rel=1e-5)
+    assert parameters[1].grad.tolist() == pytest.approx([6.0], rel=1e-5)
+
+
+def test_global_clipping_is_the_one_of_torch():
+    gradients = torch.randn(3, 5).tolist()
+    ours, theirs = with_gradients(*gradients), with_gradients(*gradients)
+    Clip("global", 1.0)(ours)
+    nn.utils.clip_grad_norm_(theirs, 1.0)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.equal(mine.grad, other.grad)
+
+
+def test_per_tensor_clipping_bounds_each_on_its_own():
+    parameters = with_gradients([3.0, 4.0], [0.0, -12.0], [1.0, 2.0])
+    Clip("per_tensor", 3.0)(parameters)
+    assert parameters[0].grad.tolist() == pytest.approx([1.8, 2.4], rel=1e-5)
+    assert parameters[1].grad.tolist() == pytest.approx([0.0, -3.0], rel=1e-5)
+    assert parameters[2].grad.tolist() == [1.0, 2.0]
+
+
+def test_gradients_within_the_bound_are_left_alone():
+    parameters = with_gradients([0.3, 0.4], [0.1])
+    Clip("global", 1.0)(parameters)
+    assert parameters[0].grad.tolist() == pytest.approx([0.3, 0.4])

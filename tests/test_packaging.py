@@ -1,0 +1,110 @@
+"""What people install and copy: packages, extras, the conda file, the README's commands."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from launch import ROOT, launch
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_every_package_folder_is_installed():
+    from setuptools import find_packages
+
+    folders = {f.parent for f in (ROOT / "src").rglob("*.py")}
+    expected = {".".join(f.relative_to(ROOT / "src").parts) for f in folders}
+    assert set(find_packages(str(ROOT / "src"))) == expected - {""}
+
+
+@pytest.mark.slow
+def test_a_non_editable_install_holds_every_file(tmp_path):
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            tmp_path,
+            ROOT,
+        ],
+        check=True,
+    )
+    ours = {f.relative_to(ROOT / "src") for f in (ROOT / "src" / "vit").rglob("*.py")}
+    assert all((tmp_path / file).is_file() for file in ours)
+
+
+def test_the_conda_file_installs_this_package_with_the_same_python():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert f"python{PROJECT['project']['requires-python']}" in conda
+    assert conda[-1] == {"pip": ["-e .[test]"]}
+
+
+def test_constraints_pin_every_dependency():
+    pinned = {
+        line.split("==")[0].lower()
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    named = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["test"]
+    assert {re.split(r"[\[<>=]", name)[0].lower() for name in named} <= pinned
+
+
+def test_the_readme_is_short_and_ends_its_promises():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 100
+    for name in re.findall(r"\]\((?!http)([^)]+)\)", "\n".join(lines)):
+        assert (ROOT / name).exists(), name
+
+
+def test_continuous_integration_types_the_readme_s_test_command():
+    command = 'pip install -e ".[test]" && pytest'
+    assert command in (ROOT / "README.md").read_text()
+    assert command in (ROOT / ".ci" / "run").read_text()
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if "train.py" in line]
+
+
+def test_the_readme_s_commands_run_in_order(tmp_path):
+    """As printed, for a few batches; <run> is the newest folder of that name."""
+    commands = readme_commands()
+    assert len(commands) >= 9
+    for command in commands:
+        words = command.split("train.py ")[1].split()
+        for at, word in enumerate(words):
+            if word.endswith("/<run>"):
+                runs = sorted((tmp_path / word.removesuffix("/<run>")).iterdir())
+                words[at] = str(runs[-1].relative_to(tmp_path))
+        short = ["--trainer", "configs/trainer/debug.yaml"] if words[0] == "fit" else []
+        if "--resume" in words:
+            short = []
+        ended = launch(*words, *short, cwd=tmp_path)
+        assert ended.code == 0, f"{command}\n{ended.everything}"
+
+
+@pytest.mark.slow
+def test_the_quick_start_reaches_what_the_readme_says(tmp_path):
+    ended = launch("fit", "--config", "configs/quickstart.yaml", cwd=tmp_path)
+    reached = float(re.search(r"test/accuracy +([\d.]+) %", ended.out)[1])
+    assert reached >= 96.0  # one seed; 360 images: one standard error is 0.7 points
+
+
+def test_no_machine_path_and_no_placeholder_is_left():
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    for name in tracked:
+        path = Path(ROOT / name)
+        if path.suffix in {".md", ".py", ".yaml", ".toml", ".yml"} and path.exists():
+            assert not re.search(r"@[A-Z]{4,}@", path.read_text().replace("@[A-Z]", "")), name

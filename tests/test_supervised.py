@@ -1,0 +1,151 @@
+"""The supervised loss against torch, scipy and hand-sized numbers."""
+
+from dataclasses import replace
+from math import exp, log
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+
+from builders import GREY, RGB, batch_of, small_vit
+from vit.batch import Batch
+from vit.data import Digits
+from vit.data.base import normalise
+from vit.objectives.supervised import Supervised
+from vit.ranks import Means
+
+TWO = replace(GREY, classes=("no", "yes"))
+SEVEN = replace(GREY, classes=tuple("abcdefg"))
+ODDS = torch.tensor([[0.0, log(3)]])  # softmax 1/4 and 3/4; sigmoid 1/2 and 3/4
+YES = torch.tensor([1])
+
+
+def supervised(spec=GREY, **settings) -> Supervised:
+    """With a head that is not zero, so that images differ."""
+    objective = Supervised(small_vit(spec), spec, **settings)
+    torch.nn.init.normal_(objective.head.weight)
+    return objective
+
+
+def judge(monkeypatch, spec, logits, labels):
+    """What the objective says of given logits."""
+    objective = Supervised(small_vit(spec), spec)
+    monkeypatch.setattr(objective, "predict", lambda images: {"logits": logits})
+    labels = torch.tensor(labels)
+    batch = Batch([torch.zeros(len(labels), 1, 8, 8)], labels, torch.arange(len(labels)))
+    return objective(batch, 0.0).per_image
+
+
+def test_the_loss_is_the_cross_entropy_that_scipy_computes():
+    objective, batch = supervised(), batch_of(count=6)
+    logits = objective.predict(batch.images)["logits"].detach().double().numpy()
+    expected = -log_softmax(logits, axis=1)[np.arange(6), batch.labels.numpy()]
+    losses = objective(batch, 0.0)
+    assert losses.per_image["loss"].detach().numpy() == pytest.approx(expected, abs=1e-5)
+    assert losses.loss.item() == pytest.approx(expected.mean(), abs=1e-5)
+
+
+def test_the_loss_is_the_one_of_torch():
+    logits, labels = torch.randn(5, 10), torch.tensor([0, 3, 9, 3, 1])
+    for smoothing in (0.0, 0.1):
+        criterion = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
+        ours = supervised(label_smoothing=smoothing).loss(logits, labels).mean()
+        torch.testing.assert_close(ours, criterion(logits, labels))
+
+
+def test_smoothing_spreads_its_share_over_all_classes():
+    loss = supervised(TWO, label_smoothing=0.2).loss(ODDS, YES)
+    assert loss.item() == pytest.approx(0.1 * log(4) + 0.9 * log(4 / 3))
+
+
+def test_the_sigmoid_loss_sums_over_classes():
+    loss = supervised(TWO, loss="sigmoid").loss(ODDS, YES)
+    assert loss.item() == pytest.approx(log(2) + log(4 / 3))
+
+
+def test_the_sigmoid_loss_averages_over_images(monkeypatch):
+    objective = supervised(TWO, loss="sigmoid")
+    rows = torch.cat([ODDS, -ODDS])  # the second: ln 2 + ln 4
+    monkeypatch.setattr(objective, "predict", lambda images: {"logits": rows})
+    batch = Batch([torch.zeros(2, 1, 8, 8)], torch.tensor([1, 1]), torch.arange(2))
+    expected = (log(2) + log(4 / 3) + log(2) + log(4)) / 2
+    assert objective(batch, 0.0).loss.item() == pytest.approx(expected)
+
+
+def test_smoothing_reaches_the_sigmoid_targets():
+    loss = supervised(TWO, loss="sigmoid", label_smoothing=0.2).loss(ODDS, YES)
+    assert loss.item() == pytest.approx(log(2) + 0.9 * log(4 / 3) + 0.1 * log(4))
+
+
+def test_the_loss_starts_at_the_log_of_the_classes():
+    loss = Supervised(small_vit(), GREY)(batch_of(), 0.0).loss
+    assert loss.item() == pytest.approx(log(10))
+
+
+def test_the_head_bias_sets_where_the_sigmoid_loss_starts():
+    objective = Supervised(small_vit(), GREY, loss="sigmoid", head_bias=-10.0)
+    expected = 9 * log(1 + exp(-10)) + log(1 + exp(10))
+    assert objective(batch_of(), 0.0).loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_accuracy_and_top_five_by_hand(monkeypatch):
+    rising = torch.arange(7.0).expand(4, 7)  # class 6 first, class 0 last
+    per_image = judge(monkeypatch, SEVEN, rising, [6, 2, 1, 0])
+    assert per_image["accuracy"].tolist() == [1, 0, 0, 0]
+    assert per_image["top5"].tolist() == [1, 1, 0, 0]
+
+
+def test_five_classes_or_fewer_have_no_top_five():
+    assert set(supervised(RGB)(batch_of(RGB), 0.0).per_image) == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize("constant", [0.0, float("nan")])
+def test_logits_that_tell_no_class_from_another_rank_five_of_ten(monkeypatch, constant):
+    logits = torch.full((10, 10), constant)
+    per_image = judge(monkeypatch, GREY, logits, list(range(10)))
+    assert per_image["top5"].mean() <= 0.5
+
+
+def test_padding_counts_nowhere():
+    objective, batch = supervised(), batch_of(count=3)
+    padded = Batch(
+        [torch.cat([batch.images, batch.images[:1]])],
+        torch.tensor([*batch.labels, -1]),
+        torch.tensor([0, 1, 2, -1]),
+        epoch=None,
+    )
+    whole, alone = Means(), Means()
+    whole.add(objective(padded, 0.0).per_image, padded.valid)
+    alone.add(objective(batch, 0.0).per_image, batch.valid)
+    for name, mean in alone.reduce().items():
+        assert whole.reduce()[name].item() == pytest.approx(mean.item(), rel=1e-6)
+
+
+def test_thirty_steps_on_one_batch_of_digits_learn_it():
+    data = Digits().open("train")
+    images = normalise(data.images[:64].float() / 255, GREY)
+    batch = Batch([images], data.labels[:64], torch.arange(64), epoch=0)
+    objective = Supervised(small_vit(), GREY)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
+    for _ in range(30):
+        optimizer.zero_grad()
+        losses = objective(batch, 0.0)
+        losses.loss.backward()
+        optimizer.step()
+    assert losses.loss < 0.5 * log(10)
+    assert losses.per_image["accuracy"].mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "message"),
+    [
+        (GREY, {"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        (GREY, {"label_smoothing": -0.1}, r"label_smoothing must be in \[0, 1\), got -0.1"),
+        (replace(GREY, classes=("one",)), {}, "at least 2 classes, the data has 1"),
+        (replace(GREY, multi_label=True), {}, "several labels an image"),
+    ],
+)
+def test_a_wrong_setting_is_named(spec, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Supervised(small_vit(spec), spec, **settings)

@@ -1,0 +1,256 @@
+"""Weights come out of checkpoints whole, for the right architecture, or not at all."""
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from builders import GREY, RGB, small_vit
+from vit.batch import DataSpec
+from vit.models import Encoder, ResNet, ViT
+from vit.models.weights import checkpoint_in, describe, load_into, open_checkpoint, stored_encoder
+
+LARGER = DataSpec(GREY.classes, (12, 16), 1, GREY.mean, GREY.std)
+
+
+def content(encoder: Encoder, spec: DataSpec = GREY) -> dict:
+    """A checkpoint by hand: the encoder, and a head that belongs to the objective."""
+    state = {f"objective.encoder.{name}": value for name, value in encoder.state_dict().items()}
+    state["objective.head.weight"] = torch.zeros(10, encoder.width)
+    return {"format": 1, "encoder": describe(encoder, spec), "state_dict": state}
+
+
+def save(stored: dict, folder: Path, name: str = "last.ckpt") -> Path:
+    """Into a run folder; returns the file."""
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    torch.save(stored, folder / "checkpoints" / name)
+    return folder / "checkpoints" / name
+
+
+def trained() -> ViT:
+    """No parameter where a fresh encoder has it."""
+    encoder = small_vit(patch_size=2)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    return encoder
+
+
+# ---- fitting ------------------------------------------------------------------------------------
+
+
+def test_the_same_architecture_receives_every_number(tmp_path):
+    first, again = trained(), small_vit()
+    report = load_into(again, stored_encoder(save(content(first), tmp_path)), channels=1)
+    for name, value in first.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    count = sum(parameter.numel() for parameter in first.parameters())
+    assert f"{len(first.state_dict())} tensors, {count:,} numbers, 100 % of the encoder" in report
+    assert "resized" not in report
+    assert "not used" not in report
+
+
+def test_loaded_weights_are_copies(tmp_path):
+    encoder, stored = small_vit(), stored_encoder(save(content(trained()), tmp_path))
+    load_into(encoder, stored, channels=1)
+    torch.nn.init.zeros_(encoder.norm.weight)
+    assert stored.state["norm.weight"].abs().min() > 0
+
+
+def test_another_image_size_resamples_the_positions(tmp_path):
+    first, larger = trained(), small_vit(LARGER, patch_size=2)
+    report = load_into(larger, stored_encoder(save(content(first), tmp_path)), channels=1)
+    grid = first.pos_embed[:, 1:].detach().reshape(1, 4, 4, 32).permute(0, 3, 1, 2)
+    expected = F.interpolate(grid, (6, 8), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(larger.pos_embed[:, 1:].detach(), expected.flatten(2).mT)
+    assert torch.equal(larger.pos_embed[:, 0], first.pos_embed[:, 0])
+    assert "positions resized from (4, 4) to (6, 8)" in report
+
+
+def test_positions_follow_the_rule_of_the_new_encoder(tmp_path):
+    first, larger = trained(), small_vit(LARGER, patch_size=2, resize="bicubic")
+    load_into(larger, stored_encoder(save(content(first), tmp_path)), channels=1)
+    grid = first.pos_embed[:, 1:].detach().reshape(1, 4, 4, 32).permute(0, 3, 1, 2)
+    expected = F.interpolate(grid, (6, 8), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(larger.pos_embed[:, 1:].detach(), expected.flatten(2).mT)
+
+
+def test_a_table_without_class_token_is_resampled_whole(tmp_path):
+    settings = {"patch_size": 2, "class_token": False, "pool": "mean"}
+    first, larger = small_vit(**settings), small_vit(LARGER, **settings)
+    load_into(larger, stored_encoder(save(content(first), tmp_path)), channels=1)
+    corners = larger.pos_embed[0, [0, 7, 40, 47]]
+    torch.testing.assert_close(corners, first.pos_embed[0, [0, 3, 12, 15]])
+
+
+def test_a_resnet_receives_every_number(tmp_path):
+    first, again = ResNet(GREY), ResNet(LARGER)
+    report = load_into(again, stored_encoder(save(content(first), tmp_path)), channels=1)
+    assert all(map(torch.equal, first.state_dict().values(), again.state_dict().values()))
+    assert "100 % of the encoder" in report
+    assert "resized" not in report
+
+
+def test_the_checkpoint_alone_rebuilds_its_encoder(tmp_path):
+    first = trained()
+    stored = stored_encoder(save(content(first), tmp_path))
+    assert stored.spec == GREY
+    again = stored.build(GREY)
+    load_into(again, stored, channels=1)
+    images = torch.randn(2, 1, 8, 8)
+    assert torch.equal(first.eval()(images).pooled, again.eval()(images).pooled)
+
+
+def test_only_the_encoder_is_taken(tmp_path):
+    first = trained()
+    stored = stored_encoder(save(content(first), tmp_path))
+    assert stored.state.keys() == first.state_dict().keys()
+
+
+# ---- refusing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"width": 64}, "width is 64 in the config and 32 in"),
+        ({"depth": 3}, "depth is 3 in the config and 2 in"),
+        ({"heads": 4}, "heads is 4 in the config and 2 in"),
+        ({"patch_size": 4}, "patch_size is 4 in the config and 2 in"),
+        ({"registers": 1}, "registers is 1 in the config and 0 in"),
+        ({"gelu": "exact"}, "gelu is exact in the config and tanh in"),
+    ],
+)
+def test_another_architecture_is_refused_by_field_and_both_values(tmp_path, settings, words):
+    stored = stored_encoder(save(content(trained()), tmp_path))
+    with pytest.raises(ValueError, match=words):
+        load_into(small_vit(**{"patch_size": 2} | settings), stored, channels=1)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"pool": "mean"}, {"dropout": 0.1}, {"drop_path": 0.1}, {"resize": "bicubic"}]
+)
+def test_what_changes_no_weight_may_differ(tmp_path, settings):
+    stored = stored_encoder(save(content(trained()), tmp_path))
+    report = load_into(small_vit(**settings), stored, channels=1)
+    assert "100 % of the encoder" in report
+
+
+def test_another_class_is_refused_by_both_names(tmp_path):
+    stored = stored_encoder(save(content(ResNet(GREY)), tmp_path))
+    with pytest.raises(ValueError, match=r"vit\.models\.resnet\.ResNet.*vit\.models\.vit\.ViT"):
+        load_into(small_vit(), stored, channels=1)
+
+
+def test_other_channels_are_refused_by_both_counts(tmp_path):
+    stored = stored_encoder(save(content(trained()), tmp_path))
+    with pytest.raises(ValueError, match="trained on 1 channels, the data has 3"):
+        load_into(small_vit(RGB), stored, channels=3)
+
+
+def test_missing_tensors_are_counted_and_the_first_is_named(tmp_path):
+    stored = content(trained())
+    for name in ("blocks.1.norm2.bias", "norm.weight"):
+        del stored["state_dict"][f"objective.encoder.{name}"]
+    with pytest.raises(ValueError, match=r"lacks 2 tensors .* blocks\.1\.norm2\.bias first"):
+        load_into(small_vit(), stored_encoder(save(stored, tmp_path)), channels=1)
+
+
+def test_tensors_that_nothing_uses_are_named(tmp_path):
+    stored = content(trained())
+    stored["state_dict"]["objective.encoder.mask_token"] = torch.zeros(32)
+    report = load_into(small_vit(), stored_encoder(save(stored, tmp_path)), channels=1)
+    assert report.endswith("not used: mask_token")
+
+
+def test_a_class_that_is_no_encoder_is_not_built(tmp_path):
+    stored = content(trained())
+    stored["encoder"]["class_path"] = f"{OrderedDict.__module__}.OrderedDict"
+    with pytest.raises(ValueError, match=r"collections\.OrderedDict .* is not an Encoder"):
+        stored_encoder(save(stored, tmp_path)).build(GREY)
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_means_its_best_checkpoint(tmp_path):
+    save({"format": 1}, tmp_path, "last.ckpt")
+    best = save({"format": 1}, tmp_path, "best.ckpt")
+    assert checkpoint_in(tmp_path) == best
+
+
+def test_a_run_folder_without_a_best_means_its_last(tmp_path):
+    last = save({"format": 1}, tmp_path, "last.ckpt")
+    save({"format": 1}, tmp_path, "previous.ckpt")
+    assert checkpoint_in(tmp_path) == last
+
+
+def test_a_file_means_itself(tmp_path):
+    save({"format": 1}, tmp_path, "best.ckpt")
+    last = save({"format": 1}, tmp_path, "last.ckpt")
+    assert checkpoint_in(last) == last
+
+
+def test_an_empty_run_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoints/best.ckpt .* {tmp_path}"):
+        stored_encoder(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no such file .*absent\.ckpt"):
+        stored_encoder(str(tmp_path / "absent.ckpt"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.9, 0.999])
+def test_a_torn_file_is_called_damaged(tmp_path, share):
+    file = save(content(trained()), tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"last\.ckpt is damaged or foreign \(.+\)"):
+        open_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html><body>404</body></html>\n",
+        "version https://git-lfs.github.com/spec/v1\n",
+        "step,epoch,name,value\n0,0,train/loss,2.3\n",  # a run's metrics.csv
+        "seed_everything: 0\n",  # a run's config.yaml
+    ],
+)
+def test_a_text_file_is_called_foreign(tmp_path, text):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(ValueError, match="file is damaged or foreign"):
+        open_checkpoint(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "other", [{"model": {}}, {"format": 2}, [1, 2], {"state_dict": {}, "epoch": 3}]
+)
+def test_another_projects_checkpoint_is_refused(tmp_path, other):
+    with pytest.raises(ValueError, match="is not a checkpoint of this project"):
+        open_checkpoint(save(other, tmp_path))
+
+
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
+    trap = tmp_path / "ran"
+    file = save({"format": 1, "planted": Planted(trap)}, tmp_path)
+    with pytest.raises(ValueError, match="damaged or foreign"):
+        open_checkpoint(file)
+    assert not trap.exists()
+    torch.load(file, weights_only=False)  # and it is not an empty threat
+    assert trap.is_dir()
