@@ -1,6 +1,7 @@
 """What data and training know of each other survives files, devices and other batches."""
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,10 @@ def test_a_spec_survives_a_file_that_holds_plain_values_only():
     torch.save(FULL.to_dict(), file)
     file.seek(0)
     assert DataSpec.from_dict(torch.load(file, weights_only=True)) == FULL
+
+
+def test_the_plain_form_is_what_json_and_yaml_would_give_back():
+    assert json.loads(json.dumps(FULL.to_dict())) == FULL.to_dict()  # lists, no tuples
 
 
 def test_the_plain_form_shares_nothing_with_the_spec():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -229,3 +230,8 @@ def test_fine_tuning_starts_from_another_objective_s_encoder(tmp_path):
     assert ended.code == 0, ended.everything
     assert "100 % of the encoder" in ended.out
     assert "positions resized from (4, 4) to (6, 6)" in ended.out
+    shutil.rmtree(tmp_path / first.run)
+    told = launch("test", "--from", str(ended.run), cwd=tmp_path)
+    assert told.code == 0, told.everything
+    other = launch("test", "--from", str(ended.run), "--data.image_size", "8", cwd=tmp_path)
+    assert other.code == 0, other.everything

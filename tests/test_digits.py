@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from vit.batch import ViewSpec
 from vit.data import Digits, digits
 from vit.data.sampling import Draw
+from vit.data.transforms import Augmentation
 
 TARGET = load_digits().target.tolist()
 
@@ -88,9 +89,9 @@ def test_padding_has_no_label():
 
 
 def test_evaluation_shows_the_image_as_it_is():
-    data = Digits()
+    data = Digits(augmentation=Augmentation(degrees=20.0, shift=0.2))
     batch = data.open("val")[Draw(None, [0, 1, 2])]
-    shown = data.show(batch, (ViewSpec(),), data.spec, training=False)
+    shown = data.show(batch, (ViewSpec(photometric=0.5),), data.spec, training=False)
     expected = batch.images.float() / 255 * 2 - 1  # mean and deviation are 0.5
     torch.testing.assert_close(shown.images, expected)
     assert (shown.seed, shown.epoch, len(shown.views)) == (batch.seed, None, 1)

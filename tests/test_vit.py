@@ -328,9 +328,10 @@ def test_another_image_size_gets_resampled_positions(size, grid):
     assert encoder(images).grid == grid
 
 
-def test_an_image_that_no_patch_divides_names_both_numbers():
+@pytest.mark.parametrize("step", ["forward", "embed"])
+def test_an_image_that_no_patch_divides_names_both_numbers(step):
     with pytest.raises(ValueError, match=r"10x9 image .* patches of 2"):
-        small_vit()(images_of(10, 9, channels=1))
+        getattr(small_vit(), step)(images_of(10, 9, channels=1))
 
 
 @pytest.mark.parametrize("channels", [1, 5])

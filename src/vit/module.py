@@ -16,7 +16,7 @@ from vit import lightning_seams as seams
 from vit.batch import Batch, DataSpec
 from vit.flops import training_flops
 from vit.models.base import Encoder
-from vit.models.weights import FORMAT, describe, load_into, stored_encoder
+from vit.models.weights import FORMAT, PREFIX, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
 from vit.optim import Clip, Cosine, Scaling, Schedule, parameter_groups, prepare, scaled_lr
 from vit.randomness import seed_generators, step_seed
@@ -225,8 +225,12 @@ class ViTModule(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The counters, before any loader is made."""
+        """The counters, before any loader is made; positions, where images have another size."""
         self.consumed, self.validated = checkpoint["consumed"], checkpoint["validated"]
+        grid, state = checkpoint["encoder"]["grid"], checkpoint["state_dict"]
+        ours = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
+        adapted = self.objective.encoder.adapt(ours, tuple(grid) if grid else None)
+        state |= {PREFIX + name: value for name, value in adapted.items()}
 
     def trainable(self) -> Iterable[Tensor]:
         """Parameters that the optimiser moves."""

@@ -4,10 +4,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from vit.callbacks.run import Run
 from vit.module import ViTModule
+
+SIDE = 96  # pixels; an 8x8 digit would be a speck in TensorBoard
 
 
 class Pictures(Callback):
@@ -40,5 +44,12 @@ class Pictures(Callback):
             pictures = pl_module.objective.pictures(batch)
         run = next(c for c in trainer.callbacks if isinstance(c, Run))
         for name, images in pictures.items():
-            grid = make_grid(images[: self.images].float().clamp(0, 1).cpu(), nrow=1, padding=1)
+            shown = enlarged(images[: self.images].float().clamp(0, 1).cpu())
+            grid = make_grid(shown, nrow=self.images, padding=4, pad_value=1.0)
             run.files.picture(f"pictures/{name}", grid, trainer.global_step)
+
+
+def enlarged(images: Tensor) -> Tensor:
+    """Small images, pixel by pixel, at least SIDE pixels high."""
+    factor = max(SIDE // images.shape[-2], 1)
+    return F.interpolate(images, scale_factor=factor, mode="nearest")

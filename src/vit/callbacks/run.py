@@ -218,10 +218,10 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
         f"length: {module.total_steps:,} steps, {seen:,} images, "
         f"{module.flops_per_image * seen:.3g} FLOPs",
     ]
-    if module.coverage:
-        lines.append(module.coverage)
     if module.consumed:
         lines.append(f"resumed at step {trainer.global_step:,}")
+    elif module.coverage:
+        lines.append(module.coverage)
     for group in groups:
         count = sum(p.numel() for p in group["params"])
         decay = group["base_weight_decay"]

@@ -33,6 +33,20 @@ Files come first and single keys last: what stands later wins.
 All keys: python train.py fit --help-all
 """
 
+FROM_HELP = """\
+usage: python train.py {verb} --from <run folder | checkpoint> [options]
+
+The run's own config and weights: a folder means its best.ckpt where there is one, else last.ckpt.
+
+  --data FILE                 other data: configs/data/*.yaml
+  --trainer FILE              where it runs: configs/trainer/*.yaml; single keys work too
+  --seed_everything N         another seed
+  --name NAME, --logs DIR     for a bare checkpoint: where the new folder lies
+  --debug                     show tracebacks
+
+Writes summary.{verb}.json (predict: predictions.csv too) into the run folder.
+"""
+
 
 def main(argv: list[str]) -> int:
     """Run one verb; 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
@@ -52,7 +66,7 @@ def main(argv: list[str]) -> int:
             + (f"did you mean {close[0]}?" if close else f"known: {', '.join(VERBS)}")
         )
     if {"-h", "--help"} & set(rest):
-        print(FIT_HELP.replace("train.py fit --config", f"train.py {verb} --config"), end="")
+        print(FIT_HELP if verb == "fit" else FROM_HELP.format(verb=verb), end="")
         return 0
     from vit.cli.verbs import run  # torch and Lightning load here
 

@@ -87,7 +87,9 @@ class CLI(LightningCLI):
         settings = {k: v for k, v in yaml.safe_load(text).items() if k != "config"}
         settings["trainer"]["logger"] = None
         super().instantiate_classes()
-        self.model.config = yaml.safe_dump(settings, sort_keys=False)
+        recorded = self.plan.folder / "config.yaml" if self.plan.folder else None
+        kept = recorded.read_text() if recorded and recorded.exists() else None
+        self.model.config = kept or yaml.safe_dump(settings, sort_keys=False)
         self.model.seed = self.plan.seed = self.config.seed_everything
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -59,8 +59,9 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
         if read_json(folder / "summary.json").get("status") == "completed":
             say(f"{folder} is complete; nothing to resume")
             return 0
-        start = resume_from(folder)
-        rest = ["--config", str(folder / "config.yaml"), *only(rest, RESUME_MAY, "--resume")]
+        start, text = resume_from(folder), (folder / "config.yaml").read_text()
+        base = config_of(text, Path(start)) if start else str(folder / "config.yaml")
+        rest = ["--config", base, *only(rest, RESUME_MAY, "--resume")]
         plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True)
     files = RunLog()
     cli = CLI(rest, plan, files)
@@ -104,8 +105,11 @@ def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
         summary=f"summary.{verb}.json",
         extra={"checkpoint": str(file)},
     )
-    base = config_of(content["config"])
-    cli = CLI(["--config", base, *only(rest, FROM_MAY, f"{verb} --from")], plan, files)
+    cli = CLI(
+        ["--config", config_of(content["config"], file), *only(rest, FROM_MAY, f"{verb} --from")],
+        plan,
+        files,
+    )
     if verb == "predict" and not hasattr(cli.model.objective, "predict"):
         kind = type(cli.model.objective).__name__
         raise UsageError(f"predict: {kind} predicts no classes; fine-tune it first, see README")
@@ -116,10 +120,14 @@ def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
     return finish(cli, files)
 
 
-def config_of(text: str) -> str:
-    """A checkpoint's config without what belongs to its training alone."""
+def config_of(text: str, weights: Path) -> str:
+    """A recorded config whose encoder is built from a checkpoint of the run itself.
+
+    The checkpoint knows its architecture and the normalisation its weights expect, also when the
+    file they once came from is gone.
+    """
     settings = yaml.safe_load(text)
-    settings["model"]["pretrained"] = None  # the checkpoint holds all weights already
+    settings["model"] |= {"encoder": None, "pretrained": str(weights)}
     return yaml.safe_dump(settings)
 
 
