@@ -81,7 +81,7 @@ def test_targets_carry_no_gradient():
     assert taught.grad is None
 
 
-def test_every_crop_reaches_the_student_and_only_large_ones_the_teacher(monkeypatch):
+def test_every_crop_reaches_the_student_and_only_large_ones_the_teacher():
     objective, batch = dino(), crops()
     objective.centre.normal_()
     student = torch.stack([objective.project(view) for view in batch.views])

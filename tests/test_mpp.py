@@ -148,6 +148,17 @@ def test_training_takes_partners_from_the_whole_batch():
     assert foreign.sum() > 100  # of 128 corrupted, 15 of 16 partners stand in another image
 
 
+def test_partners_come_from_everywhere_though_one_draw_in_ten_is_replaced():
+    objective = mpp(WIDE, small_vit(WIDE, width=4, depth=1, heads=1))
+    batch = batch_of(WIDE, count=256)
+    before = eye(batch, 196)
+    after = objective.corrupt(before, batch, objective.places(batch, 196)).detach()
+    other = (after > 1) & (after != before)  # some 2,500; the mask token is near 0
+    share = after[other] / before.max()
+    assert share.mean().item() == pytest.approx(0.5, abs=0.024)  # four deviations
+    assert share.min() < 0.01 < 0.99 < share.max()
+
+
 def test_an_image_is_corrupted_alike_in_any_batch():
     objective, batch = mpp(), batch_of(count=4, epoch=None)
     alone = Batch([batch.images[2:3]], batch.labels[2:3], batch.index[2:3], epoch=None)

@@ -86,7 +86,7 @@ class Batch:
         epoch: which pass over the training split; None in evaluation, whose draws never change.
     """
 
-    views: list[Float[Tensor, "B C h w"] | UInt8[Tensor, "B C h w"]]
+    views: list[Float[Tensor, "B C _h _w"] | UInt8[Tensor, "B C _h _w"]]
     labels: Int[Tensor, " B"]
     index: Int[Tensor, " B"]
     seed: int = 0

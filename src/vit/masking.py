@@ -12,12 +12,12 @@ from vit.randomness import uniform
 
 def hidden_count(patches: int, share: float) -> int:
     """How many of N patches a share hides: rounded, at least one, and one stays visible."""
-    return min(max(round(patches * share), 1), patches - 1)
+    return min(max(int(patches * share + 0.5), 1), patches - 1)
 
 
 def random_order(key: Int[Tensor, " B"], patches: int) -> Int[Tensor, "B N"]:
     """A random order of the patches for each image, a function of its key alone."""
-    return uniform(key, patches).argsort(1)
+    return uniform(key, patches).argsort(stable=True, dim=1)  # ties fall alike on every device
 
 
 def random_mask(key: Int[Tensor, " B"], patches: int, share: float) -> Bool[Tensor, "B N"]:

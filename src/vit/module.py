@@ -116,10 +116,6 @@ class ViTModule(LightningModule):
             )
         self.total_steps = int(steps)
 
-    def on_train_start(self) -> None:
-        """Teachers go to eval mode here: earlier, Lightning would warn about them."""
-        self.train()
-
     # ---- training -----------------------------------------------------------------------------
 
     @property

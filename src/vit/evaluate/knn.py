@@ -32,7 +32,8 @@ def knn(
     votes = []
     for rows in queries.float().split(ROWS):
         similarity, nearest = (F.normalize(rows, dim=1) @ bank.T).topk(k, dim=1)
-        weight = (similarity / temperature).exp()
+        # relative to the nearest, which changes no vote's share and cannot overflow
+        weight = ((similarity - similarity[:, :1]) / temperature).exp()
         ballot = torch.zeros(len(rows), classes, device=rows.device)
         votes.append(ballot.scatter_add_(1, bank_labels[nearest], weight))
     correct = torch.cat(votes).argmax(1) == labels

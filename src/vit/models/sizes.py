@@ -33,7 +33,7 @@ def resolve(
     patch = None
     if size is not None:
         name, _, after = size.partition("/")
-        if name not in SIZES or not (after == "" or after.isdigit()):
+        if name not in SIZES or not (after == "" or after.isdecimal()):
             raise ValueError(
                 f"ViT: unknown size {size!r}; known: {' '.join(SIZES)}, as in B or B/16"
             )
@@ -45,11 +45,12 @@ def resolve(
     if width is not None:
         shape["mlp_width"] = 4 * width
     shape |= {key: value for key, value in given.items() if value is not None}
-    missing = [key for key, value in shape.items() if value is None]
+    missing = [key for key in ("width", "depth") if shape[key] is None]
     if missing:
-        raise ValueError(f"ViT: give size (as in B/16), or {', '.join(missing)}")
-    check(shape | {"patch_size": patch_size or 1})
-    return shape | {"patch_size": patch_size or patch}
+        raise ValueError(f"ViT: give size (as in B/16), or {' and '.join(missing)}")
+    patch = patch if patch_size is None else patch_size
+    check(shape | ({} if patch is None else {"patch_size": patch}))
+    return shape | {"patch_size": patch}
 
 
 def check(shape: dict[str, int]) -> None:
@@ -58,4 +59,6 @@ def check(shape: dict[str, int]) -> None:
         if value < 1:
             raise ValueError(f"ViT: {key} must be at least 1, got {value}")
     if shape["width"] % shape["heads"]:
-        raise ValueError(f"ViT: {shape['heads']} heads do not divide width {shape['width']}")
+        raise ValueError(
+            f"ViT: {shape['heads']} heads do not divide width {shape['width']}; set heads"
+        )

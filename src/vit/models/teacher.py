@@ -26,6 +26,8 @@ class Teacher(nn.Module):
         return super().train(False)
 
     def forward(self, *inputs: Any) -> Any:
+        if self.copy.training:  # a new module's; set here because Lightning warns of it earlier
+            self.copy.eval()
         with torch.no_grad():
             return self.copy(*inputs)
 

@@ -75,6 +75,7 @@ class ViT(TokenEncoder):
         self.patch_size = shape["patch_size"] or follow_image(spec.image_size)
         if pool == "cls" and not class_token:
             raise ValueError("ViT: pool: cls needs class_token: true; or set pool: mean")
+        check_regularisation(dropout, drop_path, registers, layer_scale)
         self.settings = shape | {
             "patch_size": self.patch_size,
             "class_token": class_token,
@@ -140,9 +141,12 @@ class ViT(TokenEncoder):
     def add_position(
         self, patches: Float[Tensor, "B N D"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "B N D"]:
-        """Tell each patch where it stands; another grid gets a resampled table."""
+        """Tell each patch where it stands; for another grid a learned table is resampled."""
+        grid = grid or self.grid
+        if grid != self.grid and self.settings["position"] == "sincos":
+            return patches + sincos(grid, self.width).to(patches)
         table = self.pos_embed[0, -math.prod(self.grid) :]  # N D
-        return patches + resize_grid(table, self.grid, grid or self.grid, self.resize)
+        return patches + resize_grid(table, self.grid, grid, self.resize)
 
     def encode(
         self,
@@ -186,10 +190,25 @@ class ViT(TokenEncoder):
         return list(self.blocks)
 
     def adapt(self, state: dict[str, Tensor], grid: tuple[int, int] | None) -> dict[str, Tensor]:
-        """Positions resampled from the checkpoint's grid to this encoder's."""
+        """Learned positions resampled from the checkpoint's grid to this encoder's."""
         table = state.get("pos_embed")
         if table is None or grid is None or tuple(grid) == self.grid:
             return state
+        if self.settings["position"] == "sincos":
+            return state | {"pos_embed": self.pos_embed}
         count = math.prod(grid)
         resized = resize_grid(table[0, -count:].float(), tuple(grid), self.grid, self.resize)
         return state | {"pos_embed": torch.cat([table[:, :-count], resized[None]], 1)}
+
+
+def check_regularisation(
+    dropout: float, drop_path: float, registers: int, layer_scale: float | None
+) -> None:
+    """Refuse what would train to NaN or mean something else than it says."""
+    for name, rate in (("dropout", dropout), ("drop_path", drop_path)):
+        if not 0 <= rate < 1:
+            raise ValueError(f"ViT: {name} must be in [0, 1), got {rate}")
+    if registers < 0:
+        raise ValueError(f"ViT: registers must be at least 0, got {registers}")
+    if layer_scale is not None and layer_scale <= 0:
+        raise ValueError(f"ViT: layer_scale must be above 0 or null, got {layer_scale}")

@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged, or it is not a checkpoint of this project.
     """
+    if not zipfile.is_zipfile(path):  # every checkpoint of ours is one; its index is written last
+        raise ValueError(f"checkpoint: {path} is damaged or foreign (not a whole torch file)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "empty file"
         raise ValueError(f"checkpoint: {path} is damaged or foreign ({reason})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or str(content.get("format")) != str(FORMAT):
         raise ValueError(
             f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})"
         )

@@ -10,6 +10,7 @@ Differs from it: nothing known beyond those choices.
 B batch, N patches, K corrupted patches, D width, C channels, L colours.
 """
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -59,6 +60,11 @@ class MaskedPatchPrediction(Objective):
             raise ValueError(
                 "MaskedPatchPrediction: masked and replaced are shares whose sum is at most 1, "
                 f"got {masked} and {replaced}"
+            )
+        if math.prod(encoder.grid) < 2:
+            raise ValueError(
+                "MaskedPatchPrediction: the image is one patch, so nothing would be left to "
+                "predict from; set a smaller patch_size"
             )
         colours = bins**spec.channels
         if bins < 2 or colours > 65536:

@@ -8,6 +8,7 @@ bias, LayerScale and mean pooling).
 B batch, N patches, P numbers per patch, D width, C channels, U side of the grid of mask units.
 """
 
+import math
 from typing import ClassVar
 
 import torch
@@ -42,6 +43,8 @@ class SimMIM(Objective):
             raise ValueError(f"SimMIM: hidden must be in (0, 1), got {hidden}; the paper uses 0.6")
         if not encoder.local_embedding:
             raise ValueError("SimMIM: this encoder's stem mixes patches, so hidden pixels leak")
+        if math.prod(encoder.grid) < 2 * unit**2:
+            raise ValueError(f"SimMIM: a grid {encoder.grid} is less than two units of {unit}")
         if encoder.grid[0] % unit or encoder.grid[1] % unit:
             raise ValueError(f"SimMIM: unit {unit} does not divide the grid {encoder.grid}")
         self.hidden, self.unit = hidden, unit
