@@ -251,6 +251,12 @@ def test_pictures_show_all_crops_side_by_side_between_zero_and_one():
         ({"global_area": (0.4, 1.1)}, r"global_area must rise within \(0, 1\], got \(0.4, 1.1\)"),
         ({"local_area": (0.4, 0.1)}, r"local_area must rise within \(0, 1\], got \(0.4, 0.1\)"),
         ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
+        ({"centre_momentum": 2.0}, "DINO: centre_momentum .* got 2.0"),
+        ({"student_temperature": 0.0}, "DINO: student_temperature .* got 0.0"),
+        ({"teacher_temperature": (0.0, 0.04)}, "DINO: teacher_temperature .* got"),
+        ({"prototypes": 0}, "DINO: prototypes .* got 0"),
+        ({"local_crops": -1}, "DINO: local_crops .* got -1"),
+        ({"local_size": 3}, "DINO: local_size .* 3"),  # patches of 2
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):

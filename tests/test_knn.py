@@ -103,3 +103,12 @@ def test_every_setting_changes_the_id_and_nothing_else_does():
     assert len(set(different)) == 4
     assert name() == name(shown=10) == name(k=20, temperature=0.07)
     assert name().startswith("knn-")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"k": 0}, "knn: k .* got 0"), ({"temperature": 0.0}, "knn: .*temperature .* 0.0")],
+)
+def test_a_wrong_setting_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        knn(*pixels("train"), *pixels("val"), 10, **settings)

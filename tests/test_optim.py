@@ -158,10 +158,10 @@ def test_head_lr_moves_everything_outside_the_encoder_and_nothing_inside():
         assert factor == (1.0 if name.startswith("encoder.") else 10.0), name
 
 
-def test_a_group_says_which_part_it_is():
+def test_a_group_says_its_rate_and_its_decay():
     groups = parameter_groups(supervised(), layer_decay=0.5, head_lr=10.0)
     head = [group["name"] for group in groups if group["lr_factor"] == 10.0]
-    assert sorted(head) == ["head, lr x 10, decay", "head, lr x 10, no decay"]
+    assert sorted(head) == ["lr x 10, decay", "lr x 10, no decay"]
     names = [group["name"] for group in groups]
     assert len(set(names)) == len(names)
 
@@ -210,6 +210,12 @@ def test_per_tensor_clipping_bounds_each_on_its_own():
     assert parameters[0].grad.tolist() == pytest.approx([1.8, 2.4], rel=1e-5)
     assert parameters[1].grad.tolist() == pytest.approx([0.0, -3.0], rel=1e-5)
     assert parameters[2].grad.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])  # a negative bound would turn the gradient round
+def test_a_bound_that_is_not_positive_is_named(value):
+    with pytest.raises(ValueError, match=f"Clip: value .* got {value}"):
+        Clip("global", value)
 
 
 def test_gradients_within_the_bound_are_left_alone():

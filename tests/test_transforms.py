@@ -90,12 +90,10 @@ def test_a_rotation_of_an_oblong_image_turns_pixels_and_not_coordinates(chosen):
     assert view[0, 0, 0, 4].item() == pytest.approx(1, abs=1e-4)
 
 
-def test_scale_two_halves_what_is_seen():
-    theta = affine(torch.tensor([[0.5] * 5 + [1.0] + [0.5] * 3]), (8, 8), ViewSpec(), PLAIN)
-    zoomed = affine(
-        torch.tensor([[0.5] * 5 + [1.0] + [0.5] * 3]), (8, 8), ViewSpec(), Augmentation(scale=1.0)
-    )
-    torch.testing.assert_close(zoomed, theta / 2)
+def test_a_larger_scale_shows_less_of_the_image():
+    draws = torch.tensor([[0.5] * 5 + [1.0] + [0.5] * 3])
+    whole, zoomed = (affine(draws, (8, 8), ViewSpec(), Augmentation(scale=s)) for s in (0.0, 0.6))
+    torch.testing.assert_close(zoomed, whole / 1.6)
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (1, 0), (0, 1), (1, 1)])
@@ -104,6 +102,12 @@ def test_a_crop_of_a_quarter_is_a_slice(chosen, x, y):
     cut = chosen(noise(), view, PLAIN, x=float(x), y=float(y))
     expected = noise()[..., 4 * y : 4 * y + 4, 4 * x : 4 * x + 4] / 255
     torch.testing.assert_close(cut, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5])  # down to nothing: divides by zero, or turns round
+def test_a_scale_that_reaches_zero_is_named(scale):
+    with pytest.raises(ValueError, match=f"scale .* got {scale}"):
+        Augmentation(scale=scale)
 
 
 # ---- crops ----------------------------------------------------------------------------------

@@ -223,7 +223,9 @@ class ViTModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The counters, before any loader is made; positions, where images have another size."""
         self.consumed, self.validated = checkpoint["consumed"], checkpoint["validated"]
-        grid, state = checkpoint["encoder"]["grid"], checkpoint["state_dict"]
+        grid, state = checkpoint["encoder"]["grid"], checkpoint.get("state_dict")
+        if state is None:  # a sharded model was loaded before this hook
+            return
         ours = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
         adapted = self.objective.encoder.adapt(ours, tuple(grid) if grid else None)
         state |= {PREFIX + name: value for name, value in adapted.items()}

@@ -97,6 +97,10 @@ class Clip:
     kind: Literal["global", "per_tensor"] = "global"
     value: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.value > 0:
+            raise ValueError(f"Clip: value must be above 0, got {self.value}")
+
     def __call__(self, parameters: list[nn.Parameter]) -> None:
         """Scale the gradients in place."""
         if self.kind == "global":
@@ -141,16 +145,13 @@ def parameter_groups(
         layer = encoder.layer_of(name.removeprefix("encoder.")) if inside else None
         factor = head_lr if layer is None else layer_decay ** (encoder.depth + 1 - layer)
         decayed = parameter.ndim > 1 and not name.endswith(UNDECAYED)
-        part = (
-            "head" if layer is None and head_lr != 1 else "encoder" if layer_decay != 1 else "all"
-        )
         key = (factor, decayed)
         group = groups.setdefault(
             key,
             {
                 "params": [],
                 "lr_factor": factor,
-                "name": f"{part}, lr x {factor:.4g}, {'decay' if decayed else 'no decay'}",
+                "name": f"lr x {factor:.4g}, {'decay' if decayed else 'no decay'}",
             }
             | ({} if decayed else {"weight_decay": 0.0}),
         )

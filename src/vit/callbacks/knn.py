@@ -46,6 +46,14 @@ class KNN(Callback):
         queries, labels = features_of(trainer, encoder, "val")
         classes = len(trainer.lightning_module.spec.classes)
         result = knn(bank, bank_labels, queries, labels, classes, self.k, self.temperature)
-        result.protocol |= {"split": "val", "pooling": "encoder"}
+        data = trainer.datamodule
+        result.protocol |= {
+            "split": "val",
+            "data": type(data).__name__,
+            "split_hash": data.split_hash("val"),
+            "pooling": encoder.settings.get("pool", "average"),
+            "image_size": data.spec.image_size,
+            "resize": "bilinear, antialiased",
+        }
         run.protocol_ids["knn"] = result.id
         return result.metrics["accuracy"]

@@ -3,6 +3,7 @@
 B batch, C channels, H W pixels.
 """
 
+import hashlib
 from abc import abstractmethod
 from typing import Any, Literal
 
@@ -76,6 +77,10 @@ class Images(LightningDataModule):
     @abstractmethod
     def split_indices(self) -> dict[str, list[int]]:
         """Where each split's samples stand in the source; fixed by the data, not by a seed."""
+
+    def split_hash(self, split: Split) -> str:
+        """Twelve hexadecimal digits that change with the split's samples or their order."""
+        return hashlib.sha256(repr(self.split_indices()[split]).encode()).hexdigest()[:12]
 
     def per_device(self) -> int:
         """Images of one micro-batch of one rank: batch_size / (ranks x accumulation)."""

@@ -31,8 +31,6 @@ def _indices(val_share: float) -> dict[str, list[int]]:
     rest, test = train_test_split(
         range(len(labels)), test_size=0.2, stratify=labels, random_state=0
     )
-    if val_share == 0:
-        return {"train": rest, "val": [], "test": test}
     train, val = train_test_split(
         rest, test_size=val_share, stratify=[labels[i] for i in rest], random_state=0
     )
@@ -63,7 +61,7 @@ class Digits(Images):
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into scikit-learn's order."""
-        return _indices(self.val_share)
+        return {split: list(places) for split, places in _indices(self.val_share).items()}
 
     def open(self, split: Split) -> InMemory:
         """The samples of a split."""

@@ -36,6 +36,15 @@ class Augmentation:
     scale: float = 0.0
     flip: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale < 1:
+            raise ValueError(f"Augmentation: scale must be in [0, 1), got {self.scale}")
+        if self.degrees < 0 or self.shift < 0:
+            raise ValueError(
+                "Augmentation: degrees and shift must be at least 0, "
+                f"got {self.degrees} and {self.shift}"
+            )
+
     @property
     def active(self) -> bool:
         """Does it change anything?"""
@@ -60,15 +69,15 @@ def cut_view(
     """
     size = (view.size, view.size) if view.size else size
     pixels = images.float() / 255
+    if not view.area:
+        pixels = resize(pixels, size)  # antialiased, as evaluation does it
     draw = uniform(key, 13)  # nine for the geometry, four for the colours
     if not view.resample:
         augmentation = replace(augmentation, degrees=0.0, scale=0.0)
     if view.area or augmentation.active:
-        theta = affine(draw[:, :9], tuple(images.shape[-2:]), view, augmentation)
+        theta = affine(draw[:, :9], tuple(pixels.shape[-2:]), view, augmentation)
         grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
         pixels = F.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
-    else:
-        pixels = resize(pixels, size)
     return jitter(pixels, draw[:, 9:], view.photometric) if view.photometric else pixels
 
 
@@ -88,8 +97,8 @@ def affine(
     """Maps from a view's coordinates to the image's, both in [-1, 1] (as F.affine_grid wants).
 
     A crop covers a share of the area drawn evenly from `view.area`, with an aspect between 3/4 and
-    4/3 (Szegedy et al., arXiv:1409.4842, section 6; torchvision's RandomResizedCrop), at a place
-    drawn evenly; a side longer than the image is cut to it. `u`: even draws in [0, 1).
+    4/3 with which it fits into the image (Szegedy et al., arXiv:1409.4842, section 6; torchvision
+    redraws where it does not fit), at a place drawn evenly. `u`: even draws in [0, 1).
     """
     height, width = size
     half_h, half_w = height / 2, width / 2
@@ -98,7 +107,11 @@ def affine(
     if view.area:
         low, high = view.area
         covered = (low + (high - low) * u[:, 0]) * height * width
-        aspect = torch.exp((2 * u[:, 1] - 1) * math.log(4 / 3))
+        # the aspects (width / height, in logarithms) with which that area fits into the image
+        least, most = (covered / height**2).log(), (width**2 / covered).log()
+        first = torch.minimum(least.clamp(min=-math.log(4 / 3)), most)
+        last = torch.maximum(most.clamp(max=math.log(4 / 3)), least)
+        aspect = torch.exp(first + (last - first) * u[:, 1])
         crop_w = (covered * aspect).sqrt().clamp(max=width) / 2
         crop_h = (covered / aspect).sqrt().clamp(max=height) / 2
         centre_x = (2 * u[:, 2] - 1) * (half_w - crop_w)
@@ -129,7 +142,7 @@ def jitter(
     """Brightness, contrast and (RGB) saturation by factors of 1 +- 0.8 strength, image by image.
 
     The factors are those of SimCLR's colour distortion (Chen et al., arXiv:2002.05709, appendix
-    A); its hue rotation is left out. Every fifth RGB image turns grey.
+    A); its hue rotation is left out. Of RGB images a share of 0.2 strength turns grey.
     """
     u = u[:, :, None, None, None]  # B 4 1 1 1
     brightness, contrast, saturation = (1 + 0.8 * strength * (2 * u[:, i] - 1) for i in range(3))

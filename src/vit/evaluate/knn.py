@@ -27,6 +27,10 @@ def knn(
     temperature: float = 0.07,
 ) -> Result:
     """Classify each query by its k most similar bank images."""
+    if k < 1 or temperature <= 0:
+        raise ValueError(
+            f"knn: k must be at least 1 and temperature above 0, got {k} and {temperature}"
+        )
     k = min(k, len(bank))
     bank = F.normalize(bank.float(), dim=1)
     votes = []

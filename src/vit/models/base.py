@@ -42,6 +42,11 @@ class Encoder(nn.Module, ABC):
     STEPS: ClassVar[tuple[str, ...]] = ()  # public methods besides forward that run parameters
     FREE: ClassVar[tuple[str, ...]] = ()  # settings that may change between pre-training and use
 
+    def __init__(self) -> None:
+        super().__init__()
+        # noted here, because sharding later gives the object a class of another name
+        self.class_path = f"{type(self).__module__}.{type(self).__qualname__}"
+
     @abstractmethod
     def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
         """All of it, from normalised images."""

@@ -73,7 +73,7 @@ def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
     """What a checkpoint stores beside the weights, in plain values."""
     grid = getattr(encoder, "grid", None)
     return {
-        "class_path": f"{type(encoder).__module__}.{type(encoder).__qualname__}",
+        "class_path": encoder.class_path,
         "settings": dict(encoder.settings),
         "spec": spec.to_dict(),
         "grid": list(grid) if grid else None,

@@ -78,10 +78,30 @@ class DINO(Objective):
         for name, (low, high) in (("global_area", global_area), ("local_area", local_area)):
             if not 0 < low <= high <= 1:
                 raise ValueError(f"DINO: {name} must rise within (0, 1], got {(low, high)}")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"DINO: momentum must be in [0, 1], got {momentum}")
+        check(
+            [
+                ("momentum", "in [0, 1]", momentum, 0 <= momentum <= 1),
+                ("centre_momentum", "in [0, 1]", centre_momentum, 0 <= centre_momentum <= 1),
+                (
+                    "temperature_warmup",
+                    "in [0, 1]",
+                    temperature_warmup,
+                    0 <= temperature_warmup <= 1,
+                ),
+                ("student_temperature", "above 0", student_temperature, student_temperature > 0),
+                (
+                    "teacher_temperature",
+                    "above 0",
+                    teacher_temperature,
+                    min(teacher_temperature) > 0,
+                ),
+                ("prototypes", "at least 1", prototypes, prototypes > 0),
+                ("local_crops", "at least 0", local_crops, local_crops >= 0),
+            ]
+        )
         patch = getattr(encoder, "patch_size", 1)
         side = local_size or max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
+        check([("local_size", f"a multiple of patch_size {patch}", side, side % patch == 0)])
         large = ViewSpec(count=2, area=tuple(global_area), photometric=photometric)
         small = ViewSpec(local_crops, side, tuple(local_area), photometric)
         self.views = (large, small) if local_crops else (large,)
@@ -138,6 +158,13 @@ class DINO(Objective):
         sure = self.teacher(batch.views[0]).sub(self.centre).div(self.temperature(1.0))
         sure = sure.softmax(-1).amax(-1).view(-1, 1, 1, 1).expand(-1, strip.shape[1], *side)
         return {"views": (strip - low) / (high - low + 1e-6), "teacher_confidence": sure}
+
+
+def check(settings: list[tuple[str, str, object, bool]]) -> None:
+    """Name the first setting that is out of its range."""
+    for name, rule, value, fine in settings:
+        if not fine:
+            raise ValueError(f"DINO: {name} must be {rule}, got {value}")
 
 
 def self_distillation(
