@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vit.batch import ViewSpec
 from vit.data import transforms
-from vit.data.transforms import Augmentation, affine, cut_view, jitter, resize
+from vit.data.transforms import Augmentation, affine, cut_view, jitter, move, resize
 from vit.randomness import keys, uniform
 
 DRAWS = ["area", "aspect", "x", "y", "angle", "zoom", "flip", "shift_x", "shift_y"]
@@ -45,7 +45,7 @@ def some_keys(count: int, purpose: str = "view") -> Tensor:
 
 def test_without_augmentation_the_view_is_the_image():
     view = cut_view(noise(), some_keys(2), ViewSpec(), PLAIN, (8, 8))
-    assert torch.equal(view, noise().float() / 255)
+    assert torch.equal(view, noise())
 
 
 def test_draws_in_the_middle_change_nothing(chosen):
@@ -54,16 +54,30 @@ def test_draws_in_the_middle_change_nothing(chosen):
     torch.testing.assert_close(view, noise() / 255, atol=1e-5, rtol=0)
 
 
-def test_a_flip_is_the_one_of_torch(chosen):
-    view = chosen(noise(), ViewSpec(), Augmentation(flip=True), flip=0.49)
+def test_a_flip_within_a_crop_is_the_one_of_torch(chosen):
+    crop = ViewSpec(area=(1.0, 1.0))
+    view = chosen(noise(), crop, Augmentation(flip=True), flip=0.49)
     torch.testing.assert_close(view, torch.flip(noise(), [-1]) / 255, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_moved_pixels_are_slices_of_the_padded_image(flip):
+    images = noise(count=200)
+    moved = move(images, uniform(some_keys(200), 3), padding=2, flip=flip)
+    padded = torch.nn.functional.pad(images, [2] * 4)
+    u = uniform(some_keys(200), 3)
+    for number in range(200):
+        down, right = int(u[number, 0] * 5), int(u[number, 1] * 5)
+        expected = padded[number, :, down : down + 8, right : right + 8]
+        expected = expected.flip(-1) if flip and u[number, 2] < 0.5 else expected
+        assert torch.equal(moved[number], expected)
 
 
 def test_every_second_image_is_flipped():
     edge = torch.zeros(1000, 1, 4, 4, dtype=torch.uint8)
     edge[..., 0] = 255
     view = cut_view(edge, some_keys(1000), ViewSpec(), Augmentation(flip=True), (4, 4))
-    assert view[:, 0, 0, 3].sum().item() == pytest.approx(500, abs=63)  # four deviations
+    assert (view[:, 0, 0, 3] > 0).sum().item() == pytest.approx(500, abs=63)  # four deviations
 
 
 @pytest.mark.parametrize(("x", "y"), [(1.0, 0.5), (0.5, 1.0), (0.0, 1.0)])

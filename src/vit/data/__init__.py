@@ -1,5 +1,6 @@
 """Data sets behind one interface: splits, exact loaders, views cut on the device."""
 
+from vit.data.cifar import CIFAR10, CIFAR100
 from vit.data.digits import Digits
 
-__all__ = ["Digits"]
+__all__ = ["CIFAR10", "CIFAR100", "Digits"]

@@ -38,7 +38,7 @@ class InMemory(Dataset):
         index = torch.tensor(draw.indices)
         place = index.clamp(min=0)  # padding shows sample 0 and counts nowhere
         labels = torch.where(index < 0, -1, self.labels[place])
-        return Batch([self.images[place]], labels, index, self.seed, draw.epoch)
+        return Batch([self.images.index_select(0, place)], labels, index, self.seed, draw.epoch)
 
 
 class Images(LightningDataModule):
@@ -182,7 +182,9 @@ class Images(LightningDataModule):
                 for copy in range(view.count)
             ]
         else:
-            images = [resize(batch.images.float() / 255, self.spec.image_size)]
+            size = tuple(self.spec.image_size)
+            fits = tuple(batch.images.shape[-2:]) == size
+            images = [batch.images if fits else resize(batch.images.float() / 255, size)]
         normalised = [normalise(image, spec) for image in images]
         return Batch(normalised, batch.labels, batch.index, batch.seed, batch.epoch)
 
@@ -197,14 +199,13 @@ class Images(LightningDataModule):
 
 
 def normalise(images: Tensor, spec: DataSpec) -> Tensor:
-    """(pixels in [0, 1] - mean) / std, channel by channel."""
-    mean = torch.tensor(spec.mean, device=images.device).view(1, -1, 1, 1)
-    std = torch.tensor(spec.std, device=images.device).view(1, -1, 1, 1)
-    return (images - mean) / std
-
-
-def unnormalise(images: Tensor, spec: DataSpec) -> Tensor:
-    """The inverse of `normalise`."""
-    mean = torch.tensor(spec.mean, device=images.device).view(1, -1, 1, 1)
-    std = torch.tensor(spec.std, device=images.device).view(1, -1, 1, 1)
-    return images * std + mean
+    """(pixels in [0, 1] - mean) / std, channel by channel; uint8 counts as 255ths."""
+    whole = 255 if images.dtype == torch.uint8 else 1
+    scale = torch.tensor([1 / (whole * std) for std in spec.std], device=images.device)
+    bias = torch.tensor(
+        [-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)], device=images.device
+    )
+    scale, bias = scale.view(1, -1, 1, 1), bias.view(1, -1, 1, 1)
+    # in place on the copy that the cast makes: half the time of two new tensors
+    scaled = images.float().mul_(scale) if whole == 255 else images * scale
+    return scaled.add_(bias)

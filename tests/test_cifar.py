@@ -1,0 +1,100 @@
+"""CIFAR: real files where they are at hand (VIT_TEST_DATA), a miniature in the same layout else."""
+
+import os
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets import CIFAR10 as Published
+
+from vit.data import CIFAR10, CIFAR100
+from vit.data import cifar as module
+from vit.data.download import md5_of
+from vit.data.splits import balanced, carve
+
+
+@pytest.fixture
+def miniature(tmp_path, monkeypatch) -> Path:
+    """Six files of 100 random images in CIFAR-10's layout, with md5 values of their own."""
+    folder = tmp_path / Published.base_folder
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    names = [name for name, _ in Published.train_list + Published.test_list]
+    for name in names:
+        batch = {"data": generator.integers(0, 256, (100, 3072), dtype=np.uint8),
+                 "labels": [i % 10 for i in range(100)]}  # fmt: skip
+        (folder / name).write_bytes(pickle.dumps(batch))
+    listed = [(name, md5_of(folder / name)) for name in names]
+    source = SimpleNamespace(base_folder=Published.base_folder, train_list=listed[:5],
+                             test_list=listed[5:])  # fmt: skip
+    monkeypatch.setattr(CIFAR10, "published", source)
+    monkeypatch.setattr(module, "carve", lambda labels, held_out: carve(labels, 50))
+    module.read.cache_clear()
+    module._carved.cache_clear()
+    yield tmp_path
+    module.read.cache_clear()
+    module._carved.cache_clear()
+
+
+def test_pixels_and_labels_are_those_of_torchvision_s_reader(miniature):
+    data = CIFAR10(str(miniature))
+    test = data.open("test")
+    raw = pickle.loads((miniature / Published.base_folder / "test_batch").read_bytes())
+    # torchvision: reshape(-1, 3, 32, 32) of the same rows
+    assert np.array_equal(test.images.numpy(), raw["data"].reshape(-1, 3, 32, 32))
+    assert test.labels.tolist() == raw["labels"]
+
+
+def test_a_damaged_file_is_named_with_both_sums(miniature):
+    (miniature / Published.base_folder / "data_batch_3").write_bytes(b"torn")
+    with pytest.raises(
+        FileNotFoundError, match=r"data_batch_3 is missing or damaged \(md5 .*, exp"
+    ):
+        CIFAR10(str(miniature)).open("train")
+
+
+def test_validation_never_overlaps_training(miniature):
+    splits = CIFAR10(str(miniature)).split_indices()
+    assert not set(splits["train"]) & set(splits["val"])
+    assert len(splits["train"]) + len(splits["val"]) == 500
+
+
+def test_few_training_images_are_even_and_nested(miniature):
+    small, large = (CIFAR10(str(miniature), train_images=n).split_indices()["train"]
+                    for n in (20, 100))  # fmt: skip
+    assert small == large[:20]
+    labels = CIFAR10(str(miniature), train_images=20).open("train").labels
+    assert torch.bincount(labels, minlength=10).tolist() == [2] * 10
+
+
+def test_the_spec_is_known_before_any_file():
+    spec = CIFAR100("nowhere").spec
+    assert len(spec.classes) == 100
+    assert spec.image_size == (32, 32)
+
+
+def test_a_wrong_number_of_images_is_named():
+    with pytest.raises(ValueError, match="train_images must be in"):
+        CIFAR10("nowhere", train_images=50_000)
+
+
+def test_balanced_orders_are_even_in_every_prefix():
+    labels = [0] * 5 + [1] * 10
+    order = balanced(list(range(15)), labels)
+    assert sorted(order) == list(range(15))
+    assert sorted(labels[i] for i in order[:10]) == [0] * 5 + [1] * 5
+
+
+@pytest.mark.skipif("VIT_TEST_DATA" not in os.environ, reason="VIT_TEST_DATA names no folder")
+def test_the_real_files_have_the_numbers_that_the_config_names():
+    data = CIFAR10(os.environ["VIT_TEST_DATA"])
+    images, labels = data._published("train")
+    pixels = images.double() / 255
+    assert tuple(pixels.mean((0, 2, 3)).numpy().round(4)) == pytest.approx(CIFAR10.mean, abs=1e-4)
+    assert tuple(pixels.std((0, 2, 3)).numpy().round(4)) == pytest.approx(CIFAR10.std, abs=1e-4)
+    assert torch.bincount(labels).tolist() == [5000] * 10
+    val = data.open("val")
+    assert torch.bincount(val.labels).tolist() == [500] * 10
