@@ -58,6 +58,12 @@ class CLI(LightningCLI):
             help="read the test split once the fit is done",
         )
         parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="CPU threads of each process; null: torch decides. Small models: 1",
+        )
+        parser.add_argument(
             "--keep_best",
             type=bool,
             default=False,
@@ -82,6 +88,8 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build, and hand the module what only the command line knows."""
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
         self.config.trainer.logger = False  # ours is handed over ready-made
         text = self.parser.dump(self.config.clone(), skip_none=False)
         settings = {k: v for k, v in yaml.safe_load(text).items() if k != "config"}
