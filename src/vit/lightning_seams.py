@@ -95,6 +95,12 @@ def shard(objective: Objective, mesh: Any, policy: MixedPrecisionPolicy) -> None
     a prediction or a picture calls them outside of forward.
     """
     plan = {"mesh": mesh, "mp_policy": policy}
+    whole = MixedPrecisionPolicy(
+        param_dtype=torch.float32, reduce_dtype=torch.float32, output_dtype=policy.param_dtype
+    )
+    for part in objective.modules():  # BatchNorm's running statistics are float32, so is its work
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            fully_shard(part, mesh=mesh, mp_policy=whole)
     for encoder in [part for part in objective.modules() if isinstance(part, Encoder)]:
         for block in encoder.blocks_to_shard():
             fully_shard(block, **plan)

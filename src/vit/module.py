@@ -20,7 +20,7 @@ from vit.models.weights import FORMAT, PREFIX, describe, load_into, stored_encod
 from vit.objectives.base import Losses, Objective
 from vit.optim import Clip, Cosine, Scaling, Schedule, parameter_groups, prepare, scaled_lr
 from vit.randomness import seed_generators, step_seed
-from vit.ranks import Means, mean_over_ranks
+from vit.ranks import Means, mean_over_ranks, share_statistics
 
 
 class ViTModule(LightningModule):
@@ -147,6 +147,7 @@ class ViTModule(LightningModule):
                 group["weight_decay"] = group["base_weight_decay"] * decay(progress)
         optimizer.step(closure=optimizer_closure)
         self.objective.after_step(progress)
+        share_statistics(self.objective)
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Our own bound instead of the Trainer's, which knows no per-tensor one."""

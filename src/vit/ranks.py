@@ -1,7 +1,7 @@
 """The few sums that cross processes; without a process group each is the identity."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
 
@@ -40,6 +40,20 @@ def gather_rows(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(rows) for _ in range(world_size())]
     dist.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def share_statistics(module: nn.Module) -> None:
+    """Give every process rank 0's BatchNorm statistics; every process must call it.
+
+    DDP does so before a training forward only, and sharding never: evaluation would then differ
+    from rank to rank, and a resumed run from one never killed.
+    """
+    if not active():
+        return
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            for buffer in part.buffers(recurse=False):
+                dist.broadcast(buffer, 0)
 
 
 class Means:

@@ -79,6 +79,28 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, group, objective):
     assert json.loads((second / "summary.json").read_text())["status"] == "completed"
 
 
+@pytest.mark.parametrize("group", ["ddp", "fsdp"])
+def test_batch_statistics_agree_over_ranks_and_resume(tmp_path, group):
+    """BatchNorm counts each rank's own images; checkpoints hold rank 0's."""
+    ranks, strategy = GROUPS[group]
+    common = (
+        "fit", "--config", "configs/pretrain/supervised.yaml", *strategy,
+        "--model.encoder", "configs/encoder/resnet18.yaml",
+        *(word for pair in zip(SHORT[::2], SHORT[1::2], strict=True)
+          if not pair[0].startswith("--model.encoder") for word in pair),
+        "--trainer.limit_train_batches", "3",
+    )  # fmt: skip
+    straight = launch(*common, "--name", "straight", cwd=tmp_path, ranks=ranks)
+    assert straight.code == 0, straight.everything
+    launch(*common, "--name", "killed", cwd=tmp_path, ranks=ranks, kill_at=5)
+    killed = only_run(tmp_path, "killed")
+    assert launch("fit", "--resume", str(killed), cwd=tmp_path, ranks=ranks).code == 0
+    assert equal(only_run(tmp_path, "straight"), killed)
+    metrics = [(only_run(tmp_path, name) / "metrics.csv").read_bytes()
+               for name in ("straight", "killed")]  # fmt: skip
+    assert metrics[0] == metrics[1]
+
+
 def test_another_seed_gives_other_weights(tmp_path):
     """A planted fault: if two seeds were equal here, the test above would be asleep."""
     fit(tmp_path, "mpp", "single", name="a")
