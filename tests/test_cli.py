@@ -67,6 +67,8 @@ MISTAKES = {
     "start from a file: --config configs/quickstart.yaml": ("fit",),
     "give max_epochs or max_steps": (*QUICK, "--trainer.max_epochs", "-1"),
     "--from belongs to validate": (*QUICK, "--from", "x"),
+    "seed_everything must be a number": (*QUICK, "--seed_everything", "false"),
+    "the loaders here are exact without it": (*QUICK, "--trainer.use_distributed_sampler", "true"),
 }  # fmt: skip
 
 
@@ -183,8 +185,28 @@ def test_predict_from_a_bare_checkpoint_writes_a_new_folder(finished):
         assert float(row["confidence"]) == max(chances)
 
 
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_so(tmp_path):
+    ended = launch(*QUICK, *DEBUG, "--trainer.detect_anomaly", "false",
+                   "--trainer.limit_train_batches", "8",
+                   "--model.clip", "null", "--model.optimizer.lr", "1e20", cwd=tmp_path)  # fmt: skip  # noqa: E501
+    (run,) = (tmp_path / "logs" / "quickstart").iterdir()
+    assert ended.code == 1
+    assert "error: FloatingPointError: train/loss is nan at step" in ended.out
+    assert json.loads((run / "summary.json").read_text())["status"] == "failed"
+
+
+def test_a_sanity_check_leaves_no_trace(finished):
+    ended = launch(
+        *QUICK, *DEBUG, "--trainer.num_sanity_val_steps", "2", "--name", "sane", cwd=work(finished)
+    )
+    metrics = (work(finished) / ended.run / "metrics.csv").read_bytes()
+    assert metrics == (finished / "metrics.csv").read_bytes()
+
+
 def test_an_objective_that_cannot_predict_says_so_in_one_line(tmp_path):
     ended = launch("fit", "--config", "configs/pretrain/dino.yaml", *DEBUG, cwd=tmp_path)
+    larger = launch("validate", "--from", str(ended.run), "--data.image_size", "12", cwd=tmp_path)
+    assert larger.code == 0, larger.everything
     told = launch("predict", "--from", str(ended.run), cwd=tmp_path)
     assert told.code == 2
     assert "error: predict: DINO predicts no classes" in told.out

@@ -16,7 +16,7 @@ from vit import lightning_seams as seams
 from vit.batch import Batch, DataSpec
 from vit.flops import training_flops
 from vit.models.base import Encoder
-from vit.models.weights import FORMAT, PREFIX, describe, load_into, stored_encoder
+from vit.models.weights import FORMAT, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
 from vit.optim import Clip, Cosine, Scaling, Schedule, parameter_groups, prepare, scaled_lr
 from vit.randomness import seed_generators, step_seed
@@ -227,9 +227,12 @@ class ViTModule(LightningModule):
         grid, state = checkpoint["encoder"]["grid"], checkpoint.get("state_dict")
         if state is None:  # a sharded model was loaded before this hook
             return
-        ours = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
-        adapted = self.objective.encoder.adapt(ours, tuple(grid) if grid else None)
-        state |= {PREFIX + name: value for name, value in adapted.items()}
+        for place, part in self.named_modules():
+            if isinstance(part, Encoder):  # the encoder, and a teacher's
+                prefix = place + "."
+                own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+                adapted = part.adapt(own, tuple(grid) if grid else None)
+                state |= {prefix + name: value for name, value in adapted.items()}
 
     def trainable(self) -> Iterable[Tensor]:
         """Parameters that the optimiser moves."""

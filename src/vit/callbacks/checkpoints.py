@@ -50,7 +50,8 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """After each validation of a fit."""
-        if trainer.state.fn != "fit" or trainer.global_step == self.saved_step:
+        unwanted = trainer.state.fn != "fit" or trainer.sanity_checking
+        if unwanted or trainer.global_step == self.saved_step:
             return
         choice = pl_module.objective.best
         if self.keep_best and choice and choice[0] in pl_module.results:

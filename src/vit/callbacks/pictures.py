@@ -35,7 +35,12 @@ class Pictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """The first batch only."""
-        if batch_idx or trainer.state.fn != "fit" or not hasattr(pl_module.objective, "pictures"):
+        if (
+            batch_idx
+            or trainer.sanity_checking
+            or trainer.state.fn != "fit"
+            or not hasattr(pl_module.objective, "pictures")
+        ):
             return
         self.count += 1
         if (self.count - 1) % self.every:

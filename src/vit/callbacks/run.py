@@ -1,6 +1,7 @@
 """The run folder: who runs what, on what, and how it ended (contract C5)."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -100,6 +101,11 @@ class Run(Callback):
             pl_module.step_losses.clear()
             return
         metrics = pl_module.take_step_metrics()
+        if not math.isfinite(metrics["train/loss"]):
+            raise FloatingPointError(
+                f"train/loss is {metrics['train/loss']} at step {step}: lower the lr or "
+                "set model.clip; the last checkpoint is kept"
+            )
         pl_module.log("train/loss", metrics["train/loss"], prog_bar=True, logger=False)
         group = trainer.optimizers[0].param_groups[0]
         metrics["train/lr"] = group["lr"] / group["lr_factor"]
@@ -107,6 +113,8 @@ class Run(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """One row a value, once a step even if Lightning repeats a validation after a resume."""
+        if trainer.sanity_checking:
+            return
         self.metrics |= pl_module.results
         if trainer.state.fn != "fit" or pl_module.validated == trainer.global_step:
             return

@@ -82,6 +82,13 @@ class CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse keys that would do nothing."""
+        if isinstance(self.config.seed_everything, bool):
+            raise UsageError("seed_everything must be a number: every run here can be repeated")
+        if self.config.trainer.use_distributed_sampler:
+            raise UsageError(
+                "trainer.use_distributed_sampler repeats images to fill up ranks; the loaders "
+                "here are exact without it"
+            )
         for key, instead in OURS.items():
             if self.config.trainer.get(key) is not None:
                 raise UsageError(f"trainer.{key} is not used here; use {instead}")
