@@ -48,6 +48,7 @@ MISTAKES = {
     "did you mean 'max_steps'?": (*QUICK, "--trainer.max_stepz", "2"),
     "'smothing' is not accepted; did you mean 'label_smoothing'?": (
         *QUICK, "--model.objective.smothing", "0.1"),
+    "did you mean 'max_epochs'?": (*QUICK, "--trainer.max_epoch", "3"),
     "depth: expected int, got x": (*QUICK, "--model.encoder.depth", "x"),
     "a 8x8 image does not divide into patches of 3": (*QUICK, "--model.encoder.patch_size", "3"),
     "val_share must be in (0, 0.5], got 2.0": (*QUICK, "--data.val_share", "2"),

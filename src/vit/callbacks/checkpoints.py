@@ -29,7 +29,7 @@ class Checkpoints(Checkpoint):
         files: the run's logger, which knows the folder.
     """
 
-    def __init__(self, files: RunLog, every_n_steps: int = 1000, keep_best: bool = False) -> None:
+    def __init__(self, files: RunLog, every_n_steps: int = 200, keep_best: bool = False) -> None:
         self.files, self.every, self.keep_best = files, every_n_steps, keep_best
         self.best: float | None = None
         self.saved_step = -1

@@ -86,6 +86,8 @@ class Run(Callback):
         """Say what will happen; start the clock of an epoch, which a resume enters midway."""
         if self.plan.resuming and pl_module.consumed == 0:
             self.files.go_back(0, 0)  # killed before its first checkpoint: from the start
+            if trainer.is_global_zero:
+                print("resumed: there was no checkpoint yet, so this starts again from step 0")
         if trainer.is_global_zero:
             print("\n".join(header(trainer, pl_module)), flush=True)
         self.epoch_started, self.epoch_consumed = time.perf_counter(), pl_module.consumed
@@ -268,7 +270,11 @@ def environment() -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Written beside and renamed: the file is never half a file."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
+    plain = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in content.items()
+    }
+    part.write_text(json.dumps(plain, indent=1) + "\n")
     part.replace(path)
 
 

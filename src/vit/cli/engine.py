@@ -41,6 +41,7 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_class=OneLineParser,
+            parser_kwargs={"allow_abbrev": False},
             trainer_defaults={
                 "use_distributed_sampler": False,
                 "num_sanity_val_steps": 0,
@@ -72,7 +73,7 @@ class CLI(LightningCLI):
         parser.add_argument(
             "--checkpoint_every",
             type=int,
-            default=1000,
+            default=200,
             help="optimiser steps between checkpoints within an epoch",
         )
 

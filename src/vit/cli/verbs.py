@@ -9,7 +9,7 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from vit import lightning_seams as seams
-from vit.callbacks.checkpoints import newest_good
+from vit.callbacks.checkpoints import Checkpoints, newest_good
 from vit.callbacks.run import Plan, read_json
 from vit.callbacks.run_log import RunLog
 from vit.cli.engine import CLI
@@ -68,7 +68,7 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
-        return interrupted(files)
+        return interrupted(cli, files)
     if cli.config.test_after_fit:
         best = checkpoint_in(files.folder)
         cli.trainer.test(
@@ -190,11 +190,15 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def interrupted(files: RunLog) -> int:
-    """One line after Ctrl-C."""
-    how = f"; go on with: python train.py fit --resume {files.folder}" if files.folder else ""
+def interrupted(cli: CLI, files: RunLog) -> int:
+    """One line after Ctrl-C: what is kept, and how to go on."""
+    how = ""
+    if files.folder:
+        saved = next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)).saved_step
+        kept = f"the last checkpoint is of step {saved}" if saved >= 0 else "no checkpoint since"
+        how = f"; {kept}; go on with: python train.py fit --resume {files.folder}"
     if rank_zero_only.rank == 0:
-        print(f"interrupted{how}", file=sys.stderr)
+        print(f"interrupted at step {cli.trainer.global_step}{how}", file=sys.stderr)
     return 130
 
 
