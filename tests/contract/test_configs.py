@@ -50,8 +50,9 @@ def test_a_recipe_parses(tmp_path, file):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_objective_has_its_config_and_its_test(objective):
-    assert (CONFIGS / "objective" / f"{objective}.yaml").is_file()
-    assert (ROOT / "tests" / f"test_{objective}.py").is_file()
+    config, test = f"configs/objective/{objective}.yaml", f"tests/test_{objective}.py"
+    assert (ROOT / config).is_file(), f"{objective} wants a config: {config}"
+    assert (ROOT / test).is_file(), f"{objective} wants a test: {test}"
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -22,6 +22,8 @@ Files come first and single keys last: what stands later wins.
   --trainer FILE              where it runs: configs/trainer/*.yaml
   --model.pretrained PATH     start from the encoder of a run folder or checkpoint
   --seed_everything N         the run's seed (default 0)
+  --test_after_fit true       read the test split once at the end
+  --keep_best true            keep best.ckpt, the best on validation, beside the last
   --trainer.max_epochs N      how long; --data.batch_size N, --model.optimizer.lr X and every
                               other key of the YAML files work the same way
   --name NAME, --logs DIR     the run lies in DIR/NAME/<date-time>_seed<N>; default: logs and the
