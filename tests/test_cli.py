@@ -151,6 +151,9 @@ def test_resume_refuses_what_would_change_the_result(tmp_path):
     ended = launch("fit", "--resume", str(run), "--model.head_lr", "2", cwd=tmp_path)
     assert ended.code == 2
     assert "--model.head_lr would change the result" in ended.out
+    other = launch("fit", "--resume", str(run), "-c", "configs/quickstart.yaml", cwd=tmp_path)
+    assert other.code == 2
+    assert "-c would change the result" in other.out
 
 
 def test_validate_and_test_of_a_folder_write_into_it(finished):

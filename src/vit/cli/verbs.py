@@ -34,6 +34,9 @@ def run(verb: str, argv: list[str]) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before Lightning listens for it
+        print("interrupted before the start", file=sys.stderr)
+        return 130
     except SystemExit as stop:  # the parser's own exits, and Lightning's after an interruption
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:  # the end of the road: one line for people, a traceback on demand
@@ -150,11 +153,11 @@ def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
     """Refuse keys that would change what was recorded."""
     for word in rest:
         key = word.split("=")[0].removeprefix("--")
-        if word.startswith("--") and not any(
+        if (word.startswith("--") or key == "-c") and not any(
             key == name or key.startswith(name + ".") for name in allowed
         ):
             raise UsageError(
-                f"{where}: --{key} would change the result; only "
+                f"{where}: {word.split('=')[0]} would change the result; only "
                 f"{', '.join('--' + name for name in allowed)} may be given"
             )
     return rest
