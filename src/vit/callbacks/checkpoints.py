@@ -50,7 +50,8 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """After each validation of a fit."""
-        unwanted = trainer.state.fn != "fit" or trainer.sanity_checking
+        inside = pl_module.consumed % trainer.accumulate_grad_batches  # gradients are half summed
+        unwanted = trainer.state.fn != "fit" or trainer.sanity_checking or inside
         if unwanted or trainer.global_step == self.saved_step:
             return
         choice = pl_module.objective.best
@@ -78,8 +79,9 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(new)
         if trainer.is_global_zero:
             last = folder / "last.ckpt"
-            if last.exists():
-                last.replace(folder / "previous.ckpt")
+            if last.exists():  # a second name for it, so that last.ckpt is there at any instant
+                (folder / "previous.ckpt").unlink(missing_ok=True)
+                (folder / "previous.ckpt").hardlink_to(last)
             new.replace(last)
         trainer.strategy.barrier()
 

@@ -140,13 +140,15 @@ class Run(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """How much of metrics.csv belongs to the checkpoint."""
-        return {"bytes": self.files.size() if rank_zero_only.rank == 0 else 0}
+        size = self.files.size() if rank_zero_only.rank == 0 else 0
+        return {"bytes": size, "metrics": dict(self.metrics)}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Only a resumed fit goes back; a test reads the same checkpoints and must not."""
         if trainer.state.fn == "fit":
+            self.metrics = dict(checkpoint["callbacks"]["Run"]["metrics"])
             self.files.go_back(checkpoint["callbacks"]["Run"]["bytes"], checkpoint["global_step"])
 
     @property

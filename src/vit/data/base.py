@@ -90,6 +90,12 @@ class Images(LightningDataModule):
                 f"data: batch_size {self.batch_size} does not divide into {ranks} ranks x "
                 f"{accumulate} accumulated micro-batches"
             )
+        limit = self.trainer.limit_train_batches
+        if isinstance(limit, int) and limit % accumulate:
+            raise ValueError(
+                f"trainer: limit_train_batches {limit} is no multiple of accumulate_grad_batches "
+                f"{accumulate}, so an epoch would end inside a step"
+            )
         return self.batch_size // (ranks * accumulate)
 
     def train_dataloader(self) -> ResumableLoader:
