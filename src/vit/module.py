@@ -241,7 +241,3 @@ class ViTModule(LightningModule):
                 own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
                 adapted = part.adapt(own, tuple(grid) if grid else None)
                 state |= {prefix + name: value for name, value in adapted.items()}
-
-    def trainable(self) -> Iterable[Tensor]:
-        """Parameters that the optimiser moves."""
-        return (p for p in self.objective.parameters() if p.requires_grad)
