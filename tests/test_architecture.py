@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "vit"
 TESTS = Path(__file__).parent
 FLOORS = [
-    {"batch", "patches", "masking", "randomness", "ranks"},
+    {"batch", "patches", "masking", "mixing", "randomness", "ranks"},
     {"models", "data"},
-    {"objectives", "optim", "evaluate", "insight", "flops"},
+    {"objectives", "optim", "evaluate", "insight", "flops", "finite"},
     {"module", "callbacks", "lightning_seams", "compare", "export"},
     {"cli"},
 ]
@@ -18,8 +18,10 @@ FLOOR = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 SAME_FLOOR = {  # who may lean on a neighbour, and no circle among them
     "batch": {"randomness"},
     "masking": {"randomness"},
+    "mixing": {"randomness"},
     "optim": {"objectives"},
     "flops": {"objectives"},
+    "finite": {"objectives"},
     "module": {"lightning_seams"},
     "callbacks": {"module"},
 }
@@ -108,6 +110,7 @@ def test_every_top_level_package_is_a_core_dependency():
         "jsonargparse",
         "jaxtyping",
         "sklearn",
+        "scipy",
         "yaml",
         "numpy",
         "rich",

@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from vit.batch import Batch, DataSpec
 from vit.objectives.base import Objective
 
+# data-sheet peaks of dense bf16 matrix products, in operations a second, by a part of the name
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "4090": 165e12, "3090": 71e12}
 IMAGES = 2  # in the counted batch; more than one, for objectives that pair images
 
 
@@ -34,6 +36,14 @@ def training_flops(objective: Objective, spec: DataSpec) -> float:
     with FlopCounterMode(display=False) as counter:
         shadow(Batch(views, index, index, epoch=0), 0.0).loss.backward()
     return counter.get_total_flops() / IMAGES
+
+
+def peak_of(device: torch.device) -> float | None:
+    """What the device's maker promises in bf16; None where it is not known here."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in PEAKS.items() if part in name), None)
 
 
 def _on_meta(objective: nn.Module) -> nn.Module:

@@ -3,8 +3,10 @@
 Each entry names its upstream issue; each has a test, so that an upgrade shows what can go.
 """
 
+import contextlib
 import logging
 import os
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import jsonargparse._typehints as typehints
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import (
@@ -37,15 +41,29 @@ class AtomicFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """The file is the old one or the new one, at any instant."""
+        """The file is the old one or the new one, at any instant.
+
+        Raises:
+            OSError: the disk is full; torch hides it behind a RuntimeError of its own.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
-        with part.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, OSError):
+                cause = cause.__context__
+            if cause is None:
+                raise
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
 class FullyShard(ModelParallelStrategy):
@@ -85,7 +103,8 @@ def shard_once(module: "ViTModule") -> None:
     if not isinstance(strategy, FullyShard) or getattr(module, "is_sharded", False):
         return
     module.is_sharded = True
-    shard(module.objective, strategy.device_mesh["data_parallel"], strategy.policy)
+    for objective in [module.objective, *([module.average.copy] if module.average else [])]:
+        shard(objective, strategy.device_mesh["data_parallel"], strategy.policy)
 
 
 def shard(objective: Objective, mesh: Any, policy: MixedPrecisionPolicy) -> None:
@@ -130,6 +149,22 @@ def forget_other_class_arguments() -> None:
     typehints.discard_init_args_on_class_path_change = discard
 
 
+def no_broadcast_after_every_step() -> None:
+    """Lightning asks all ranks after each step whether one got SIGTERM, and waits for the answer.
+
+    `callbacks.interruption` asks at logged steps instead (Lightning-AI/pytorch-lightning#21487).
+    """
+    _TrainingEpochLoop._broadcast_sigterm_tensor = lambda self: None
+
+
+def end_a_fit_without_steps() -> None:
+    """A run killed after its last step, before what follows it (KNN), still gets its end.
+
+    Lightning leaves a fit that has no step to do without calling on_train_end.
+    """
+    _FitLoop.skip = property(lambda self: self.trainer.limit_train_batches == 0)
+
+
 def quieten() -> None:
     """Silence what a clean run would print without there being anything to do about it."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -141,3 +176,5 @@ def quieten() -> None:
         ".*smaller than the logging interval.*",  # ours counts steps of the run, not of an epoch
     ):
         warnings.filterwarnings("ignore", message=message)
+    shown = threading.excepthook  # TensorBoard's thread; its writer raises the error once more
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else shown(args)

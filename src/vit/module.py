@@ -6,7 +6,7 @@ that a killed run goes on bit for bit.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,11 +14,22 @@ from torch import Tensor
 
 from vit import lightning_seams as seams
 from vit.batch import Batch, DataSpec
+from vit.finite import RecentLosses
 from vit.flops import training_flops
 from vit.models.base import Encoder
+from vit.models.teacher import Teacher
 from vit.models.weights import FORMAT, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
-from vit.optim import Clip, Cosine, Scaling, Schedule, parameter_groups, prepare, scaled_lr
+from vit.optim import (
+    Clip,
+    Cosine,
+    Scaling,
+    Schedule,
+    freeze,
+    parameter_groups,
+    prepare,
+    scaled_lr,
+)
 from vit.randomness import seed_generators, step_seed
 from vit.ranks import Means, mean_over_ranks, share_statistics
 
@@ -37,6 +48,11 @@ class ViTModule(LightningModule):
         layer_decay: learning-rate factor from each layer to the one before it.
         head_lr: learning-rate factor of everything outside the encoder.
         clip: bound on the gradient; null: none.
+        ema: keep an average of the weights that forgets a share 1 - ema at each step; evaluation
+            and later runs then read it. Paper, fine-tuning: 0.9999. null: none.
+        frozen: encoder layers that stay as they are, counted from the input (1: the patch
+            embedding, 2: the first block too); all: only the head learns.
+        compile: compile each block of the encoder; for GPUs.
         pretrained: run folder or checkpoint whose encoder is the start.
         spec: linked from the data; not to be given.
     """
@@ -52,15 +68,21 @@ class ViTModule(LightningModule):
         layer_decay: float = 1.0,
         head_lr: float = 1.0,
         clip: Clip | None = None,
+        ema: float | None = None,
+        frozen: int | Literal["all"] = 0,
+        compile: bool = False,  # noqa: A002  the word that people look for
         pretrained: str | None = None,
         spec: Any = None,
     ) -> None:
         super().__init__()
         if not 0 < layer_decay <= 1:
             raise ValueError(f"model: layer_decay must be in (0, 1], got {layer_decay}")
+        if ema is not None and not 0 < ema < 1:
+            raise ValueError(f"model: ema must be in (0, 1) or null, got {ema}")
         self.build_optimizer, self.schedule = optimizer, schedule or Cosine()
         self.weight_decay_schedule, self.lr_scaling = weight_decay_schedule, lr_scaling
         self.layer_decay, self.head_lr, self.clip = layer_decay, head_lr, clip
+        self.ema, self.compiled = ema, compile
         self.seed, self.config = 0, ""  # the run's; the command line sets both
         self.consumed = 0  # micro-batches trained on, from the start of the run
         self.validated = -1  # step of the last validation
@@ -69,10 +91,13 @@ class ViTModule(LightningModule):
         self.coverage = ""
         self.results: dict[str, float] = {}
         self.step_losses: list[Losses] = []
+        self.recent = RecentLosses()
         self.means, self.monitors = Means(), Means()
 
         encoder, self.spec = self._encoder(encoder, pretrained, spec)
         self.objective = objective(encoder, self.spec)
+        freeze(self.objective.encoder, frozen)
+        self.average = Teacher(self.objective) if ema else None
 
     def _encoder(
         self, build: Callable[[DataSpec], Encoder] | None, pretrained: str | None, spec: DataSpec
@@ -88,6 +113,20 @@ class ViTModule(LightningModule):
         encoder = self.random_encoder()
         self.coverage = load_into(encoder, stored, spec.channels)
         return encoder, replace(spec, mean=stored.spec.mean, std=stored.spec.std)
+
+    @property
+    def judged(self) -> Objective:
+        """What evaluation reads: the averaged weights where there are some."""
+        return self.average.copy if self.average else self.objective
+
+    def train(self, mode: bool = True) -> "ViTModule":
+        """Frozen parts stay in eval mode: no dropout, no new BatchNorm statistics."""
+        super().train(mode)
+        for part in self.objective.encoder.modules():
+            own = list(part.parameters())
+            if own and not any(parameter.requires_grad for parameter in own):
+                part.eval()
+        return self
 
     # ---- set-up -------------------------------------------------------------------------------
 
@@ -105,8 +144,12 @@ class ViTModule(LightningModule):
                 print(f"FLOPs: not counted, {kind} does not run on tensors without data")
 
     def configure_model(self) -> None:
-        """Shard, where the strategy asks for it; Lightning calls this once for every verb."""
+        """Shard and compile, where asked for; Lightning calls this once for every verb."""
         seams.shard_once(self)
+        if self.compiled:
+            for block in self.objective.encoder.blocks_to_shard():
+                block.compile(dynamic=False)  # in place: the names of parameters stay
+            self.compiled = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser, with our groups; learning rates are set step by step."""
@@ -141,6 +184,7 @@ class ViTModule(LightningModule):
         losses = self.objective(batch, self.progress)
         self.consumed += 1
         self.step_losses.append(losses)
+        self.recent.add(self.trainer.global_step, losses, batch.index)
         return losses.loss
 
     def optimizer_step(
@@ -156,6 +200,12 @@ class ViTModule(LightningModule):
         optimizer.step(closure=optimizer_closure)
         self.objective.after_step(progress)
         share_statistics(self.objective)
+        if self.average:
+            self.average.follow(self.objective, self.momentum(self.trainer.global_step + 1))
+
+    def momentum(self, step: int) -> float:
+        """Of the average at a step counted from 1; small at first, so that it forgets the start."""
+        return min(self.ema, (1 + step) / (10 + step))
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Our own bound instead of the Trainer's, which knows no per-tensor one."""
@@ -188,7 +238,7 @@ class ViTModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Sums over the images that are there; padding counts nowhere."""
-        losses = self.objective(batch, self.progress)
+        losses = self.judged(batch, self.progress)
         self.means.add(losses.per_image, batch.valid)
         if losses.monitors:
             values = {name: value[None] for name, value in losses.monitors.items()}
@@ -205,7 +255,7 @@ class ViTModule(LightningModule):
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
-        values = self.objective.summary(self.means.reduce()) | self.monitors.reduce()
+        values = self.judged.summary(self.means.reduce()) | self.monitors.reduce()
         self.results = {f"{stage}/{name}": float(value) for name, value in values.items()}
         shown = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in self.results.items():
@@ -213,7 +263,7 @@ class ViTModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor, Tensor]:
         """Sample numbers, labels and probabilities (B L) of a batch."""
-        logits = self.objective.predict(batch.images)["logits"]
+        logits = self.judged.predict(batch.images)["logits"]
         return batch.index, batch.labels, logits.float().softmax(-1)
 
     # ---- checkpoints --------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from vit.models.base import Encoder
 from vit.objectives.base import Objective
 
 UNDECAYED = ("cls_token", "reg_token", "mask_token", "pos_embed")
@@ -122,6 +123,21 @@ def scaled_lr(lr: float, batch_size: int, rule: Scaling) -> float:
     if rule == "linear":
         return lr * batch_size / 256
     return lr * math.sqrt(batch_size / 1024) if rule == "sqrt" else lr
+
+
+def freeze(encoder: Encoder, layers: int | Literal["all"]) -> None:
+    """Take the first layers of an encoder out of training.
+
+    Args:
+        encoder: whose `layer_of` says what a layer is.
+        layers: how many, counted from the input; all: the whole encoder.
+    """
+    most = encoder.depth + 2  # the input, the blocks, the end
+    if layers != "all" and not 0 <= layers <= most:
+        raise ValueError(f"model: frozen must be in [0, {most}] or all, got {layers}")
+    for name, parameter in encoder.named_parameters():
+        if layers == "all" or encoder.layer_of(name) < layers:
+            parameter.requires_grad_(False)
 
 
 def parameter_groups(

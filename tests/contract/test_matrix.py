@@ -17,7 +17,8 @@ from launch import launch
 
 SHORT = (
     *("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "6"),
-    *("--trainer.check_val_every_n_epoch", "1", "--trainer.log_every_n_steps", "1"),
+    *("--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "1.0"),
+    *("--trainer.log_every_n_steps", "1"),
     *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
     *("--trainer.accelerator", "cpu", "--checkpoint_every", "2", "--data.batch_size", "24"),
     *("--model.encoder.dropout", "0.1", "--model.encoder.drop_path", "0.1"),

@@ -1,5 +1,8 @@
 """The progress bar."""
 
+import math
+import time
+from datetime import timedelta
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -7,8 +10,27 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 
 class Bar(RichProgressBar):
-    """Lightning's rich bar without the run's number, which our folders do not have."""
+    """Lightning's rich bar, which shows an epoch, with the time left of the whole run.
+
+    Without the run's number, which our folders do not have.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The clock of the whole run."""
+        super().on_train_start(trainer, pl_module)
+        self.began, self.first = time.perf_counter(), trainer.global_step
+        steps = trainer.num_training_batches / trainer.accumulate_grad_batches
+        self.epochs = math.ceil(pl_module.total_steps / steps)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Lightning counts to max_epochs - 1, which is -2 where max_steps ends the run."""
+        return f"epoch {current_epoch + 1}/{self.epochs}"
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands to the right."""
-        return {k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"}
+        shown = {k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"}
+        if trainer.state.fn == "fit" and trainer.global_step > getattr(self, "first", 0):
+            rate = (time.perf_counter() - self.began) / (trainer.global_step - self.first)
+            seconds = rate * (pl_module.total_steps - trainer.global_step)
+            shown["left"] = str(timedelta(seconds=round(seconds)))
+        return shown

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from vit.callbacks.interruption import Interruption
 from vit.callbacks.run_log import RunLog
 from vit.models.weights import open_checkpoint
 from vit.module import ViTModule
@@ -27,10 +28,20 @@ class Checkpoints(Checkpoint):
         every_n_steps: optimiser steps between saves within an epoch.
         keep_best: also keep the best on validation, by the objective's own measure.
         files: the run's logger, which knows the folder.
+        interruption: knows whether somebody wants the run to stop; it is saved, then left.
     """
 
-    def __init__(self, files: RunLog, every_n_steps: int = 200, keep_best: bool = False) -> None:
-        self.files, self.every, self.keep_best = files, every_n_steps, keep_best
+    def __init__(
+        self,
+        files: RunLog,
+        interruption: Interruption,
+        every_n_steps: int = 200,
+        keep_best: bool = False,
+    ) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"checkpoint_every must be at least 1, got {every_n_steps}")
+        self.files, self.interruption = files, interruption
+        self.every, self.keep_best = every_n_steps, keep_best
         self.best: float | None = None
         self.saved_step = -1
 
@@ -45,8 +56,13 @@ class Checkpoints(Checkpoint):
         """Between two validations."""
         step = trainer.global_step
         whole = pl_module.consumed % trainer.accumulate_grad_batches == 0
-        if whole and step % self.every == 0 and not validation_follows(trainer, batch_idx):
+        if not whole or validation_follows(trainer, batch_idx):
+            return
+        stop = self.interruption.wanted(trainer, pl_module)
+        if stop or step % self.every == 0:
             self.save(trainer)
+        if stop:
+            raise KeyboardInterrupt
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """After each validation of a fit."""
@@ -62,9 +78,12 @@ class Checkpoints(Checkpoint):
                 value >= self.best if mode == "max" else value <= self.best
             )
             if better:
+                pl_module.recent.check()
                 self.best = value
                 trainer.save_checkpoint(self.files.folder / FOLDER / "best.ckpt")
         self.save(trainer)
+        if self.interruption.wanted(trainer, pl_module):
+            raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """The last step, where no validation came after it."""
@@ -73,8 +92,8 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """Keep the last one until the new one is whole. Every rank must call this."""
+        trainer.lightning_module.recent.check()  # damaged weights replace nothing
         folder = self.files.folder / FOLDER
-        self.saved_step = trainer.global_step
         new = folder / "new.ckpt"
         trainer.save_checkpoint(new)
         if trainer.is_global_zero:
@@ -84,6 +103,7 @@ class Checkpoints(Checkpoint):
                 (folder / "previous.ckpt").hardlink_to(last)
             new.replace(last)
         trainer.strategy.barrier()
+        self.saved_step = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
         """The value to beat."""

@@ -34,7 +34,7 @@ class KNN(Callback):
             untrained = pl_module.random_encoder().to(pl_module.device)
         run = next(c for c in trainer.callbacks if isinstance(c, Run))
         metrics = {}
-        encoders = {"accuracy": pl_module.objective.encoder, "accuracy_random": untrained}
+        encoders = {"accuracy": pl_module.judged.encoder, "accuracy_random": untrained}
         for name, encoder in encoders.items():
             metrics[f"knn/{name}"] = self.score(trainer, encoder, run)
         run.metrics |= metrics

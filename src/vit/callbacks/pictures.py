@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
+from vit.batch import DataSpec
 from vit.callbacks.run import Run
 from vit.module import ViTModule
 
@@ -23,7 +24,16 @@ class Pictures(Callback):
     """
 
     def __init__(self, every: int = 10, images: int = 8) -> None:
-        self.every, self.images, self.count = every, images, 0
+        self.every, self.images, self.count, self.wanted = every, images, 0, True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """What training sees: at the start, and after each set of the others."""
+        if self.wanted:
+            self.wanted = False
+            for number, view in enumerate(batch.views):
+                self.show(trainer, f"augmented_{number}", colours(view, pl_module.spec))
 
     def on_validation_batch_end(
         self,
@@ -39,19 +49,32 @@ class Pictures(Callback):
             batch_idx
             or trainer.sanity_checking
             or trainer.state.fn != "fit"
-            or not hasattr(pl_module.objective, "pictures")
+            or not hasattr(pl_module.judged, "pictures")
         ):
             return
         self.count += 1
         if (self.count - 1) % self.every:
             return
         with torch.no_grad():
-            pictures = pl_module.objective.pictures(batch)
-        run = next(c for c in trainer.callbacks if isinstance(c, Run))
+            pictures = pl_module.judged.pictures(batch)
         for name, images in pictures.items():
-            shown = enlarged(images[: self.images].float().clamp(0, 1).cpu())
-            grid = make_grid(shown, nrow=self.images, padding=4, pad_value=1.0)
-            run.files.picture(f"pictures/{name}", grid, trainer.global_step)
+            self.show(trainer, name, images)
+        self.wanted = True
+
+    def show(self, trainer: Trainer, name: str, images: Tensor) -> None:
+        """One row of images."""
+        run = next(c for c in trainer.callbacks if isinstance(c, Run))
+        shown = enlarged(images[: self.images].float().clamp(0, 1).cpu())
+        grid = make_grid(shown, nrow=self.images, padding=4, pad_value=1.0)
+        run.files.picture(f"pictures/{name}", grid, trainer.global_step)
+
+
+def colours(images: Tensor, spec: DataSpec) -> Tensor:
+    """Normalised images back in [0, 1]."""
+    std, mean = (
+        torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (spec.std, spec.mean)
+    )
+    return images.float() * std + mean
 
 
 def enlarged(images: Tensor) -> Tensor:

@@ -1,26 +1,17 @@
 """The run folder: who runs what, on what, and how it ended (contract C5)."""
 
-import json
-import math
-import os
-import platform
-import subprocess
-import sys
+import contextlib
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from vit.callbacks.run_folder import environment, hold, new_folder, write_json
 from vit.callbacks.run_log import RunLog
 from vit.module import ViTModule
-
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy")
 
 
 @dataclass
@@ -35,6 +26,7 @@ class Plan:
         command: as typed.
         summary: file name of the summary.
         resuming: the folder holds an interrupted run.
+        config: the resolved settings a run began with, where it has begun.
     """
 
     verb: str
@@ -44,6 +36,7 @@ class Plan:
     command: str
     summary: str = "summary.json"
     resuming: bool = False
+    config: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -57,8 +50,7 @@ class Run(Callback):
 
     def __init__(self, plan: Plan, files: RunLog) -> None:
         self.plan, self.files, self.protocol_ids = plan, files, {}
-        self.started = self.epoch_started = time.perf_counter()
-        self.epoch_consumed, self.metrics, self.before = 0, {}, 0.0
+        self.started, self.before, self.metrics = time.perf_counter(), 0.0, {}
 
     # ---- the folder ---------------------------------------------------------------------------
 
@@ -70,27 +62,26 @@ class Run(Callback):
 
     def _make(self, module: ViTModule) -> Path:
         folder = self.plan.folder or new_folder(self.plan.parent, self.plan.seed)
-        with (folder / "command.txt").open("a") as file:
-            file.write(self.plan.command + "\n")
         if self.plan.verb == "fit":
+            hold(folder)
             if not (folder / "config.yaml").exists():
                 (folder / "config.yaml").write_text(module.config)
-            write_json(folder / "environment.json", environment())
-            earlier = read_json(folder / "summary.json")
-            self.before = float(earlier.get("seconds", 0.0)) if self.plan.resuming else 0.0
+            if not self.plan.resuming:
+                write_json(folder / "environment.json", environment())
+        with (folder / "command.txt").open("a") as file:
+            file.write(self.plan.command + "\n")
         return folder
 
     # ---- metrics ------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Say what will happen; start the clock of an epoch, which a resume enters midway."""
+        """Say what will happen."""
         if self.plan.resuming and pl_module.consumed == 0:
             self.files.go_back(0, 0)  # killed before its first checkpoint: from the start
             if trainer.is_global_zero:
                 print("resumed: there was no checkpoint yet, so this starts again from step 0")
         if trainer.is_global_zero:
             print("\n".join(header(trainer, pl_module)), flush=True)
-        self.epoch_started, self.epoch_consumed = time.perf_counter(), pl_module.consumed
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
@@ -102,13 +93,11 @@ class Run(Callback):
         if step % trainer.log_every_n_steps:
             pl_module.step_losses.clear()
             return
+        pl_module.recent.check()
         metrics = pl_module.take_step_metrics()
-        if not math.isfinite(metrics["train/loss"]):
-            raise FloatingPointError(
-                f"train/loss is {metrics['train/loss']} at step {step}: lower the lr or "
-                "set model.clip; the last checkpoint is kept"
-            )
-        pl_module.log("train/loss", metrics["train/loss"], prog_bar=True, logger=False)
+        for name in ("train/loss", "train/accuracy"):
+            if name in metrics:
+                pl_module.log(name, metrics[name], prog_bar=True, logger=False)
         group = trainer.optimizers[0].param_groups[0]
         metrics["train/lr"] = group["lr"] / group["lr_factor"]
         self.files.record(metrics, step, epoch_of(trainer, pl_module))
@@ -123,17 +112,6 @@ class Run(Callback):
         pl_module.validated = trainer.global_step
         self.files.record(pl_module.results, trainer.global_step, epoch_of(trainer, pl_module))
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Seconds and images of the epoch."""
-        now, consumed = time.perf_counter(), pl_module.consumed
-        per_batch = trainer.datamodule.batch_size // trainer.accumulate_grad_batches
-        images = (consumed - self.epoch_consumed) * per_batch
-        if images:
-            self.files.record_time(
-                trainer.global_step, epoch_of(trainer, pl_module), now - self.epoch_started, images
-            )
-        self.epoch_started, self.epoch_consumed = now, consumed
-
     def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """Kept for the summary."""
         self.metrics |= pl_module.results
@@ -141,15 +119,26 @@ class Run(Callback):
     def state_dict(self) -> dict[str, Any]:
         """How much of metrics.csv belongs to the checkpoint."""
         size = self.files.size() if rank_zero_only.rank == 0 else 0
-        return {"bytes": size, "metrics": dict(self.metrics)}
+        return {
+            "bytes": size,
+            "metrics": dict(self.metrics),
+            "protocol_ids": dict(self.protocol_ids),
+            "seconds": self.seconds(),
+        }
+
+    def seconds(self) -> float:
+        """Of work so far, as far as checkpoints remember it, over all resumptions."""
+        return self.before + time.perf_counter() - self.started
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Only a resumed fit goes back; a test reads the same checkpoints and must not."""
         if trainer.state.fn == "fit":
-            self.metrics = dict(checkpoint["callbacks"]["Run"]["metrics"])
-            self.files.go_back(checkpoint["callbacks"]["Run"]["bytes"], checkpoint["global_step"])
+            state = checkpoint["callbacks"]["Run"]
+            self.metrics, self.before = dict(state["metrics"]), state["seconds"]
+            self.protocol_ids = dict(state["protocol_ids"])
+            self.files.go_back(state["bytes"], checkpoint["global_step"])
 
     @property
     def state_key(self) -> str:
@@ -163,10 +152,17 @@ class Run(Callback):
     ) -> None:
         """An interrupted or failed run keeps a summary that says so."""
         stopped = isinstance(exception, (KeyboardInterrupt, SystemExit))
-        self.finish(trainer, pl_module, "interrupted" if stopped else "failed")
+        with contextlib.suppress(OSError):  # a full disk: what went wrong first is what is told
+            self.finish(trainer, pl_module, "interrupted" if stopped else "failed")
 
     @rank_zero_only
-    def finish(self, trainer: Trainer, module: ViTModule, status: str) -> None:
+    def finish(
+        self,
+        trainer: Trainer,
+        module: ViTModule,
+        status: str,
+        speed: dict[str, float] | None = None,
+    ) -> None:
         """Write the summary: one flat object."""
         if self.files.folder is None:
             return
@@ -176,28 +172,16 @@ class Run(Callback):
             {
                 "status": status,
                 "seed": module.seed,
-                "seconds": round(self.before + time.perf_counter() - self.started, 1),
+                "seconds": round(self.seconds(), 1),
                 "images_seen": images,
                 "training_flops": module.flops_per_image * images,
                 "protocol_ids": self.protocol_ids,
+                **(speed or {}),
                 **self.plan.extra,
                 **self.metrics,
             },
         )
         self.files.finalize(status)
-
-
-def new_folder(parent: Path, seed: int) -> Path:
-    """A folder that did not exist before, also when two runs start in the same second."""
-    stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_seed{seed}"
-    for attempt in range(1, 1000):
-        folder = parent / (stem if attempt == 1 else f"{stem}_{attempt}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise FileExistsError(f"logs: {parent} holds a thousand runs of this second")
 
 
 def epoch_of(trainer: Trainer, module: ViTModule) -> int:
@@ -239,47 +223,3 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
         decay = group["base_weight_decay"]
         lines.append(f"group: {group['name']}: {count:,} parameters, weight decay {decay:g}")
     return lines
-
-
-def environment() -> dict[str, Any]:
-    """Code, versions and hardware."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-
-    def ask(*words: str) -> str | None:
-        try:
-            return subprocess.run(
-                [*git, *words], capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            return None
-
-    changes = ask("status", "--porcelain")
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "git_commit": ask("rev-parse", "HEAD"),
-        "git_dirty": None if changes is None else bool(changes),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": gpus,
-        "argv": sys.argv[1:],
-    }
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Written beside and renamed: the file is never half a file."""
-    part = path.with_name(path.name + ".part")
-    plain = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in content.items()
-    }
-    part.write_text(json.dumps(plain, indent=1) + "\n")
-    part.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An empty dict where there is no file."""
-    return json.loads(path.read_text()) if path.is_file() else {}

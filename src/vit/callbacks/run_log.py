@@ -59,15 +59,12 @@ class RunLog(Logger):
             self.writer.add_scalar(name, value, step)
 
     @rank_zero_only
-    def record_time(self, step: int, epoch: int, seconds: float, images: int) -> None:
+    def record_time(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """How fast it went; apart from the metrics, which a resumed run must repeat exactly."""
-        rate = images / seconds if seconds else 0.0
-        self._append(
-            TIMING,
-            "step,epoch,seconds,images,images_per_second",
-            [f"{step},{epoch},{seconds:.3f},{images},{rate:.1f}"],
-        )
-        self.writer.add_scalar("speed/images_per_second", rate, step)
+        rows = [f"{step},{epoch},{name},{value:.6g}" for name, value in values.items()]
+        self._append(TIMING, "step,epoch,name,value", rows)
+        for name, value in values.items():
+            self.writer.add_scalar(f"speed/{name}", value, step)
 
     @rank_zero_only
     def picture(self, name: str, images: Tensor, step: int) -> None:
@@ -96,8 +93,17 @@ class RunLog(Logger):
 
     @rank_zero_only
     def go_back(self, size: int, step: int) -> None:
-        """Forget what was written after a checkpoint."""
+        """Forget what was written after a checkpoint.
+
+        Raises:
+            ValueError: less is there than the checkpoint knew of.
+        """
         path = self.folder / METRICS
+        if self.size() < size:
+            raise ValueError(
+                f"--resume: {path} holds {self.size()} bytes, the checkpoint knew {size}; "
+                "somebody cut it: put the whole file back, or begin a new run"
+            )
         if path.exists():
             with path.open("rb+") as file:
                 file.truncate(size)

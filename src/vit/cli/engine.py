@@ -12,9 +12,11 @@ import vit.data  # noqa: F401  short class names in YAML need the classes import
 from vit import lightning_seams as seams
 from vit.callbacks.bar import Bar
 from vit.callbacks.checkpoints import Checkpoints
+from vit.callbacks.interruption import Interruption
 from vit.callbacks.predictions import Predictions
 from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
+from vit.callbacks.speed import Speed
 from vit.cli.errors import OneLineParser, UsageError
 from vit.module import ViTModule
 
@@ -103,22 +105,28 @@ class CLI(LightningCLI):
         settings = {k: v for k, v in yaml.safe_load(text).items() if k != "config"}
         settings["trainer"]["logger"] = None
         super().instantiate_classes()
-        recorded = self.plan.folder / "config.yaml" if self.plan.folder else None
-        kept = recorded.read_text() if recorded and recorded.exists() else None
-        self.model.config = kept or yaml.safe_dump(settings, sort_keys=False)
+        self.model.config = self.plan.config or yaml.safe_dump(settings, sort_keys=False)
         self.model.seed = self.plan.seed = self.config.seed_everything
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with our files, our checkpoints and our bar."""
         self.run_callback = Run(self.plan, self.files)
+        self.interruption, self.speed = Interruption(), Speed(self.files)
         bar = self.config.trainer.enable_progress_bar is not False
         summary = self.config.trainer.enable_model_summary is not False
         self.trainer_defaults["callbacks"] = [
             *([Bar(refresh_rate=10)] if bar else []),
             *([RichModelSummary(max_depth=2)] if summary and self.plan.verb == "fit" else []),
             self.run_callback,
+            self.speed,
             Predictions(self.files),
-            Checkpoints(self.files, self.config.checkpoint_every, self.config.keep_best),
+            self.interruption,
+            Checkpoints(
+                self.files,
+                self.interruption,
+                self.config.checkpoint_every,
+                self.config.keep_best,
+            ),
         ]
         check_device(self.config.trainer)
         return super().instantiate_trainer(logger=self.files, plugins=[seams.AtomicFiles()])

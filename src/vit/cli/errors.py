@@ -39,6 +39,10 @@ class UsageError(Exception):
     """The command line asks for something that cannot be; exit code 2."""
 
 
+class Failure(Exception):
+    """A run that cannot go on, in words for people; exit code 1."""
+
+
 class OneLineParser(LightningArgumentParser):
     """A parser whose errors are one line on stderr and exit code 2."""
 
@@ -60,7 +64,7 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks."""
     text = " ".join(condense(str(error)).split())
-    if isinstance(error, (ValueError, FileNotFoundError)) and text:
+    if isinstance(error, (ValueError, FileNotFoundError, FloatingPointError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

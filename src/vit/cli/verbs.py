@@ -1,5 +1,6 @@
 """What each verb does: fit, resume, validate, test, predict."""
 
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -10,10 +11,12 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from vit import lightning_seams as seams
 from vit.callbacks.checkpoints import Checkpoints, newest_good
-from vit.callbacks.run import Plan, read_json
+from vit.callbacks.run import Plan
+from vit.callbacks.run_folder import read_json
 from vit.callbacks.run_log import RunLog
+from vit.cli import report
 from vit.cli.engine import CLI
-from vit.cli.errors import UsageError, one_line
+from vit.cli.errors import Failure, UsageError, one_line
 from vit.models.weights import checkpoint_in, open_checkpoint
 
 OWN = ("--name", "--logs", "--resume", "--from")
@@ -27,6 +30,8 @@ def run(verb: str, argv: list[str]) -> int:
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
     seams.quieten()
     seams.forget_other_class_arguments()
+    seams.no_broadcast_after_every_step()
+    seams.end_a_fit_without_steps()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
     try:
         own, rest = split(argv)
@@ -34,6 +39,9 @@ def run(verb: str, argv: list[str]) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Failure as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:  # before Lightning listens for it
         print("interrupted before the start", file=sys.stderr)
         return 130
@@ -43,7 +51,11 @@ def run(verb: str, argv: list[str]) -> int:
         if debug:
             traceback.print_exc()
         usage = isinstance(error, (ValueError, FileNotFoundError))
-        hint = "" if usage or debug else "  (--debug shows where)"
+        hint = (
+            ""
+            if usage or debug or isinstance(error, FloatingPointError)
+            else "  (--debug shows where)"
+        )
         print(f"error: {one_line(error)}{hint}", file=sys.stderr)
         return 2 if usage else 1
 
@@ -55,23 +67,23 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
             "fit: --from belongs to validate, test and predict; to start from a "
             "run's weights use --model.pretrained, to go on with it --resume"
         )
-    start = None
-    plan = Plan("fit", None, parent_folder(own, rest), 0, command())
+    start, plan = None, Plan("fit", None, parent_folder(own, rest), 0, command())
     if "--resume" in own:
         folder = run_folder(own["--resume"])
         if read_json(folder / "summary.json").get("status") == "completed":
             say(f"{folder} is complete; nothing to resume")
             return 0
-        start, text = resume_from(folder), (folder / "config.yaml").read_text()
-        base = config_of(text, Path(start)) if start else str(folder / "config.yaml")
+        start, base, plan = resumed(folder)
         rest = ["--config", base, *only(rest, RESUME_MAY, "--resume")]
-        plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True)
     files = RunLog()
     cli = CLI(rest, plan, files)
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
         return interrupted(cli, files)
+    except OSError as error:  # a full disk, an image that is gone
+        where = error.filename or files.folder
+        raise Failure(f"{error.strerror or error}: {where}; {kept(cli, files)}") from error
     if cli.config.test_after_fit:
         best = checkpoint_in(files.folder)
         cli.trainer.test(
@@ -80,11 +92,23 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
     return finish(cli, files)
 
 
+def resumed(folder: Path) -> tuple[str | None, str, Plan]:
+    """Checkpoint, config and plan of a run to go on with; its settings are the checkpoint's."""
+    start, recorded = resume_from(folder), folder / "config.yaml"
+    base, text = str(recorded), recorded.read_text()
+    if start:
+        edited, text = text, open_checkpoint(Path(start))["config"]
+        base = config_of(text, Path(start))
+        if text != edited:
+            warn(f"{recorded} was edited; a run goes on with the settings it began with")
+    return start, base, Plan("fit", folder, folder.parent, 0, command(), resuming=True, config=text)
+
+
 def resume_from(folder: Path) -> str | None:
     """The newest good checkpoint; a damaged one is named and passed over."""
     start, complaints = newest_good(folder)
     for line in complaints:
-        print(f"warning: {line}; going on from {start or 'the beginning'}", file=sys.stderr)
+        warn(f"{line}; going on from {start or 'the beginning'}")
     return str(start) if start else None
 
 
@@ -107,6 +131,7 @@ def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
         command(),
         summary=f"summary.{verb}.json",
         extra={"checkpoint": str(file)},
+        config=content["config"],
     )
     cli = CLI(
         ["--config", config_of(content["config"], file), *only(rest, FROM_MAY, f"{verb} --from")],
@@ -193,23 +218,35 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def kept(cli: CLI, files: RunLog) -> str:
+    """What is there after a stop, and how to go on from it."""
+    if files.folder is None:
+        return "nothing was begun"
+    saved = next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)).saved_step
+    last = f"the last checkpoint is of step {saved}" if saved >= 0 else "no checkpoint since"
+    return f"{last}; go on with: python train.py fit --resume {files.folder}"
+
+
+@rank_zero_only
+def warn(line: str) -> None:
+    """What was passed over."""
+    print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
 def interrupted(cli: CLI, files: RunLog) -> int:
     """One line after Ctrl-C: what is kept, and how to go on."""
-    how = ""
-    if files.folder:
-        saved = next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)).saved_step
-        kept = f"the last checkpoint is of step {saved}" if saved >= 0 else "no checkpoint since"
-        how = f"; {kept}; go on with: python train.py fit --resume {files.folder}"
     if rank_zero_only.rank == 0:
-        print(f"interrupted at step {cli.trainer.global_step}{how}", file=sys.stderr)
-    return 130
+        print(f"interrupted at step {cli.trainer.global_step}; {kept(cli, files)}", file=sys.stderr)
+    return 128 + (cli.interruption.signal or signal.SIGINT)
 
 
 def finish(cli: CLI, files: RunLog) -> int:
-    """Write the summary and say what was reached, in percent, and where it lies."""
-    cli.run_callback.finish(cli.trainer, cli.model, "completed")
-    for name, value in cli.run_callback.metrics.items():
-        share = name.endswith(("accuracy", "accuracy_random", "top5", "most_common"))
-        say(f"{name:<28} {f'{100 * value:.1f} %' if share else f'{value:.4f}'}")
+    """Write the summary and say what was reached, what to type next, and where it lies."""
+    speed = cli.speed.summary(cli.model)
+    cli.run_callback.finish(cli.trainer, cli.model, "completed", speed)
+    for line in report.table(cli.run_callback.metrics, speed):
+        say(line)
+    if cli.plan.verb == "fit":
+        say(f"next: {report.next_command(cli, files.folder, sys.argv)}")
     say(f"run: {files.folder}")
     return 0

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vit.batch import ViewSpec
+from vit.data.randaugment import LUMA, RandAugment
 from vit.randomness import uniform
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as torchvision's grey conversion
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Augmentation:
         flip: mirror every second image, left to right.
         padding: pixels of black on each side, from which a crop of the image's own size is cut
             (4 is the habit for CIFAR); for views that are no crops already.
+        randaugment: operations after all of these; not for objectives whose targets are pixels.
     """
 
     degrees: float = 0.0
@@ -38,6 +38,7 @@ class Augmentation:
     scale: float = 0.0
     flip: bool = False
     padding: int = 0
+    randaugment: RandAugment | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
@@ -72,13 +73,15 @@ def cut_view(
     """
     size = (view.size, view.size) if view.size else size
     if not view.resample:
-        augmentation = replace(augmentation, degrees=0.0, scale=0.0)
+        augmentation = replace(augmentation, degrees=0.0, scale=0.0, randaugment=None)
     if not view.area and (augmentation.padding or not augmentation.resamples):
         images = move(images, uniform(key, 3), augmentation.padding, augmentation.flip)
         augmentation = replace(augmentation, flip=False)
-        if tuple(images.shape[-2:]) == size and not (augmentation.resamples or view.photometric):
+        changed = augmentation.resamples or view.photometric or augmentation.randaugment
+        if tuple(images.shape[-2:]) == size and not changed:
             return images  # still whole numbers: normalised in one go
-    draw = uniform(key, 13)  # nine for the geometry, four for the colours
+    more = augmentation.randaugment
+    draw = uniform(key, 13 + (more.draws if more else 0))  # nine for the geometry, four colours
     pixels = images.float() / 255
     if not view.area:
         pixels = resize(pixels, size)  # antialiased, as evaluation does it
@@ -86,7 +89,9 @@ def cut_view(
         theta = affine(draw[:, :9], tuple(pixels.shape[-2:]), view, augmentation)
         grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
         pixels = F.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
-    return jitter(pixels, draw[:, 9:], view.photometric) if view.photometric else pixels
+    if view.photometric:
+        pixels = jitter(pixels, draw[:, 9:13], view.photometric)
+    return more(pixels, draw[:, 13:]) if more else pixels
 
 
 def move(

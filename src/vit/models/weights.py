@@ -13,7 +13,7 @@ from torch import Tensor
 from vit.batch import DataSpec
 from vit.models.base import Encoder
 
-PREFIX = "objective.encoder."
+PREFIXES = ("average.copy.encoder.", "objective.encoder.")  # the average, where there is one
 FORMAT = 1
 
 
@@ -85,11 +85,9 @@ def stored_encoder(path: str | Path) -> Stored:
     file = checkpoint_in(Path(path))
     content = open_checkpoint(file)
     about = content["encoder"]
-    state = {
-        key.removeprefix(PREFIX): value
-        for key, value in content["state_dict"].items()
-        if key.startswith(PREFIX)
-    }
+    weights = content["state_dict"]
+    prefix = next((p for p in PREFIXES if any(key.startswith(p) for key in weights)), PREFIXES[-1])
+    state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     grid = tuple(about["grid"]) if about["grid"] else None
     spec = DataSpec.from_dict(about["spec"])
     return Stored(file, about["class_path"], about["settings"], spec, grid, state)

@@ -1,0 +1,117 @@
+"""A run's folder: made once, held by one process, its small files never half written."""
+
+import contextlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is held there
+    fcntl = None
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy")
+HELD: list[int] = []  # open files: closing one would let go of its folder
+
+
+def new_folder(parent: Path, seed: int) -> Path:
+    """A folder that did not exist before, also when two runs start in the same second."""
+    stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_seed{seed}"
+    for attempt in range(1, 1000):
+        folder = parent / (stem if attempt == 1 else f"{stem}_{attempt}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(f"logs: {parent} holds a thousand runs of this second")
+
+
+def hold(folder: Path) -> None:
+    """Keep other processes from going on with this run until this one ends, however it ends.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    if fcntl is None:
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(f"--resume: {folder} is being trained by another process") from None
+    except OSError:  # a file system without locks
+        os.close(handle)
+        return
+    HELD.append(handle)
+
+
+def environment() -> dict[str, Any]:
+    """Code, versions and hardware."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+
+    def ask(*words: str) -> str | None:
+        try:
+            return subprocess.run(
+                [*git, *words], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+    changes = ask("status", "--porcelain")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "git_commit": ask("rev-parse", "HEAD"),
+        "git_dirty": None if changes is None else bool(changes),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "argv": sys.argv[1:],
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Written beside and renamed: the file is never half a file."""
+    part = path.with_name(path.name + ".part")
+    plain = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in content.items()
+    }
+    try:
+        part.write_text(json.dumps(plain, indent=1) + "\n")
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    part.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An empty dict where there is no file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (no object); remove it")
+    return content
