@@ -129,6 +129,17 @@ def shard(objective: Objective, mesh: Any, policy: MixedPrecisionPolicy) -> None
     _register(objective, objective.STEPS)
 
 
+def compile_blocks(encoder: Encoder) -> None:
+    """Compile each block in place, so that the names of parameters stay.
+
+    All blocks share one compiled function a shape. The limit counts shapes: crops of two sizes and
+    the last batches of three splits pass torch's 8, after which it would silently not compile.
+    """
+    torch._dynamo.config.recompile_limit = 64
+    for block in encoder.blocks_to_shard():
+        block.compile(dynamic=False)
+
+
 def _register(module: nn.Module, steps: tuple[str, ...]) -> None:
     for step in steps:
         if hasattr(module, step):

@@ -147,8 +147,7 @@ class ViTModule(LightningModule):
         """Shard and compile, where asked for; Lightning calls this once for every verb."""
         seams.shard_once(self)
         if self.compiled:
-            for block in self.objective.encoder.blocks_to_shard():
-                block.compile(dynamic=False)  # in place: the names of parameters stay
+            seams.compile_blocks(self.objective.encoder)
             self.compiled = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

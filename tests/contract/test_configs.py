@@ -72,3 +72,21 @@ def test_every_objective_trains_on_every_encoder_or_refuses_it_in_one_line(
     else:
         assert ended.code == 0, ended.everything
         assert "run: " in ended.out
+
+
+def keys_of(settings: dict, above: str = "") -> set[str]:
+    found = set()
+    for key, value in settings.items():
+        path = above + key
+        found.add(path)
+        if isinstance(value, dict):
+            found |= keys_of(value, path.replace(".init_args", "") + ".")
+    return {path.replace(".init_args", "") for path in found}
+
+
+def test_every_key_of_the_guide_is_there(tmp_path):
+    rows = re.findall(r"^\| `([\w.]+)` \|", (CONFIGS / "README.md").read_text(), re.MULTILINE)
+    ended = launch("fit", "--config", "configs/quickstart.yaml", "--print_config", cwd=tmp_path)
+    unknown = set(rows) - keys_of(yaml.safe_load(ended.out))
+    assert len(rows) > 30
+    assert not unknown

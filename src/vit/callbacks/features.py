@@ -25,7 +25,8 @@ def features_of(
     encoder.eval()
     for batch in data.evaluation_loader(split):
         shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
-        rows.append(encoder(shown.images).pooled.float())
+        # a copy: the pooled features are a view that would keep all tokens in memory
+        rows.append(encoder(shown.images).pooled.float().clone())
         labels.append(shown.labels)
         places.append(shown.index)
     encoder.train(was_training)

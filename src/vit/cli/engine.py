@@ -25,6 +25,13 @@ OURS = {  # Trainer keys that something here replaces, and what to use instead
     "gradient_clip_algorithm": "model.clip.kind",
     "logger": "--logs and --name",
     "default_root_dir": "--logs",
+    "max_time": "trainer.max_steps: schedules follow the run's length",
+}
+NUMBERS = {  # Trainer keys that count something, and from where
+    "log_every_n_steps": 1,
+    "max_epochs": 1,
+    "max_steps": 1,
+    "accumulate_grad_batches": 1,
 }
 
 
@@ -82,19 +89,31 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Without LightningCLI's warning that arguments were handed over."""
         self.config = parser.parse_args(args)
+        seed = self.config.seed_everything
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise UsageError(f"seed_everything must be a number from 0 to 2**32 - 1, got {seed}")
 
     def before_instantiate_classes(self) -> None:
-        """Refuse keys that would do nothing."""
-        if isinstance(self.config.seed_everything, bool):
-            raise UsageError("seed_everything must be a number: every run here can be repeated")
+        """Refuse keys that would do nothing, or something else than they say."""
         if self.config.trainer.use_distributed_sampler:
             raise UsageError(
                 "trainer.use_distributed_sampler repeats images to fill up ranks; the loaders "
                 "here are exact without it"
             )
+        trainer = self.config.trainer
         for key, instead in OURS.items():
-            if self.config.trainer.get(key) is not None:
+            if trainer.get(key) is not None:
                 raise UsageError(f"trainer.{key} is not used here; use {instead}")
+        for key, least in NUMBERS.items():
+            value = trainer.get(key)
+            if value is not None and value < least and value != -1:
+                raise UsageError(f"trainer.{key} must be at least {least}, got {value}")
+        if trainer.overfit_batches:
+            raise UsageError(
+                "trainer.overfit_batches is not used here; use trainer.limit_train_batches"
+            )
+        if not isinstance(trainer.val_check_interval, int | float | None):
+            raise UsageError("trainer.val_check_interval counts batches or a share of an epoch")
 
     def instantiate_classes(self) -> None:
         """Build, and hand the module what only the command line knows."""
@@ -129,11 +148,15 @@ class CLI(LightningCLI):
             ),
         ]
         check_device(self.config.trainer)
-        return super().instantiate_trainer(logger=self.files, plugins=[seams.AtomicFiles()])
+        own = self.config_init.trainer.plugins or []
+        plugins = [*(own if isinstance(own, list) else [own]), seams.AtomicFiles()]
+        return super().instantiate_trainer(logger=self.files, plugins=plugins)
 
 
 def check_device(trainer: Any) -> None:
     """Say before the start what the device cannot do."""
+    if str(trainer.precision).startswith("16"):
+        raise UsageError("trainer: float16 is not offered; use bf16-mixed, or 32-true without it")
     if trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UsageError("trainer: no CUDA GPU here; use --trainer configs/trainer/cpu.yaml")
     if (

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
@@ -57,6 +58,9 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
     if "parsing config" in message:
         return broken_yaml(argv) or condense(message)
     line, known = condense(message), known_keys(parser)
+    lost = lost_file(line, argv) or unknown_value(line)
+    if lost:
+        return lost
     wrong = wrong_key(line, known)
     return line + suggestion(line, wrong, known) + (where(wrong, argv) if wrong else "")
 
@@ -94,6 +98,44 @@ def broken_yaml(argv: list[str]) -> str | None:
             at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
             return f"{file}{at}: not YAML: {error.problem}"
     return None
+
+
+def lost_file(line: str, argv: list[str]) -> str | None:
+    """A YAML file of the command line that is not there, or has no option before it."""
+    for before, word in zip(["", *argv], argv, strict=False):
+        _, equals, value = word.partition("=")
+        path = value if equals else word
+        if not path.endswith((".yaml", ".yml")):
+            continue
+        if not Path(path).is_file():
+            return f"{path}: no such file" + nearest_file(path)
+        if "unrecognized" in line and not equals and not before.startswith("-"):
+            return f"{path}: which option? --config {path}"
+    return None
+
+
+def unknown_value(line: str) -> str | None:
+    """A value that is neither a number, nor a file, nor a class."""
+    found = re.search(r"([\w.]+): Expected a path but (\S+) either not accessible or invalid", line)
+    if not found:
+        return None
+    key, value = found.groups()
+    for kind, word in (("float", "number"), ("int", "whole number")):
+        if f"expected {kind}" in line:
+            return f"{key}: expected a {word}, got {value}"
+    classes = [f.__name__ for f in families()] + [
+        name for name in dir(torch.optim) if name[0] != "_"
+    ]
+    near = difflib.get_close_matches(value, classes, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else nearest_file(value)
+    return f"{key}: {value!r} is neither a file nor a class{hint}"
+
+
+def nearest_file(path: str) -> str:
+    """A config whose name is close."""
+    files = {file.stem: file for file in sorted(Path("configs").rglob("*.yaml"))}
+    near = difflib.get_close_matches(Path(path).stem, files, 1)
+    return f"; did you mean {files[near[0]]}?" if near else ""
 
 
 def wrong_key(line: str, known: set[str]) -> str | None:

@@ -54,7 +54,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # B A T d
+        # split before the axes move: the backward pass then copies less
+        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # B A T d
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
 
@@ -84,16 +85,18 @@ class DropPath(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = rate
+        self.active = rate > 0
+        # a tensor: a number would be compiled in, and each block has another one
+        self.register_buffer("rate", torch.tensor(rate), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
+        if not self.training or not self.active:
             return x
         keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
         return x * (keep / (1 - self.rate)).to(x.dtype)
 
     def extra_repr(self) -> str:
-        return f"rate={self.rate:.3g}"
+        return f"rate={float(self.rate):.3g}"
 
 
 class LayerScale(nn.Module):
