@@ -38,6 +38,8 @@ def launch(
     ranks: int = 1,
     kill_at: int | None = None,
     kill_after: float | None = None,
+    signal_at: tuple[int, int] | None = None,
+    signal_rank: int | None = None,
 ) -> Ended:
     """Run `python train.py <argv>` in cwd and wait for it.
 
@@ -47,6 +49,8 @@ def launch(
         ranks: processes that form one group.
         kill_at: SIGKILL every rank as it begins this micro-batch (counted over the run).
         kill_after: SIGKILL every rank so many seconds after the start.
+        signal_at: a micro-batch and the signal that every rank gets as it begins it.
+        signal_rank: the only rank that gets it.
     """
     if not (cwd / "configs").exists():
         (cwd / "configs").symlink_to(ROOT / "configs")
@@ -63,6 +67,7 @@ def launch(
         if ranks > 1
         else {}
     )
+    signal_at = signal_at or (kill_at, signal.SIGKILL)
     files = [cwd / f".rank{rank}.{time.monotonic_ns()}" for rank in range(ranks)]
     workers = [
         CONTEXT.Process(
@@ -71,7 +76,7 @@ def launch(
                 list(argv),
                 str(cwd),
                 str(files[rank]),
-                kill_at,
+                signal_at if signal_rank in (None, rank) else (None, 0),
                 group | ({"LOCAL_RANK": str(rank)} if ranks > 1 else {}),
             ),
         )
@@ -94,7 +99,11 @@ def launch(
 
 
 def _child(
-    argv: list[str], cwd: str, output: str, kill_at: int | None, environment: dict[str, str]
+    argv: list[str],
+    cwd: str,
+    output: str,
+    signal_at: tuple[int | None, int],
+    environment: dict[str, str],
 ) -> None:
     file = os.open(output, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
@@ -110,15 +119,15 @@ def _child(
     from vit.module import ViTModule
 
     torch.set_num_threads(1)
-    if kill_at is not None:
-        honest = ViTModule.on_train_batch_start
+    honest = ViTModule.on_train_batch_start
 
-        def deadly(self, batch, batch_idx):
-            if self.consumed == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return honest(self, batch, batch_idx)
+    def disturbed(self, batch, batch_idx):
+        if self.consumed == signal_at[0]:
+            os.kill(os.getpid(), signal_at[1])
+        return honest(self, batch, batch_idx)
 
-        ViTModule.on_train_batch_start = deadly
+    if signal_at[0] is not None:
+        ViTModule.on_train_batch_start = disturbed
     code = main(argv)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -5,12 +5,14 @@ that of a run never killed: on resume it is cut back to what the checkpoint had 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 METRICS, TIMING = "metrics.csv", "timing.csv"
 
@@ -79,9 +81,11 @@ class RunLog(Logger):
             out.writelines(row + "\n" for row in rows)
 
     @property
-    def writer(self) -> SummaryWriter:
+    def writer(self) -> "SummaryWriter":
         """TensorBoard's; on resume it hides what was written after the checkpoint."""
         if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # after the first steps, not before
+
             purge = self._start + 1 if self._start else None
             self._writer = SummaryWriter(str(self.folder), purge_step=purge)
         return self._writer

@@ -123,6 +123,7 @@ class CLI(LightningCLI):
         text = self.parser.dump(self.config.clone(), skip_none=False)
         settings = {k: v for k, v in yaml.safe_load(text).items() if k != "config"}
         settings["trainer"]["logger"] = None
+        self.config_dump = {}  # Lightning would make another, which nobody reads
         super().instantiate_classes()
         self.model.config = self.plan.config or yaml.safe_dump(settings, sort_keys=False)
         self.model.seed = self.plan.seed = self.config.seed_everything

@@ -9,8 +9,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from vit.batch import DataSpec
@@ -20,6 +18,8 @@ from vit.data.base import Images, InMemory, Split
 @cache
 def _source() -> tuple[Tensor, Tensor]:
     """All images, N 1 8 8 uint8 (the file's 0-16 spread over 0-255), and labels."""
+    from sklearn.datasets import load_digits  # slow to load, and only needed here
+
     digits = load_digits()
     pixels = torch.from_numpy(digits.images * 255 / 16).round().to(torch.uint8)
     return pixels[:, None], torch.from_numpy(digits.target).long()
@@ -27,6 +27,8 @@ def _source() -> tuple[Tensor, Tensor]:
 
 @cache
 def _indices(val_share: float) -> dict[str, list[int]]:
+    from sklearn.model_selection import train_test_split
+
     labels = _source()[1].tolist()
     rest, test = train_test_split(
         range(len(labels)), test_size=0.2, stratify=labels, random_state=0

@@ -1,7 +1,6 @@
 """Splits that belong to the data, not to a run: stratified, nested, the same for everybody."""
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 
 def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int]]:
@@ -11,6 +10,8 @@ def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int
         labels: of the published training split, in its order.
         held_out: images, or share, that become validation.
     """
+    from sklearn.model_selection import train_test_split  # slow to load, and only needed here
+
     train, val = train_test_split(
         range(len(labels)), test_size=held_out, stratify=labels, random_state=0
     )

@@ -1,0 +1,142 @@
+"""Somebody stops a run: the step is finished and saved, and going on gives the same run."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from builders import small_vit
+from launch import Ended, launch
+from vit.callbacks.interruption import SIGNALS, Interruption
+from vit.data import Digits
+from vit.module import ViTModule
+from vit.objectives.supervised import Supervised
+
+TINY = (
+    *("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8"),
+    *("--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "1.0"),
+    *("--trainer.accelerator", "cpu", "--data.batch_size", "24", "--checkpoint_every", "100"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+    *("--model.encoder.width", "32", "--model.encoder.depth", "2", "--model.encoder.heads", "2"),
+    *("--model.encoder.dropout", "0.1"),
+)
+DDP = ("--trainer.strategy", "ddp", "--trainer.devices", "2")
+
+
+def fit(cwd: Path, name: str, *extra: str, log_every: int = 1, **how) -> Ended:
+    return launch(
+        "fit", "--config", "configs/pretrain/supervised.yaml", *TINY, *extra,
+        "--trainer.log_every_n_steps", str(log_every), "--name", name, cwd=cwd, **how,
+    )  # fmt: skip
+
+
+def only_run(cwd: Path, name: str) -> Path:
+    (run,) = (cwd / "logs" / name).iterdir()
+    return run
+
+
+def checkpoint(run: Path) -> dict:
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+
+
+def stopped(cwd: Path, ended: Ended, step: int) -> Path:
+    """The folder of a run that was stopped after this step, all said and saved."""
+    run = only_run(cwd, "stopped")
+    assert (
+        f"interrupted at step {step}; the last checkpoint is of step {step}; go on with: "
+        f"python train.py fit --resume {run.relative_to(cwd)}"
+    ) in ended.out.splitlines()
+    assert "Traceback" not in ended.everything
+    assert checkpoint(run)["global_step"] == step
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
+    assert not list(run.rglob("*.part"))
+    return run
+
+
+def same(first: Path, second: Path) -> bool:
+    a, b = checkpoint(first)["state_dict"], checkpoint(second)["state_dict"]
+    metrics = [(run / "metrics.csv").read_bytes() for run in (first, second)]
+    return metrics[0] == metrics[1] and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def goes_on(cwd: Path, run: Path, ranks: int = 1) -> None:
+    ended = launch("fit", "--resume", str(run), cwd=cwd, ranks=ranks)
+    assert ended.code == 0, ended.everything
+    assert "arning" not in ended.everything
+    assert json.loads((run / "summary.json").read_text())["status"] == "completed"
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """A run that nobody stopped."""
+    cwd = tmp_path_factory.mktemp("work")
+    ended = fit(cwd, "straight")
+    assert ended.code == 0, ended.everything
+    return only_run(cwd, "straight")
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "batch", "step"),
+    [
+        (signal.SIGTERM, "SIGTERM", 3, 4),
+        (signal.SIGUSR1, "SIGUSR1", 7, 8),  # a validation follows, which is not lost
+        (signal.SIGINT, "Ctrl-C", 15, 16),  # the last step, with a validation and KNN to come
+    ],
+)
+def test_a_signal_stops_after_the_step_and_nothing_is_lost(
+    straight, tmp_path, number, name, batch, step
+):
+    ended = fit(tmp_path, "stopped", signal_at=(batch, number))
+    assert ended.code == 128 + number
+    assert f"{name}: stopping after this step; Ctrl-C stops at once" in ended.out.splitlines()
+    run = stopped(tmp_path, ended, step)
+    goes_on(tmp_path, run)
+    assert same(straight, run)
+
+
+def test_a_signal_inside_an_accumulated_step_waits_for_its_end(tmp_path):
+    halves = ("--trainer.accumulate_grad_batches", "2")
+    assert fit(tmp_path, "straight", *halves).code == 0
+    ended = fit(tmp_path, "stopped", *halves, signal_at=(4, signal.SIGTERM))
+    assert ended.code == 143
+    run = stopped(tmp_path, ended, 3)
+    assert checkpoint(run)["consumed"] == 6
+    goes_on(tmp_path, run)
+    assert same(only_run(tmp_path, "straight"), run)
+
+
+def test_all_ranks_stop_at_the_same_logged_step_when_one_is_told(tmp_path):
+    assert fit(tmp_path, "straight", *DDP, log_every=3, ranks=2).code == 0
+    ended = fit(
+        tmp_path, "stopped", *DDP, log_every=3, ranks=2,
+        signal_at=(3, signal.SIGTERM), signal_rank=1,
+    )  # fmt: skip
+    assert ended.code == 143
+    run = stopped(tmp_path, ended, 6)
+    goes_on(tmp_path, run, ranks=2)
+    assert same(only_run(tmp_path, "straight"), run)
+
+
+def test_a_second_ctrl_c_stops_at_once_and_a_second_notice_does_not(capsys):
+    listener = Interruption()
+    listener.note(signal.SIGTERM, None)
+    listener.note(signal.SIGUSR1, None)
+    assert capsys.readouterr().err.count("stopping after this step") == 1
+    with pytest.raises(KeyboardInterrupt):
+        listener.note(signal.SIGINT, None)
+
+
+def test_it_listens_during_a_fit_only():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    listener, module = Interruption(), ViTModule(Supervised, small_vit, spec=Digits().spec)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_steps=1)
+    listener.on_train_start(trainer, module)
+    assert not listener.wanted(trainer, module)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert listener.wanted(trainer, module)
+    listener.on_train_end(trainer, module)
+    assert [signal.getsignal(number) for number in SIGNALS] == before

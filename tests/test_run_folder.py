@@ -1,0 +1,211 @@
+"""The run folder: new each time, held by one process, and whole on a full disk."""
+
+import fcntl
+import json
+import multiprocessing
+import shutil
+import signal
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from launch import Ended, launch
+from vit.callbacks import run_folder
+from vit.callbacks.run_folder import hold, new_folder, read_json, write_json
+
+TINY = (
+    *("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "4"),
+    *("--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "1.0"),
+    *("--trainer.log_every_n_steps", "1", "--trainer.accelerator", "cpu"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+    *("--data.batch_size", "24", "--test_after_fit", "false"),
+    *("--model.encoder.width", "32", "--model.encoder.depth", "2", "--model.encoder.heads", "2"),
+)
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+
+
+def fit(cwd: Path, name: str, *extra: str, **how) -> Path:
+    """The folder of a run, however it ended."""
+    launch(
+        "fit", "--config", "configs/quickstart.yaml", *TINY, *extra, "--name", name,
+        cwd=cwd, **how,
+    )  # fmt: skip
+    (run,) = (cwd / "logs" / name).iterdir()
+    return run
+
+
+def resume(run: Path) -> Ended:
+    return launch("fit", "--resume", str(run), cwd=run.parents[2])
+
+
+def complaint(ended: Ended) -> str:
+    """The one line of a run that could not go on."""
+    lines = [line for line in ended.out.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in ended.out
+    return lines[0]
+
+
+def same(first: Path, second: Path) -> bool:
+    """Weights bit for bit, metrics byte for byte."""
+    a, b = (
+        torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for run in (first, second)
+    )
+    metrics = [(run / "metrics.csv").read_bytes() for run in (first, second)]
+    return metrics[0] == metrics[1] and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """A run that nobody stopped."""
+    return fit(tmp_path_factory.mktemp("straight"), "run")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A run that was stopped after its second of eight steps."""
+    return fit(tmp_path_factory.mktemp("stopped"), "run", signal_at=(1, signal.SIGTERM))
+
+
+@pytest.fixture
+def stopped(template, tmp_path) -> Path:
+    """A copy of it, to spoil."""
+    copy = tmp_path / "logs" / "run" / template.name
+    shutil.copytree(template, copy)
+    return copy
+
+
+# ---- names ----------------------------------------------------------------------------------
+
+
+def test_folders_of_the_same_second_differ(tmp_path, monkeypatch):
+    class Still(datetime):
+        @classmethod
+        def now(cls):
+            return cls(2030, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr(run_folder, "datetime", Still)
+    made = [new_folder(tmp_path / "name", 7) for _ in range(3)]
+    stem = "2030-01-02_03-04-05_seed7"
+    assert [folder.name for folder in made] == [stem, f"{stem}_2", f"{stem}_3"]
+    assert all(folder.is_dir() for folder in made)
+
+
+# ---- small files ----------------------------------------------------------------------------
+
+
+def test_json_comes_back_and_what_is_not_finite_is_null(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1, "b": float("nan"), "c": float("inf"), "d": [2]})
+    assert read_json(tmp_path / "a.json") == {"a": 1, "b": None, "c": None, "d": [2]}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert read_json(tmp_path / "nothing.json") == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"a": 1}}'])
+def test_damaged_json_is_named(tmp_path, text):
+    path = tmp_path / "summary.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path} is damaged .* remove it"):
+        read_json(path)
+
+
+@needs_full
+def test_json_that_meets_a_full_disk_leaves_the_old_one(tmp_path):
+    path = tmp_path / "summary.json"
+    write_json(path, {"a": 1})
+    (tmp_path / "summary.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_json(path, {"a": 2})
+    assert read_json(path) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_damaged_summary_is_one_line(stopped):
+    (stopped / "summary.json").write_text('{"status": ')
+    ended = resume(stopped)
+    assert ended.code == 2
+    assert "summary.json is damaged" in complaint(ended)
+
+
+# ---- one process a folder -------------------------------------------------------------------
+
+
+def test_a_folder_is_held_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "HELD", [])
+    hold(tmp_path)
+    with pytest.raises(ValueError, match=f"{tmp_path} is being trained by another process"):
+        hold(tmp_path)
+    fcntl.flock(run_folder.HELD[0], fcntl.LOCK_UN)
+    hold(tmp_path)
+
+
+def test_a_run_being_trained_cannot_be_resumed_by_another_process(tmp_path):
+    often, asleep = ("--checkpoint_every", "2"), {"signal_at": (3, signal.SIGSTOP)}
+    starter = threading.Thread(target=fit, args=(tmp_path, "run", *often), kwargs=asleep)
+    starter.start()
+    while not list(tmp_path.glob("logs/run/*/checkpoints/last.ckpt")):
+        assert starter.is_alive()
+        time.sleep(0.02)
+    (trainer,) = multiprocessing.active_children()
+    (run,) = (tmp_path / "logs" / "run").iterdir()
+    ended = resume(run)
+    trainer.kill()
+    starter.join()
+    assert ended.code == 2
+    assert complaint(ended).endswith("is being trained by another process")
+    assert not (run / "summary.json").exists()
+    assert resume(run).code == 0
+
+
+# ---- full disks and people ------------------------------------------------------------------
+
+
+@needs_full
+def test_a_checkpoint_that_meets_a_full_disk_spoils_nothing(stopped, straight):
+    last = stopped / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    part = stopped / "checkpoints" / "new.ckpt.part"
+    part.symlink_to("/dev/full")
+    ended = resume(stopped)
+    assert ended.code == 1
+    told = complaint(ended)
+    assert "No space left on device" in told
+    assert "checkpoints/new.ckpt;" in told
+    assert f"python train.py fit --resume {stopped}" in told
+    assert json.loads((stopped / "summary.json").read_text())["status"] == "failed"
+    assert last.read_bytes() == before
+    assert not part.is_symlink()
+    assert resume(stopped).code == 0
+    assert same(straight, stopped)
+
+
+def test_metrics_that_somebody_cut_are_refused_and_put_back_they_do(stopped, straight):
+    table = stopped / "metrics.csv"
+    whole = table.read_bytes()
+    table.write_bytes(whole[:-1])
+    ended = resume(stopped)
+    assert ended.code == 2
+    told = complaint(ended)
+    assert f"metrics.csv holds {len(whole) - 1} bytes, the checkpoint knew {len(whole)}" in told
+    assert table.read_bytes() == whole[:-1]
+    table.write_bytes(whole)
+    assert resume(stopped).code == 0
+    assert same(straight, stopped)
+
+
+def test_an_edited_config_is_warned_about_and_ignored(stopped, straight):
+    config = stopped / "config.yaml"
+    text = config.read_text()
+    assert text.count("lr: 0.003") == 1
+    config.write_text(text.replace("lr: 0.003", "lr: 0.3"))
+    ended = resume(stopped)
+    assert ended.code == 0, ended.everything
+    warnings = [line for line in ended.out.splitlines() if "arning" in line]
+    assert len(warnings) == 1
+    assert "config.yaml was edited; a run goes on with the settings it began with" in warnings[0]
+    assert same(straight, stopped)
