@@ -49,7 +49,9 @@ class RecentLosses:
         step, _, each, index = kept[int(bad.nonzero()[0])]
         index = gather_rows(torch.where(each.isfinite(), -1, index))
         numbers = sorted(index[index >= 0].tolist())
-        if len(numbers) == len(index) > 1:
+        if not numbers:
+            whose = "the loss of no image alone"
+        elif len(numbers) == len(index) > 1:
             whose = "every image of the batch, so the weights were damaged before"
         else:
             more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""

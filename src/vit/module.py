@@ -166,6 +166,10 @@ class ViTModule(LightningModule):
             )
         self.total_steps = int(steps)
 
+    def on_train_start(self) -> None:
+        """Lightning leaves modes as they are; frozen parts shall not train."""
+        self.train()
+
     # ---- training -----------------------------------------------------------------------------
 
     @property

@@ -9,8 +9,10 @@ import pytest
 
 from launch import ROOT
 
-SMALL = ("--model.encoder.width", "32", "--model.encoder.depth", "2", "--model.encoder.heads", "2",
-         "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")  # fmt: skip
+SMALL = (
+    *("--model.encoder.width", "32", "--model.encoder.depth", "2", "--model.encoder.heads", "2"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+)
 # what the test machine has instead of GPUs; the first attempt gets SLURM's notice while it trains
 SRUN = """#!/usr/bin/env bash
 [ "$4" = --resume ] || set -- "$@" --trainer.accelerator cpu --trainer.devices 1 \\
@@ -74,8 +76,8 @@ def test_a_job_whose_time_is_up_is_queued_again_and_goes_on_exactly(cluster):
 @pytest.mark.slow
 def test_torchrun_starts_the_ranks(cluster):
     done = shell(
-        cluster, sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-        "--master-port", "0", "train.py", "fit", "--config", "configs/quickstart.yaml", *SMALL,
+        cluster, sys.executable, "-m", "torch.distributed.run", "--standalone",
+        "--nproc-per-node", "2", "train.py", "fit", "--config", "configs/quickstart.yaml", *SMALL,
         "--trainer.max_epochs", "2", "--trainer.strategy", "ddp", "--trainer.devices", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

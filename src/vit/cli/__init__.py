@@ -76,7 +76,10 @@ def main(argv: list[str]) -> int:
 
     gc.freeze()
     gc.enable()
-    return run(verb, rest)
+    try:
+        return run(verb, rest)
+    finally:
+        gc.unfreeze()  # else libraries complain at the end of objects that nobody freed
 
 
 def _usage(message: str) -> int:

@@ -45,7 +45,7 @@ def data_words(argv: list[str]) -> str:
     """The words of a command line that chose the data."""
     words, wanted = [], False
     for word in argv:
-        if word.startswith("--"):
+        if word.startswith("-"):
             wanted = word.split("=")[0] == "--data" or word.startswith("--data.root")
         if wanted:
             words.append(shlex.quote(word))

@@ -111,8 +111,8 @@ def geometry(
         return torch.where(operation == NUMBER[name], value * sign, 0.0)
 
     shear_x, shear_y = amount("shear_x", 0.3 * strength), amount("shear_y", 0.3 * strength)
-    shift_x = amount("translate_x", int(strength * width * 150 / 331))
-    shift_y = amount("translate_y", int(strength * height * 150 / 331))
+    shift_x = amount("translate_x", strength * width * 150 // 331)
+    shift_y = amount("translate_y", strength * height * 150 // 331)
     angle = amount("rotate", math.radians(30 * strength))
     # from a place in the result to one in the source, in pixels from the middle
     across = [angle.cos(), shear_x - angle.sin(), shear_x * height / 2 - shift_x]
