@@ -32,8 +32,9 @@ class Pictures(Callback):
         """What training sees: at the start, and after each set of the others."""
         if self.wanted:
             self.wanted = False
-            for number, view in enumerate(batch.views):
-                self.show(trainer, f"augmented_{number}", colours(view, pl_module.spec))
+            for number, view in enumerate(batch.views, 1):
+                name = f"augmented_{number}" if len(batch.views) > 1 else "augmented"
+                self.show(trainer, name, colours(view, pl_module.spec))
 
     def on_validation_batch_end(
         self,
