@@ -20,7 +20,8 @@ def content(encoder: Encoder, spec: DataSpec = GREY) -> dict:
     """A checkpoint by hand: the encoder, and a head that belongs to the objective."""
     state = {f"objective.encoder.{name}": value for name, value in encoder.state_dict().items()}
     state["objective.head.weight"] = torch.zeros(10, encoder.width)
-    return {"format": 1, "encoder": describe(encoder, spec), "state_dict": state}
+    about = {"format": 1, "config": "", "global_step": 1}
+    return about | {"encoder": describe(encoder, spec), "state_dict": state}
 
 
 def save(stored: dict, folder: Path, name: str = "last.ckpt") -> Path:
@@ -229,11 +230,25 @@ def test_a_text_file_is_called_foreign(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "other", [{"model": {}}, {"format": 2}, [1, 2], {"state_dict": {}, "epoch": 3}]
+    "other", [{"model": {}}, {"format": 1}, {"format": 2}, [1, 2], {"state_dict": {}, "epoch": 3}]
 )
 def test_another_projects_checkpoint_is_refused(tmp_path, other):
     with pytest.raises(ValueError, match="is not a checkpoint of this project"):
         open_checkpoint(save(other, tmp_path))
+
+
+def test_one_flipped_bit_is_noticed(tmp_path):
+    encoder = trained()
+    file = save(content(encoder), tmp_path)
+    weight = encoder.patch_embed.proj.weight.detach().numpy().tobytes()
+    whole = bytearray(file.read_bytes())
+    at = whole.find(weight)
+    assert at > 0
+    whole[at + 5] ^= 1
+    file.write_bytes(whole)
+    torch.load(file, weights_only=True)  # torch itself sees nothing
+    with pytest.raises(ValueError, match="wrong checksum of"):
+        open_checkpoint(file)
 
 
 class Planted:

@@ -54,7 +54,8 @@ def main(root: str, rounds: int) -> None:
     torch.set_num_threads(1)
     data = CIFAR10(root, batch_size=BATCH, augmentation=Augmentation(padding=4, flip=True))
     data.trainer = SimpleNamespace(
-        lightning_module=SimpleNamespace(seed=0, consumed=0), world_size=1, global_rank=0,
+        lightning_module=SimpleNamespace(seed=0, consumed=0, device=torch.device("cpu")),
+        world_size=1, global_rank=0,
         accumulate_grad_batches=1, limit_train_batches=1.0,
     )  # fmt: skip
     pairs = [(ours(data), theirs(root)) for _ in range(rounds + 1)][1:]

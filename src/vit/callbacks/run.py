@@ -136,8 +136,8 @@ class Run(Callback):
         """Only a resumed fit goes back; a test reads the same checkpoints and must not."""
         if trainer.state.fn == "fit":
             state = checkpoint["callbacks"]["Run"]
-            self.metrics, self.before = dict(state["metrics"]), state["seconds"]
-            self.protocol_ids = dict(state["protocol_ids"])
+            self.metrics, self.before = dict(state["metrics"]), state.get("seconds", 0.0)
+            self.protocol_ids = dict(state.get("protocol_ids", {}))
             self.files.go_back(state["bytes"], checkpoint["global_step"])
 
     @property

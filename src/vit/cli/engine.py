@@ -5,7 +5,6 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import RichModelSummary
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
@@ -55,6 +54,7 @@ class CLI(LightningCLI):
                 "use_distributed_sampler": False,
                 "num_sanity_val_steps": 0,
                 "log_every_n_steps": 20,
+                "enable_model_summary": False,  # the header says what matters
             },
         )
 
@@ -133,10 +133,8 @@ class CLI(LightningCLI):
         self.run_callback = Run(self.plan, self.files)
         self.interruption, self.speed = Interruption(), Speed(self.files)
         bar = self.config.trainer.enable_progress_bar is not False
-        summary = self.config.trainer.enable_model_summary is not False
         self.trainer_defaults["callbacks"] = [
             *([Bar(refresh_rate=10)] if bar else []),
-            *([RichModelSummary(max_depth=2)] if summary and self.plan.verb == "fit" else []),
             self.run_callback,
             self.speed,
             Predictions(self.files),

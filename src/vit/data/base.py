@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vit.batch import Batch, DataSpec, ViewSpec
+from vit.data.constants import constant
 from vit.data.sampling import Draw, EvaluationBatches, ResumableLoader, TrainingBatches
 from vit.data.transforms import Augmentation, cut_view, resize
 
@@ -31,11 +32,17 @@ class InMemory(Dataset):
     def __init__(self, images: Tensor, labels: Tensor, seed: int = 0) -> None:
         self.images, self.labels, self.seed = images, labels, seed
 
+    def to(self, device: torch.device) -> None:
+        """Live there; a batch is then made without a copy from the host."""
+        self.images, self.labels = self.images.to(device), self.labels.to(device)
+
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, draw: Draw) -> Batch:
         index = torch.tensor(draw.indices)
+        if self.images.is_cuda:  # page-locked, so that nobody waits for the copy
+            index = index.pin_memory().to(self.images.device, non_blocking=True)
         place = index.clamp(min=0)  # padding shows sample 0 and counts nowhere
         labels = torch.where(index < 0, -1, self.labels[place])
         return Batch([self.images.index_select(0, place)], labels, index, self.seed, draw.epoch)
@@ -142,9 +149,12 @@ class Images(LightningDataModule):
     def _open(self, split: Split) -> Dataset:
         dataset = self.open(split)
         dataset.seed = self.trainer.lightning_module.seed
+        if isinstance(dataset, InMemory) and not self.workers:
+            dataset.to(self.trainer.lightning_module.device)
         return dataset
 
     def _loader(self, dataset: Dataset, batches: Any) -> ResumableLoader:
+        on_device = isinstance(dataset, InMemory) and dataset.images.is_cuda
         # batch_size=None: the dataset itself makes the batch; nothing is collated sample by sample
         return ResumableLoader(
             dataset,
@@ -152,7 +162,7 @@ class Images(LightningDataModule):
             batch_size=None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available() and not on_device,
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -207,11 +217,10 @@ class Images(LightningDataModule):
 def normalise(images: Tensor, spec: DataSpec) -> Tensor:
     """(pixels in [0, 1] - mean) / std, channel by channel; uint8 counts as 255ths."""
     whole = 255 if images.dtype == torch.uint8 else 1
-    scale = torch.tensor([1 / (whole * std) for std in spec.std], device=images.device)
-    bias = torch.tensor(
-        [-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)], device=images.device
+    scale = constant(tuple(1 / (whole * std) for std in spec.std), images.device)
+    bias = constant(
+        tuple(-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)), images.device
     )
-    scale, bias = scale.view(1, -1, 1, 1), bias.view(1, -1, 1, 1)
     # in place on the copy that the cast makes: half the time of two new tensors
     scaled = images.float().mul_(scale) if whole == 255 else images * scale
     return scaled.add_(bias)

@@ -20,6 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from vit.data.constants import constant
+
 LEVELS = 30  # magnitudes count from 0 to this
 OPERATIONS = (
     "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate",
@@ -131,8 +133,7 @@ def blend(
     """Brightness, colour, contrast, sharpness: towards or away from a dull version."""
     grey = images
     if images.shape[1] == 3:
-        weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
-        grey = (images * weights).sum(1, keepdim=True)
+        grey = (images * constant(LUMA, images.device)).sum(1, keepdim=True)
     dull = {
         "brightness": torch.zeros_like(images[:, :1]),
         "color": grey,

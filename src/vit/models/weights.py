@@ -15,6 +15,11 @@ from vit.models.base import Encoder
 
 PREFIXES = ("average.copy.encoder.", "objective.encoder.")  # the average, where there is one
 FORMAT = 1
+UNREADABLE = (
+    RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)  # fmt: skip
+KEYS = {"config", "encoder", "global_step", "state_dict"}  # what is read from one
 
 
 def checkpoint_in(path: Path) -> Path:
@@ -38,11 +43,16 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):  # every checkpoint of ours is one; its index is written last
         raise ValueError(f"checkpoint: {path} is damaged or foreign (not a whole torch file)")
     try:
+        with zipfile.ZipFile(path) as parts:
+            flipped = parts.testzip()  # torch stores checksums and does not look at them
+        if flipped:
+            raise ValueError(f"wrong checksum of {flipped}")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "empty file"
         raise ValueError(f"checkpoint: {path} is damaged or foreign ({reason})") from error
-    if not isinstance(content, dict) or str(content.get("format")) != str(FORMAT):
+    known = isinstance(content, dict) and str(content.get("format")) == str(FORMAT)
+    if not known or not content.keys() >= KEYS:
         raise ValueError(
             f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})"
         )
