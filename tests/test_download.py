@@ -23,8 +23,10 @@ def server():
             asked.append(wanted)
             start = int(wanted.split("=")[1].rstrip("-")) if wanted else 0
             self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - start))
             self.end_headers()
-            self.wfile.write(CONTENT[start:])
+            lazy = self.path.endswith("early.bin") and not wanted
+            self.wfile.write(CONTENT[start : 5000 if lazy else None])
 
         def log_message(self, *_):
             pass
@@ -49,6 +51,15 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     fetch(server[0], tmp_path / "file.bin", MD5)
     assert server[1] == ["bytes=1000-"]
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_connection_that_ends_early_loses_nothing(server, tmp_path):
+    url = server[0].replace("file.bin", "early.bin")
+    with pytest.raises(FileNotFoundError, match="ended early; the same command goes on"):
+        fetch(url, tmp_path / "early.bin", MD5)
+    fetch(url, tmp_path / "early.bin", MD5)
+    assert server[1] == [None, "bytes=5000-"]
+    assert (tmp_path / "early.bin").read_bytes() == CONTENT
 
 
 def test_a_wrong_file_is_refused_and_not_kept(server, tmp_path):

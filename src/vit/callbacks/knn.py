@@ -23,6 +23,10 @@ class KNN(Callback):
     """
 
     def __init__(self, k: int = 20, temperature: float = 0.07) -> None:
+        if k < 1 or temperature <= 0:
+            raise ValueError(
+                f"KNN: k must be at least 1 and temperature above 0, got {k} and {temperature}"
+            )
         self.k, self.temperature = k, temperature
 
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:

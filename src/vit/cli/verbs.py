@@ -79,16 +79,18 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
     cli = CLI(rest, plan, files)
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
+        if cli.config.test_after_fit:
+            weights = str(checkpoint_in(files.folder))
+            cli.trainer.test(
+                cli.model, cli.datamodule, ckpt_path=weights, weights_only=True, verbose=False
+            )
+    except SystemExit:  # Lightning's answer to Ctrl-C
         return interrupted(cli, files)
     except OSError as error:  # a full disk, an image that is gone
+        if error.errno is None or files.folder is None:
+            raise  # our own words, or nothing was begun
         where = error.filename or files.folder
         raise Failure(f"{error.strerror or error}: {where}; {kept(cli, files)}") from error
-    if cli.config.test_after_fit:
-        best = checkpoint_in(files.folder)
-        cli.trainer.test(
-            cli.model, cli.datamodule, ckpt_path=str(best), weights_only=True, verbose=False
-        )
     return finish(cli, files)
 
 
@@ -143,7 +145,11 @@ def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
         raise UsageError(f"predict: {kind} predicts no classes; fine-tune it first, see README")
     act = getattr(cli.trainer, verb)
     quiet = {"return_predictions": False} if verb == "predict" else {"verbose": False}
-    act(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
+    try:
+        act(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        print(f"interrupted; type the {verb} again", file=sys.stderr)
+        return 128 + signal.SIGINT
     cli.run_callback.metrics |= cli.model.results
     return finish(cli, files)
 
@@ -194,7 +200,9 @@ def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
     for at, word in enumerate(rest):
         key, equals, value = word.partition("=")
         if key in ("--config", "-c"):
-            stem = Path(value if equals else [*rest, ""][at + 1]).stem or stem
+            file = Path(value if equals else [*rest, ""][at + 1])
+            # a run's own config.yaml: the new run stands beside it
+            stem = file.parent.parent.name if file.name == "config.yaml" else file.stem or stem
             break
     return Path(own.get("--logs", "logs")) / own.get("--name", stem)
 

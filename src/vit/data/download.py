@@ -3,6 +3,7 @@
 import hashlib
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 CHUNK = 1 << 20  # bytes
@@ -23,9 +24,13 @@ def fetch(url: str, target: Path, md5: str, timeout: float = 20.0) -> None:
         answer = urllib.request.urlopen(request, timeout=timeout)
         # 206: the rest; 200: the server begins anew, so do we
         with answer, part.open("ab" if answer.status == 206 else "wb") as file:
+            missing = int(answer.headers.get("Content-Length") or 0)
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                missing -= len(chunk)
+        if missing > 0:
+            raise ConnectionError("the connection ended early; the same command goes on")
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         if getattr(error, "code", None) != 416:  # 416: nothing is left to send
             raise FileNotFoundError(
                 f"download: {url} cannot be reached ({getattr(error, 'reason', error)}); get "
