@@ -89,13 +89,25 @@ def launch(
         for worker in workers:
             if worker.is_alive():
                 os.kill(worker.pid, signal.SIGKILL)
-    for worker in workers:
-        worker.join(300)
-        if worker.is_alive():
-            worker.kill()
+    wait(workers, 300)
     texts = [file.read_text() if file.exists() else "" for file in files]
     codes = [abs(worker.exitcode) for worker in workers]
     return Ended(max(codes), texts[0], "\n".join(texts))
+
+
+def wait(workers: list, seconds: float) -> None:
+    """Until all have ended; what is left then, or ten seconds after one was killed, is killed.
+
+    A rank whose neighbour dies inside gloo may spin for ever; a cluster's launcher ends it too.
+    """
+    end = time.monotonic() + seconds
+    while any(worker.is_alive() for worker in workers):
+        if any(worker.exitcode == -signal.SIGKILL for worker in workers):
+            end = min(end, time.monotonic() + 10)
+        if time.monotonic() > end:
+            for worker in workers:
+                worker.kill()
+        time.sleep(0.02)
 
 
 def _child(

@@ -80,6 +80,23 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, group, objective):
     assert json.loads((second / "summary.json").read_text())["status"] == "completed"
 
 
+@pytest.mark.parametrize("validations", ["1.0", "0"])
+def test_a_run_killed_after_its_last_step_still_gets_its_end(tmp_path, validations):
+    """What follows the last step (KNN) is done by the resumed run, and nothing twice."""
+    done = fit(tmp_path, "mpp", "single", "--trainer.limit_val_batches", validations, name="end")
+    assert done.code == 0, done.everything
+    run = tmp_path / done.run
+    metrics = (run / "metrics.csv").read_bytes()
+    before = weights(run)
+    (run / "summary.json").unlink()
+    resumed = launch("fit", "--resume", str(run), cwd=tmp_path)
+    assert resumed.code == 0, resumed.everything
+    assert "resumed at step 12" in resumed.out
+    assert (run / "metrics.csv").read_bytes() == metrics
+    assert all(torch.equal(before[name], value) for name, value in weights(run).items())
+    assert json.loads((run / "summary.json").read_text())["status"] == "completed"
+
+
 @pytest.mark.parametrize("group", ["ddp", "fsdp"])
 def test_batch_statistics_agree_over_ranks_and_resume(tmp_path, group):
     """BatchNorm counts each rank's own images; checkpoints hold rank 0's."""

@@ -53,13 +53,13 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Between two validations."""
+        """Between two validations, and after the last step, before what may follow it (KNN)."""
         step = trainer.global_step
         whole = pl_module.consumed % trainer.accumulate_grad_batches == 0
         if not whole or validation_follows(trainer, batch_idx):
             return
         stop = self.interruption.wanted(trainer, pl_module)
-        if stop or step % self.every == 0:
+        if stop or step % self.every == 0 or step == pl_module.total_steps:
             self.save(trainer)
         if stop:
             raise KeyboardInterrupt
@@ -86,7 +86,7 @@ class Checkpoints(Checkpoint):
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """The last step, where no validation came after it."""
+        """Where something else ended the run: early stopping, say."""
         if trainer.global_step != self.saved_step:
             self.save(trainer)
 
