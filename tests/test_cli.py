@@ -44,7 +44,7 @@ def test_help_needs_no_torch_and_no_second():
 MISTAKES = {
     "unknown verb 'fti'; did you mean fit?": ("fti",),
     "the verb comes first": ("--config", "configs/quickstart.yaml", "fit"),
-    "File does not exist": ("fit", "--config", "nope.yaml"),
+    "no such file": ("fit", "--config", "nope.yaml"),
     "did you mean 'max_steps'?": (*QUICK, "--trainer.max_stepz", "2"),
     "'smothing' is not accepted; did you mean 'label_smoothing'?": (
         *QUICK, "--model.objective.smothing", "0.1"),
@@ -195,7 +195,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_so(tmp_path):
                    "--model.clip", "null", "--model.optimizer.lr", "1e20", cwd=tmp_path)  # fmt: skip  # noqa: E501
     (run,) = (tmp_path / "logs" / "quickstart").iterdir()
     assert ended.code == 1
-    assert "error: train/loss is not finite from step 2 on (every image of the batch" in ended.out
+    assert "error: train/loss is not finite from step 3 on (every image of the batch" in ended.out
     assert json.loads((run / "summary.json").read_text())["status"] == "failed"
 
 

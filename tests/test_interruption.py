@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from builders import small_vit
 from launch import Ended, launch
@@ -121,8 +121,14 @@ def test_all_ranks_stop_at_the_same_logged_step_when_one_is_told(tmp_path):
     assert same(only_run(tmp_path, "straight"), run)
 
 
-def test_a_second_ctrl_c_stops_at_once_and_a_second_notice_does_not(capsys):
+def listening() -> Interruption:
     listener = Interruption()
+    listener.stepping = True
+    return listener
+
+
+def test_a_second_ctrl_c_stops_at_once_and_a_second_notice_does_not(capsys):
+    listener = listening()
     listener.note(signal.SIGTERM, None)
     listener.note(signal.SIGUSR1, None)
     assert capsys.readouterr().err.count("stopping after this step") == 1
@@ -130,13 +136,27 @@ def test_a_second_ctrl_c_stops_at_once_and_a_second_notice_does_not(capsys):
         listener.note(signal.SIGINT, None)
 
 
-def test_it_listens_during_a_fit_only():
+@pytest.mark.parametrize("number", SIGNALS)
+def test_without_a_step_to_wait_for_it_stops_at_once(number):
+    listener = Interruption()
+    with pytest.raises(KeyboardInterrupt):
+        listener.note(number, None)
+    assert listener.signal == number
+
+
+class Sender(Callback):
+    """Sends SIGUSR1 to its own process while a verb runs."""
+
+    def on_test_batch_start(self, *_):
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def test_a_notice_during_a_test_ends_it_and_handlers_are_put_back():
     before = [signal.getsignal(number) for number in SIGNALS]
     listener, module = Interruption(), ViTModule(Supervised, small_vit, spec=Digits().spec)
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_steps=1)
-    listener.on_train_start(trainer, module)
-    assert not listener.wanted(trainer, module)
-    os.kill(os.getpid(), signal.SIGUSR1)
-    assert listener.wanted(trainer, module)
-    listener.on_train_end(trainer, module)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False,
+                      enable_progress_bar=False, callbacks=[listener, Sender()])  # fmt: skip
+    with pytest.raises(SystemExit):
+        trainer.test(module, Digits(), verbose=False)
+    assert listener.signal == signal.SIGUSR1
     assert [signal.getsignal(number) for number in SIGNALS] == before

@@ -59,5 +59,5 @@ class RecentLosses:
             whose = f"training image{'s' if len(numbers) > 1 else ''} {named}{more}"
         raise FloatingPointError(
             f"train/loss is not finite from step {step + 1} on ({whose}): lower the lr or set "
-            "model.clip; the last checkpoint is from before"
+            "model.clip"
         )

@@ -51,7 +51,7 @@ def test_its_commands_run(copy):
     assert (train[0], test[0]) == ("train.py", "tests/test_rotation.py")
     done = run(copy, *train, "--trainer", "configs/trainer/debug.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "run: logs/mpp/" in done.stdout
+    assert "run: logs/rotation/" in done.stdout
     done = run(copy, "-m", "pytest", *test)
     assert done.returncode == 0, done.stdout
     formatted = run(copy, "-m", "ruff", "check", "src", "tests")

@@ -8,11 +8,18 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
+SHORT = {
+    "train/loss": "loss",
+    "train/accuracy": "acc",
+    "val/accuracy": "val",
+    "val/loss": "val loss",
+}
+
 
 class Bar(RichProgressBar):
     """Lightning's rich bar, which shows an epoch, with the time left of the whole run.
 
-    Without the run's number, which our folders do not have.
+    Names are short, so that all of it fits on a line.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -28,7 +35,8 @@ class Bar(RichProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands to the right."""
-        shown = {k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"}
+        known = super().get_metrics(trainer, pl_module)
+        shown = {short: known[name] for name, short in SHORT.items() if name in known}
         if trainer.state.fn == "fit" and trainer.global_step > getattr(self, "first", 0):
             rate = (time.perf_counter() - self.began) / (trainer.global_step - self.first)
             seconds = rate * (pl_module.total_steps - trainer.global_step)

@@ -104,6 +104,8 @@ class Checkpoints(Checkpoint):
             new.replace(last)
         trainer.strategy.barrier()
         self.saved_step = trainer.global_step
+        if self.saved_step >= trainer.lightning_module.total_steps:
+            self.interruption.stepping = False  # what follows may be stopped at any time
 
     def state_dict(self) -> dict[str, Any]:
         """The value to beat."""

@@ -25,26 +25,40 @@ class Interruption(Callback):
 
     def __init__(self) -> None:
         self.signal = 0
-        self.before: dict[int, object] = {}
+        self.stepping = False  # is there another step to wait for?
 
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Listen; Lightning has set its own handlers by now."""
-        if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+        """Listen."""
+        self.stepping = trainer.global_step < pl_module.total_steps
+        self.listen()
 
-    def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """What comes now is a test, or nothing."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+    def on_test_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Nothing is lost by stopping at once."""
+        self.stepping = False
+        self.listen()
+
+    on_predict_start = on_test_start
+
+    def on_validation_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """The verb, not one of a fit's."""
+        if trainer.state.fn != "fit":
+            self.on_test_start(trainer, pl_module)
+
+    def listen(self) -> None:
+        """After Lightning has set handlers of its own; it puts back what was there before them."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self.note)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The first time: after this step. A second Ctrl-C: at once."""
-        if self.signal and number == signal.SIGINT:
+        """The first time: after this step. A second Ctrl-C, or without steps left: at once."""
+        if self.signal and number != signal.SIGINT:
+            return
+        again, self.signal = self.signal, self.signal or number
+        if again or not self.stepping:
             raise KeyboardInterrupt
-        if not self.signal:
-            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            print(f"{name}: stopping after this step; Ctrl-C stops at once", file=sys.stderr)
-        self.signal = number
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        print(f"{name}: stopping after this step; Ctrl-C stops at once", file=sys.stderr)
 
     def wanted(self, trainer: Trainer, module: ViTModule) -> bool:
         """Shall the run stop here? Several ranks agree at logged steps and validations."""

@@ -214,6 +214,10 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
         f"length: {module.total_steps:,} steps, {seen:,} images, "
         f"{module.flops_per_image * seen:.3g} FLOPs",
     ]
+    still = sum(p.numel() for p in encoder.parameters() if not p.requires_grad)
+    if still:
+        begun = "" if module.coverage else ", which nothing has trained (no model.pretrained)"
+        lines.append(f"frozen: {still:,} parameters of the encoder{begun}")
     if module.consumed:
         lines.append(f"resumed at step {trainer.global_step:,}")
     elif module.coverage:

@@ -72,8 +72,11 @@ def main(argv: list[str]) -> int:
         print(FIT_HELP if verb == "fit" else FROM_HELP.format(verb=verb), end="")
         return 0
     gc.disable()  # loading makes many objects and no garbage: a fifth of the start-up time
-    from vit.cli.verbs import run  # torch and Lightning load here
-
+    try:
+        from vit.cli.verbs import run  # torch and Lightning load here
+    except KeyboardInterrupt:
+        print("interrupted before the start", file=sys.stderr)
+        return 130
     gc.freeze()
     gc.enable()
     try:

@@ -95,25 +95,8 @@ class CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse keys that would do nothing, or something else than they say."""
-        if self.config.trainer.use_distributed_sampler:
-            raise UsageError(
-                "trainer.use_distributed_sampler repeats images to fill up ranks; the loaders "
-                "here are exact without it"
-            )
-        trainer = self.config.trainer
-        for key, instead in OURS.items():
-            if trainer.get(key) is not None:
-                raise UsageError(f"trainer.{key} is not used here; use {instead}")
-        for key, least in NUMBERS.items():
-            value = trainer.get(key)
-            if value is not None and value < least and value != -1:
-                raise UsageError(f"trainer.{key} must be at least {least}, got {value}")
-        if trainer.overfit_batches:
-            raise UsageError(
-                "trainer.overfit_batches is not used here; use trainer.limit_train_batches"
-            )
-        if not isinstance(trainer.val_check_interval, int | float | None):
-            raise UsageError("trainer.val_check_interval counts batches or a share of an epoch")
+        check_trainer(self.config.trainer)
+        validate_short_runs(self.config.trainer)
 
     def instantiate_classes(self) -> None:
         """Build, and hand the module what only the command line knows."""
@@ -150,6 +133,35 @@ class CLI(LightningCLI):
         own = self.config_init.trainer.plugins or []
         plugins = [*(own if isinstance(own, list) else [own]), seams.AtomicFiles()]
         return super().instantiate_trainer(logger=self.files, plugins=plugins)
+
+
+def check_trainer(trainer: Any) -> None:
+    """Refuse what has no effect here, and settings that cannot be."""
+    if trainer.use_distributed_sampler:
+        raise UsageError(
+            "trainer.use_distributed_sampler repeats images to fill up ranks; the loaders "
+            "here are exact without it"
+        )
+    for key, instead in OURS.items():
+        if trainer.get(key) is not None:
+            raise UsageError(f"trainer.{key} is not used here; use {instead}")
+    for key, least in NUMBERS.items():
+        value = trainer.get(key)
+        if value is not None and value < least and value != -1:
+            raise UsageError(f"trainer.{key} must be at least {least}, got {value}")
+    if trainer.overfit_batches:
+        raise UsageError(
+            "trainer.overfit_batches is not used here; use trainer.limit_train_batches"
+        )
+    if not isinstance(trainer.val_check_interval, int | float | None):
+        raise UsageError("trainer.val_check_interval counts batches or a share of an epoch")
+
+
+def validate_short_runs(trainer: Any) -> None:
+    """A run with fewer steps than lie between validations is validated at its end."""
+    if trainer.check_val_every_n_epoch is None and trainer.max_steps > 0:
+        batches = trainer.max_steps * trainer.accumulate_grad_batches
+        trainer.val_check_interval = min(trainer.val_check_interval or batches, batches)
 
 
 def check_device(trainer: Any) -> None:

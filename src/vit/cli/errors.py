@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,6 +34,12 @@ PLAINLY = (
     (r"\.? Got value: Namespace\(.*", ""),
     (r"[Ee]xpected an? <class '([\w.]+)'>", r"expected \1"),
 )
+LEAVES = {  # folders of configs that hold parts of a run, and the option for each
+    "data": "--data",
+    "encoder": "--model.encoder",
+    "objective": "--model.objective",
+    "trainer": "--trainer",
+}
 TELLING = re.compile(r"not accept|unrecognized|does not exist|has no attribute|No module named")
 
 
@@ -103,12 +110,14 @@ def broken_yaml(argv: list[str]) -> str | None:
 def lost_file(line: str, argv: list[str]) -> str | None:
     """A YAML file of the command line that is not there, or has no option before it."""
     for before, word in zip(["", *argv], argv, strict=False):
-        _, equals, value = word.partition("=")
+        option, equals, value = word.partition("=")
         path = value if equals else word
         if not path.endswith((".yaml", ".yml")):
             continue
         if not Path(path).is_file():
             return f"{path}: no such file" + nearest_file(path)
+        if "--config" in (before, option) and Path(path).parent.name in LEAVES:
+            return f"{path}: one part of a run; use {LEAVES[Path(path).parent.name]} {path}"
         if "unrecognized" in line and not equals and not before.startswith("-"):
             return f"{path}: which option? --config {path}"
     return None
@@ -122,13 +131,22 @@ def unknown_value(line: str) -> str | None:
     key, value = found.groups()
     for kind, word in (("float", "number"), ("int", "whole number")):
         if f"expected {kind}" in line:
-            return f"{key}: expected a {word}, got {value}"
+            return f"{full_key(key, value)}: expected a {word}, got {value}"
     classes = [f.__name__ for f in families()] + [
         name for name in dir(torch.optim) if name[0] != "_"
     ]
     near = difflib.get_close_matches(value, classes, 1)
     hint = f"; did you mean {near[0]!r}?" if near else nearest_file(value)
     return f"{key}: {value!r} is neither a file nor a class{hint}"
+
+
+def full_key(leaf: str, value: str) -> str:
+    """The whole key of a value on the command line; messages from inside a part name its end."""
+    for before, word in pairwise([*sys.argv, ""]):
+        key, _, given = before.partition("=")
+        if key.startswith("--") and key.endswith(leaf) and value in (word, given):
+            return key.removeprefix("--")
+    return leaf
 
 
 def nearest_file(path: str) -> str:
@@ -192,6 +210,8 @@ def families() -> list[type]:
 def where(wrong: str, argv: list[str]) -> str:
     """The file and line of a key, if a config has it."""
     leaf = wrong.rpartition(".")[2]
+    if any(word.split("=")[0] == f"--{wrong}" for word in argv):
+        return ""  # typed, not read
     for file in config_files(argv):
         for number, text in enumerate(file.read_text().splitlines(), 1):
             if re.search(rf"(^|[\s{{,]){re.escape(leaf)}\s*:", text.partition("#")[0]):

@@ -9,9 +9,10 @@ SHARES = ("accuracy", "accuracy_random", "top5", "most_common", "data_wait", "sh
 SPEED = ("images_per_second", "data_wait", "memory_gb", "share_of_peak")
 
 
-def table(metrics: dict[str, float], speed: dict[str, float]) -> list[str]:
+def table(metrics: dict[str, float], speed: dict[str, float], note: str = "") -> list[str]:
     """One line a value; shares in percent."""
     lines = [f"{name:<28} {shown(name, value)}" for name, value in metrics.items()]
+    lines += [note] if note else []
     if speed:
         parts = [f"{speed['images_per_second']:,.0f} images/s"]
         parts += [f"{speed['data_wait']:.1%} of it waiting for data"]
@@ -25,6 +26,14 @@ def table(metrics: dict[str, float], speed: dict[str, float]) -> list[str]:
 def shown(name: str, value: float) -> str:
     """A share in percent, anything else as it is."""
     return f"{100 * value:.1f} %" if name.endswith(SHARES) else f"{value:.4f}"
+
+
+def older(cli: CLI) -> str:
+    """A warning where the last validation was not of the last weights."""
+    step = cli.model.validated
+    if cli.plan.verb != "fit" or step in (-1, cli.trainer.global_step):
+        return ""
+    return f"{'note':<28} val/ figures are of step {step}, not of the last one"
 
 
 def next_command(cli: CLI, folder: Path, argv: list[str]) -> str:

@@ -51,11 +51,7 @@ def run(verb: str, argv: list[str]) -> int:
         if debug:
             traceback.print_exc()
         usage = isinstance(error, (ValueError, FileNotFoundError))
-        hint = (
-            ""
-            if usage or debug or isinstance(error, FloatingPointError)
-            else "  (--debug shows where)"
-        )
+        hint = "" if usage or debug else "  (--debug shows where)"
         print(f"error: {one_line(error)}{hint}", file=sys.stderr)
         return 2 if usage else 1
 
@@ -77,6 +73,11 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
         rest = ["--config", base, *only(rest, RESUME_MAY, "--resume")]
     files = RunLog()
     cli = CLI(rest, plan, files)
+    return train(cli, files, start)
+
+
+def train(cli: CLI, files: RunLog, start: str | None) -> int:
+    """The fit and the test after it, and what to say of whatever ends them early."""
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
         if cli.config.test_after_fit:
@@ -86,6 +87,9 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
             )
     except SystemExit:  # Lightning's answer to Ctrl-C
         return interrupted(cli, files)
+    except FloatingPointError as error:
+        where = f" in {files.folder}" if files.folder else ""
+        raise Failure(f"{error}; {saved(cli, files)}{where}") from error
     except OSError as error:  # a full disk, an image that is gone
         if error.errno is None or files.folder is None:
             raise  # our own words, or nothing was begun
@@ -149,7 +153,7 @@ def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
         act(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
     except SystemExit:  # Lightning's answer to Ctrl-C
         print(f"interrupted; type the {verb} again", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return 128 + (cli.interruption.signal or signal.SIGINT)
     cli.run_callback.metrics |= cli.model.results
     return finish(cli, files)
 
@@ -187,9 +191,12 @@ def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
         if (word.startswith("--") or key == "-c") and not any(
             key == name or key.startswith(name + ".") for name in allowed
         ):
+            longer = (
+                " (a longer run is a new one: --model.pretrained)" if where == "--resume" else ""
+            )
             raise UsageError(
                 f"{where}: {word.split('=')[0]} would change the result; only "
-                f"{', '.join('--' + name for name in allowed)} may be given"
+                f"{', '.join('--' + name for name in allowed)} may be given{longer}"
             )
     return rest
 
@@ -226,13 +233,21 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def kept(cli: CLI, files: RunLog) -> str:
-    """What is there after a stop, and how to go on from it."""
+def saved(cli: CLI, files: RunLog) -> str:
+    """What a stopped run left."""
     if files.folder is None:
         return "nothing was begun"
-    saved = next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)).saved_step
-    last = f"the last checkpoint is of step {saved}" if saved >= 0 else "no checkpoint since"
-    return f"{last}; go on with: python train.py fit --resume {files.folder}"
+    step = next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)).saved_step
+    if step >= 0:
+        return f"the last checkpoint is of step {step}"
+    older = newest_good(files.folder)[0]
+    return "the checkpoint is the one it began with" if older else "there is no checkpoint yet"
+
+
+def kept(cli: CLI, files: RunLog) -> str:
+    """What is there after a stop, and how to go on from it."""
+    how = f"; go on with: python train.py fit --resume {files.folder}" if files.folder else ""
+    return saved(cli, files) + how
 
 
 @rank_zero_only
@@ -252,7 +267,7 @@ def finish(cli: CLI, files: RunLog) -> int:
     """Write the summary and say what was reached, what to type next, and where it lies."""
     speed = cli.speed.summary(cli.model)
     cli.run_callback.finish(cli.trainer, cli.model, "completed", speed)
-    for line in report.table(cli.run_callback.metrics, speed):
+    for line in report.table(cli.run_callback.metrics, speed, report.older(cli)):
         say(line)
     if cli.plan.verb == "fit":
         say(f"next: {report.next_command(cli, files.folder, sys.argv)}")
