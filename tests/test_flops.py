@@ -1,10 +1,14 @@
 """Counted operations agree with the formula on paper, and counting leaves no trace."""
 
+import math
+
 import pytest
 import torch
 
 from builders import GREY, RGB, small_vit
-from vit.flops import training_flops
+from vit.flops import peak_of, training_flops
+from vit.mixing import Mixing
+from vit.module import ViTModule
 from vit.objectives.dino import DINO
 from vit.objectives.mpp import MaskedPatchPrediction
 from vit.objectives.supervised import Supervised
@@ -54,3 +58,33 @@ def test_counting_changes_nothing(objective):
     assert all(p.grad is None for p in built.parameters())
     assert not built.training
     assert not getattr(built, "seen", [])
+
+
+class Looking(Supervised):
+    """Looks into its data, which tensors without data cannot answer."""
+
+    def forward(self, batch, progress):
+        assert float(batch.images.mean()) < 100
+        return super().forward(batch, progress)
+
+
+def test_what_cannot_be_counted_is_said_in_one_line_and_stops_nobody(capsys):
+    module = ViTModule(Looking, small_vit, spec=GREY)
+    module.setup("fit")
+    assert math.isnan(module.flops_per_image)
+    assert capsys.readouterr().out.count("FLOPs: not counted, Looking") == 1
+
+
+def test_mixing_costs_nothing():
+    plain, mixed = Supervised(small_vit(), GREY), Supervised(small_vit(), GREY, mixing=Mixing())
+    assert training_flops(mixed, GREY) == training_flops(plain, GREY)
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [("NVIDIA H200", 989e12), ("NVIDIA A100-SXM4-80GB", 312e12), ("Unknown", None)],
+)
+def test_the_peak_follows_the_name(monkeypatch, name, peak):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert peak_of(torch.device("cuda", 0)) == peak
+    assert peak_of(torch.device("cpu")) is None

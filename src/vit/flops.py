@@ -15,7 +15,13 @@ from vit.batch import Batch, DataSpec
 from vit.objectives.base import Objective
 
 # data-sheet peaks of dense bf16 matrix products, in operations a second, by a part of the name
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "4090": 165e12, "3090": 71e12}
+PEAKS = {
+    "H100 80GB HBM3": 989e12,  # SXM; the PCIe card has less
+    "H200": 989e12,
+    "A100": 312e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
 IMAGES = 2  # in the counted batch; more than one, for objectives that pair images
 
 
