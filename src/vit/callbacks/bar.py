@@ -37,6 +37,8 @@ class Bar(RichProgressBar):
         """What stands to the right."""
         known = super().get_metrics(trainer, pl_module)
         shown = {short: known[name] for name, short in SHORT.items() if name in known}
+        if "val" in shown:
+            shown.pop("val loss", None)
         if trainer.state.fn == "fit" and trainer.global_step > getattr(self, "first", 0):
             rate = (time.perf_counter() - self.began) / (trainer.global_step - self.first)
             seconds = rate * (pl_module.total_steps - trainer.global_step)

@@ -49,7 +49,7 @@ def hold(folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise ValueError(f"--resume: {folder} is being trained by another process") from None
+        raise ValueError(f"{folder} is being trained by another process") from None
     except OSError:  # a file system without locks
         os.close(handle)
         return
