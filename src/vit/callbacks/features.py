@@ -21,7 +21,7 @@ def features_of(
     """Pooled features and labels of a split, never augmented; every rank must call it."""
     module, data = trainer.lightning_module, trainer.datamodule
     rows, labels, places = [], [], []
-    was_training = encoder.training
+    modes = [(part, part.training) for part in encoder.modules()]  # frozen parts differ
     encoder.eval()
     for batch in data.evaluation_loader(split):
         shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
@@ -29,7 +29,8 @@ def features_of(
         rows.append(encoder(shown.images).pooled.float().clone())
         labels.append(shown.labels)
         places.append(shown.index)
-    encoder.train(was_training)
+    for part, training in modes:
+        part.training = training
     rows, labels, places = (gather_rows(torch.cat(part)) for part in (rows, labels, places))
     order = places.argsort()[(places < 0).sum() :]  # padding sorts to the front
     return rows[order], labels[order]
