@@ -70,6 +70,17 @@ MISTAKES = {
     "--from belongs to validate": (*QUICK, "--from", "x"),
     "seed_everything must be a number": (*QUICK, "--seed_everything", "false"),
     "the loaders here are exact without it": (*QUICK, "--trainer.use_distributed_sampler", "true"),
+    "model.objective: the class chosen there has no setting 'mixing'": (
+        "fit", "--config", "configs/pretrain/mpp.yaml", "--model.objective.mixing.mixup", "0.5"),
+    "model.frozen: expected int or 'all', got al": (*QUICK, "--model.frozen", "al"),
+    "model.optimizer.lr: expected a number, got abc": (*QUICK, "--model.optimizer.lr", "abc"),
+    "one part of a run; use --model.encoder": ("fit", "--config", "configs/encoder/tiny.yaml"),
+    "which option? --config configs/quickstart.yaml": ("fit", "configs/quickstart.yaml"),
+    "'digits' is neither a file nor a class; did you mean 'Digits'?": (*QUICK, "--data", "digits"),
+    "did you mean configs/data/cifar10.yaml?": (*QUICK, "--data", "configs/data/cifa10.yaml"),
+    "float16 is not offered": (*QUICK, "--trainer.precision", "16-mixed"),
+    "trainer.max_time is not used here": (*QUICK, "--trainer.max_time", "00:00:01:00"),
+    "log_every_n_steps must be at least 1": (*QUICK, "--trainer.log_every_n_steps", "0"),
 }  # fmt: skip
 
 

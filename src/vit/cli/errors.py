@@ -33,6 +33,7 @@ PLAINLY = (
     (r"Type collections\.abc\.Callable\S+.*?callable class: ", ""),
     (r"\.? Got value: Namespace\(.*", ""),
     (r"[Ee]xpected an? <class '([\w.]+)'>", r"expected \1"),
+    (r"[Ee]xpected a typing\.Literal\[(.*?)\]", r"or \1"),
 )
 LEAVES = {  # folders of configs that hold parts of a run, and the option for each
     "data": "--data",
@@ -65,7 +66,7 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
     if "parsing config" in message:
         return broken_yaml(argv) or condense(message)
     line, known = condense(message), known_keys(parser)
-    lost = lost_file(line, argv) or unknown_value(line)
+    lost = lost_file(line, argv) or unknown_value(line) or foreign_setting(line, argv)
     if lost:
         return lost
     wrong = wrong_key(line, known)
@@ -138,6 +139,17 @@ def unknown_value(line: str) -> str | None:
     near = difflib.get_close_matches(value, classes, 1)
     hint = f"; did you mean {near[0]!r}?" if near else nearest_file(value)
     return f"{key}: {value!r} is neither a file nor a class{hint}"
+
+
+def foreign_setting(line: str, argv: list[str]) -> str | None:
+    """A setting that the chosen class does not have; the message names only its end."""
+    found = re.search(r"unrecognized arguments: --([\w.]+)", line)
+    for word in argv if found else []:
+        key = word.split("=")[0].removeprefix("--")
+        if key.endswith("." + found[1]):
+            part = key.removesuffix("." + found[1])
+            return f"{part}: the class chosen there has no setting {found[1].split('.')[0]!r}"
+    return None
 
 
 def full_key(leaf: str, value: str) -> str:

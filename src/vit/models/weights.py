@@ -28,7 +28,11 @@ def checkpoint_in(path: Path) -> Path:
         for name in ("best.ckpt", "last.ckpt"):
             if (path / "checkpoints" / name).is_file():
                 return path / "checkpoints" / name
-        raise FileNotFoundError(f"checkpoint: no checkpoints/best.ckpt or last.ckpt in {path}")
+        runs = sorted(found.parent for found in path.glob("*/checkpoints"))
+        hint = f"; it holds runs, the newest is {runs[-1]}" if runs else ""
+        raise FileNotFoundError(
+            f"checkpoint: no checkpoints/best.ckpt or last.ckpt in {path}{hint}"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint: no such file or run folder: {path}")
     return path
