@@ -23,7 +23,7 @@ SAME_FLOOR = {  # who may lean on a neighbour, and no circle among them
     "flops": {"objectives"},
     "finite": {"objectives"},
     "module": {"lightning_seams"},
-    "callbacks": {"module"},
+    "callbacks": {"lightning_seams", "module"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

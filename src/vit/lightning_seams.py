@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import jsonargparse._typehints as typehints
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import Trainer
 from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -166,6 +167,15 @@ def no_broadcast_after_every_step() -> None:
     `callbacks.interruption` asks at logged steps instead (Lightning-AI/pytorch-lightning#21487).
     """
     _TrainingEpochLoop._broadcast_sigterm_tensor = lambda self: None
+
+
+def restore_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
+    """What callbacks such as EarlyStopping read; Lightning's checkpoints do not hold it.
+
+    A run that was killed after an epoch's last validation begins with the end of that epoch.
+    """
+    values = {name: torch.tensor(value) for name, value in metrics.items()}
+    trainer._logger_connector._callback_metrics.update(values)
 
 
 def end_a_fit_without_steps() -> None:

@@ -80,6 +80,19 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, group, objective):
     assert json.loads((second / "summary.json").read_text())["status"] == "completed"
 
 
+def test_early_stopping_reads_its_metric_after_a_resume(tmp_path):
+    """Killed at the first step of the second epoch: the resumed run begins with the first's end."""
+    stopping = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss")
+    fit(tmp_path, "supervised", "single", *stopping, name="straight")
+    assert fit(tmp_path, "supervised", "single", *stopping, name="killed", kill_at=6).code == 9
+    killed = only_run(tmp_path, "killed")
+    resumed = launch("fit", "--resume", str(killed), cwd=tmp_path)
+    assert resumed.code == 0, resumed.everything
+    straight = only_run(tmp_path, "straight")
+    assert (straight / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
+    assert equal(straight, killed)
+
+
 @pytest.mark.parametrize("validations", ["1.0", "0"])
 def test_a_run_killed_after_its_last_step_still_gets_its_end(tmp_path, validations):
     """What follows the last step (KNN) is done by the resumed run, and nothing twice."""
