@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from vit.batch import DataSpec
 from vit.callbacks.run import Run
 from vit.module import ViTModule
 
@@ -34,7 +33,7 @@ class Pictures(Callback):
             self.wanted = False
             for number, view in enumerate(batch.views, 1):
                 name = f"augmented_{number}" if len(batch.views) > 1 else "augmented"
-                self.show(trainer, name, colours(view, pl_module.spec))
+                self.show(trainer, name, pl_module.objective.pixels(view))
 
     def on_validation_batch_end(
         self,
@@ -68,14 +67,6 @@ class Pictures(Callback):
         shown = enlarged(images[: self.images].float().clamp(0, 1).cpu())
         grid = make_grid(shown, nrow=self.images, padding=4, pad_value=1.0)
         run.files.picture(f"pictures/{name}", grid, trainer.global_step)
-
-
-def colours(images: Tensor, spec: DataSpec) -> Tensor:
-    """Normalised images back in [0, 1]."""
-    std, mean = (
-        torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (spec.std, spec.mean)
-    )
-    return images.float() * std + mean
 
 
 def enlarged(images: Tensor) -> Tensor:

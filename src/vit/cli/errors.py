@@ -76,7 +76,7 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks."""
     text = " ".join(condense(str(error)).split())
-    if isinstance(error, (ValueError, FileNotFoundError, FloatingPointError)) and text:
+    if isinstance(error, (ValueError, FileNotFoundError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

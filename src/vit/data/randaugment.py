@@ -131,9 +131,7 @@ def blend(
     images: Float[Tensor, "B C H W"], operation: Int[Tensor, " B"], factor: Float[Tensor, " B"]
 ) -> Float[Tensor, "B C H W"]:
     """Brightness, colour, contrast, sharpness: towards or away from a dull version."""
-    grey = images
-    if images.shape[1] == 3:
-        grey = (images * constant(LUMA, images.device)).sum(1, keepdim=True)
+    grey = images if images.shape[1] != 3 else greyscale(images)
     dull = {
         "brightness": torch.zeros_like(images[:, :1]),
         "color": grey,
@@ -144,6 +142,11 @@ def blend(
     for name, picture in dull.items():
         other = torch.where((operation == NUMBER[name]).view(-1, 1, 1, 1), picture, other)
     return (other + factor.view(-1, 1, 1, 1) * (images - other)).clamp(0, 1)
+
+
+def greyscale(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """Brightness of RGB images."""
+    return (images * constant(LUMA, images.device)).sum(1, keepdim=True)
 
 
 def smoothed(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:

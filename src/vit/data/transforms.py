@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vit.batch import ViewSpec
-from vit.data.constants import constant
-from vit.data.randaugment import LUMA, RandAugment
+from vit.data.randaugment import RandAugment, greyscale
 from vit.randomness import uniform
 
 
@@ -190,7 +189,6 @@ def jitter(
     images = ((images - middle) * contrast + middle).clamp(0, 1)
     if images.shape[1] != 3:
         return images
-    weights = constant(LUMA, images.device)
-    grey = (images * weights).sum(1, keepdim=True)
+    grey = greyscale(images)
     images = ((images - grey) * saturation + grey).clamp(0, 1)
     return torch.where(u[:, 3] < 0.2 * strength, grey, images)

@@ -6,6 +6,7 @@ B batch, C channels, H W pixels, L classes.
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, get_type_hints
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -54,6 +55,12 @@ class Objective(nn.Module, ABC):
                 "which has no patch tokens"
             )
         self.encoder = encoder
+        self.register_buffer("mean", torch.tensor(spec.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std), persistent=False)
+
+    def pixels(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Normalised images back in [0, 1]."""
+        return images.float() * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
 
     @abstractmethod
     def forward(self, batch: Batch, progress: float) -> Losses:

@@ -154,10 +154,9 @@ class DINO(Objective):
         side = batch.views[0].shape[-2:]
         views = [F.interpolate(view.float(), size=side) for view in batch.views]
         strip = torch.cat(views, -1)  # B C H VW
-        low, high = strip.amin((1, 2, 3), keepdim=True), strip.amax((1, 2, 3), keepdim=True)
         sure = self.teacher(batch.views[0]).sub(self.centre).div(self.temperature(1.0))
         sure = sure.softmax(-1).amax(-1).view(-1, 1, 1, 1).expand(-1, strip.shape[1], *side)
-        return {"views": (strip - low) / (high - low + 1e-6), "teacher_confidence": sure}
+        return {"views": self.pixels(strip).clamp(0, 1), "teacher_confidence": sure}
 
 
 def check(settings: list[tuple[str, str, object, bool]]) -> None:

@@ -77,8 +77,6 @@ class MaskedPatchPrediction(Objective):
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
         self.norm = nn.LayerNorm(encoder.width)
         self.head = LinearHead(encoder.width, colours)
-        self.register_buffer("mean", torch.tensor(spec.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -104,7 +102,7 @@ class MaskedPatchPrediction(Objective):
 
     def labels(self, images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N"]:
         """The colour class of every patch: bins of the channel means, first channel leading."""
-        pixels = images.float() * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
+        pixels = self.pixels(images)
         means = F.avg_pool2d(pixels, self.encoder.patch_size).flatten(2)  # B C N
         # 1e-4: a level that lies on a bin's edge must not fall below it by rounding
         levels = (means * self.bins + 1e-4).floor().clamp(0, self.bins - 1).long()
@@ -164,7 +162,7 @@ class MaskedPatchPrediction(Objective):
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """The input, what the encoder may see (grey: corrupted), and the predicted colours."""
         size, grid = self.encoder.patch_size, self.encoder.grid
-        images = batch.images.float() * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
+        images = self.pixels(batch.images)
         pixels = patchify(images, size)  # B N P
         places = self.places(batch, pixels.shape[1])
         hidden = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)

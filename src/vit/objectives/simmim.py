@@ -50,8 +50,6 @@ class SimMIM(Objective):
         self.hidden, self.unit = hidden, unit
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
         self.to_pixels = nn.Linear(encoder.width, encoder.patch_size**2 * spec.channels)
-        self.register_buffer("mean", torch.tensor(spec.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -91,8 +89,7 @@ class SimMIM(Objective):
             "hidden": torch.where(mask[..., None], 0.0, pixels),
             "rebuilt": rebuilt,
         }
-        std, mean = self.std.view(1, -1, 1, 1), self.mean.view(1, -1, 1, 1)
         return {
-            name: (unpatchify(patches, size, grid) * std + mean).clamp(0, 1)
+            name: self.pixels(unpatchify(patches, size, grid)).clamp(0, 1)
             for name, patches in shown.items()
         }

@@ -56,8 +56,6 @@ class Supervised(Objective):
         if spec.multi_label:
             raise ValueError("Supervised: this data has several labels an image; one is expected")
         self.kind, self.smoothing, self.mixing = loss, label_smoothing, mixing
-        self.register_buffer("mean", torch.tensor(spec.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std), persistent=False)
         self.head = LinearHead(encoder.width, len(spec.classes), head_bias)
 
     def predict(self, images: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B L"]]:
@@ -87,8 +85,7 @@ class Supervised(Objective):
         if not self.mixing:
             return {}
         mixed = self.mixing(batch.images.float(), batch.keys("mixing")).images
-        std, mean = self.std.view(1, -1, 1, 1), self.mean.view(1, -1, 1, 1)
-        return {"mixed": (mixed * std + mean).clamp(0, 1)}
+        return {"mixed": self.pixels(mixed).clamp(0, 1)}
 
     def loss(self, logits: Float[Tensor, "B L"], labels: Tensor) -> Float[Tensor, " B"]:
         """The loss of each image."""
