@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.data.constants import constant
 from vit.data.sampling import Draw, EvaluationBatches, ResumableLoader, TrainingBatches
+from vit.data.splits import few
 from vit.data.transforms import Augmentation, cut_view, resize
 
 Split = Literal["train", "val", "test"]
@@ -57,6 +58,9 @@ class Images(LightningDataModule):
         workers: processes that load; 0 for data in memory.
         augmentation: geometric changes of training images.
         image_size: pixels of the square that training and evaluation show; null: the data's own.
+        labels_per_class: train on so many images of each class only; validation and test stay
+            whole. null: all.
+        label_draw: which of them; draws do not depend on the run's seed.
     """
 
     spec: DataSpec
@@ -68,6 +72,8 @@ class Images(LightningDataModule):
         workers: int = 0,
         augmentation: Augmentation | None = None,
         image_size: int | None = None,
+        labels_per_class: int | None = None,
+        label_draw: int = 0,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -76,6 +82,7 @@ class Images(LightningDataModule):
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.augmentation = augmentation or Augmentation()
         self.image_size = image_size
+        self.labels_per_class, self.label_draw = labels_per_class, label_draw
 
     @abstractmethod
     def open(self, split: Split) -> Dataset:
@@ -84,6 +91,17 @@ class Images(LightningDataModule):
     @abstractmethod
     def split_indices(self) -> dict[str, list[int]]:
         """Where each split's samples stand in the source; fixed by the data, not by a seed."""
+
+    def few(self, indices: list[int], labels: list[int]) -> list[int]:
+        """The training split, or what `labels_per_class` leaves of it.
+
+        Args:
+            indices: the whole training split, as numbers into the source.
+            labels: of the whole source.
+        """
+        if self.labels_per_class is None:
+            return indices
+        return few(indices, labels, self.labels_per_class, self.label_draw)
 
     def split_hash(self, split: Split) -> str:
         """Twelve hexadecimal digits that change with the split's samples or their order."""

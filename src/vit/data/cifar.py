@@ -77,8 +77,14 @@ class CIFAR10(Images):
         self.root, self.train_images = Path(root), train_images
         self.spec = DataSpec(
             self.classes, (self.image_size or 32,) * 2, 3, self.mean, self.std,
-            counts={"train": train_images or 45_000, "val": 5_000, "test": 10_000},
+            counts={"train": self._train_count(), "val": 5_000, "test": 10_000},
         )  # fmt: skip
+
+    def _train_count(self) -> int:
+        """Known before the download."""
+        if self.labels_per_class is not None:
+            return self.labels_per_class * len(self.classes)
+        return self.train_images or 45_000
 
     def prepare_data(self) -> None:
         """Download and unpack, if the folder is absent; one process does it."""
@@ -98,8 +104,10 @@ class CIFAR10(Images):
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into the published training and test files' order."""
-        train, val = _carved(tuple(self._published("train")[1].tolist()))
-        return {"train": train[: self.train_images], "val": val, "test": list(range(10_000))}
+        labels = self._published("train")[1].tolist()
+        train, val = _carved(tuple(labels))
+        train = self.few(train[: self.train_images], labels)
+        return {"train": train, "val": val, "test": list(range(10_000))}
 
     def open(self, split: Split) -> InMemory:
         """The samples of a split."""

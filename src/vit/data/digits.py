@@ -2,7 +2,8 @@
 
 Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test
 part). The test split is 360 images, stratified, fixed for everybody; validation is carved from the
-other 1,437 in the same way. No seed of a run moves either.
+other 1,437 in the same way. No seed of a run moves either, and choosing classes moves no image
+from one split to another.
 """
 
 from functools import cache
@@ -13,25 +14,27 @@ from torch import Tensor
 
 from vit.batch import DataSpec
 from vit.data.base import Images, InMemory, Split
+from vit.data.cluttered import cluttered
 
 
 @cache
-def _source() -> tuple[Tensor, Tensor]:
-    """All images, N 1 8 8 uint8 (the file's 0-16 spread over 0-255), and labels."""
+def _source(canvas: int | None, clutter: int) -> tuple[Tensor, Tensor]:
+    """All images, N 1 H W uint8 (the file's 0-16 spread over 0-255), and labels."""
     from sklearn.datasets import load_digits  # slow to load, and only needed here
 
     digits = load_digits()
-    pixels = torch.from_numpy(digits.images * 255 / 16).round().to(torch.uint8)
-    return pixels[:, None], torch.from_numpy(digits.target).long()
+    pixels = torch.from_numpy(digits.images * 255 / 16).round().to(torch.uint8)[:, None]
+    pixels = pixels if canvas is None else cluttered(pixels, canvas, clutter)
+    return pixels, torch.from_numpy(digits.target).long()
 
 
 @cache
-def _indices(val_share: float) -> dict[str, list[int]]:
+def _indices(test_share: float, val_share: float) -> dict[str, list[int]]:
     from sklearn.model_selection import train_test_split
 
-    labels = _source()[1].tolist()
+    labels = _source(None, 0)[1].tolist()
     rest, test = train_test_split(
-        range(len(labels)), test_size=0.2, stratify=labels, random_state=0
+        range(len(labels)), test_size=test_share, stratify=labels, random_state=0
     )
     train, val = train_test_split(
         rest, test_size=val_share, stratify=[labels[i] for i in rest], random_state=0
@@ -43,18 +46,39 @@ class Digits(Images):
     """scikit-learn's handwritten digits: real images, no download.
 
     Args:
-        val_share: share of the 1,437 training images kept for validation, in (0, 0.5].
-        loading: batch sizes, workers, augmentation, image size: see Images.
+        val_share: share of the training images kept for validation, in (0, 0.5].
+        test_share: share of all images kept for the test, in (0, 0.8].
+        classes: use only these digits; null: all ten.
+        canvas: place each digit, 10 to 14 px high, somewhere on a dark square of so many pixels
+            (at least 14); the place follows from the digit's number. null: the 8x8 pixels.
+        clutter: 4x4 pieces of other digits on the canvas.
+        loading: batch sizes, workers, augmentation, image size, few labels: see Images.
     """
 
-    def __init__(self, val_share: float = 0.1, **loading: Any) -> None:
+    def __init__(
+        self,
+        val_share: float = 0.1,
+        test_share: float = 0.2,
+        classes: list[int] | None = None,
+        canvas: int | None = None,
+        clutter: int = 0,
+        **loading: Any,
+    ) -> None:
         super().__init__(**loading)
-        if not 0 < val_share <= 0.5:
-            raise ValueError(f"Digits: val_share must be in (0, 0.5], got {val_share}")
-        self.val_share = val_share
+        for name, share, most in (("val_share", val_share, 0.5), ("test_share", test_share, 0.8)):
+            if not 0 < share <= most:
+                raise ValueError(f"Digits: {name} must be in (0, {most}], got {share}")
+        if classes is not None and not (
+            len(classes) > 1 and sorted(set(classes)) == classes and set(classes) <= set(range(10))
+        ):
+            raise ValueError(f"Digits: classes must be rising numbers from 0 to 9, got {classes}")
+        if clutter < 0 or (clutter and canvas is None):
+            raise ValueError(f"Digits: clutter needs a canvas and counts from 0, got {clutter}")
+        self.shares, self.source = (test_share, val_share), (canvas, clutter)
+        self.classes = tuple(range(10)) if classes is None else tuple(classes)
         self.spec = DataSpec(
-            classes=tuple("0123456789"),
-            image_size=(self.image_size or 8,) * 2,
+            classes=tuple(map(str, self.classes)),
+            image_size=(self.image_size or canvas or 8,) * 2,
             channels=1,
             mean=(0.5,),
             std=(0.5,),
@@ -63,10 +87,17 @@ class Digits(Images):
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into scikit-learn's order."""
-        return {split: list(places) for split, places in _indices(self.val_share).items()}
+        labels = _source(*self.source)[1].tolist()
+        kept = {
+            split: [i for i in places if labels[i] in self.classes]
+            for split, places in _indices(*self.shares).items()
+        }
+        return kept | {"train": self.few(kept["train"], labels)}
 
     def open(self, split: Split) -> InMemory:
         """The samples of a split."""
-        images, labels = _source()
+        images, digits = _source(*self.source)
         places = torch.tensor(self.split_indices()[split])
-        return InMemory(images[places], labels[places])
+        return InMemory(
+            images[places], torch.searchsorted(torch.tensor(self.classes), digits[places])
+        )

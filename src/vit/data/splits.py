@@ -1,6 +1,9 @@
 """Splits that belong to the data, not to a run: stratified, nested, the same for everybody."""
 
 import numpy as np
+import torch
+
+from vit.randomness import keys, uniform
 
 
 def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int]]:
@@ -29,3 +32,36 @@ def balanced(indices: list[int], labels: list[int]) -> list[int]:
         members = generator.permutation([i for i in indices if labels[i] == label])
         turns += [(turn, label, int(index)) for turn, index in enumerate(members)]
     return [index for _, _, index in sorted(turns)]
+
+
+def few(indices: list[int], labels: list[int], per_class: int, draw: int) -> list[int]:
+    """Of a training split, `per_class` images of each class, in the split's order.
+
+    Draws differ by their number alone, whatever the run's seed; within one draw a smaller choice
+    is part of every larger one.
+
+    Args:
+        indices: the split, as numbers into the source.
+        labels: of the whole source.
+        per_class: images of each class.
+        draw: number of the draw.
+
+    Raises:
+        ValueError: a class has fewer images.
+    """
+    if per_class < 1 or draw < 0:
+        raise ValueError(
+            "data: labels_per_class must be at least 1 and label_draw at least 0, "
+            f"got {per_class} and {draw}"
+        )
+    luck = uniform(keys(draw, None, torch.tensor(indices), "labels"), 1)[:, 0].tolist()
+    chosen = set()
+    for label in sorted({labels[i] for i in indices}):
+        members = sorted((luck[at], i) for at, i in enumerate(indices) if labels[i] == label)
+        if len(members) < per_class:
+            raise ValueError(
+                f"data: labels_per_class is {per_class}, class {label} has {len(members)} "
+                "training images"
+            )
+        chosen |= {i for _, i in members[:per_class]}
+    return [i for i in indices if i in chosen]
