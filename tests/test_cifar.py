@@ -88,6 +88,65 @@ def test_balanced_orders_are_even_in_every_prefix():
     assert sorted(labels[i] for i in order[:10]) == [0] * 5 + [1] * 5
 
 
+def part(folder: Path, counts: dict[int, int], **more) -> Path:
+    """A pickle with some classes of CIFAR-100, as anybody may write it."""
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    generator = np.random.default_rng(0)
+    data = generator.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+    file = folder / "part"
+    file.write_bytes(pickle.dumps({"data": data, "fine_labels": labels} | more))
+    return file
+
+
+def test_chosen_classes_may_come_from_a_file_of_ones_own(tmp_path, monkeypatch):
+    file = part(tmp_path, {3: 500, 7: 20, 9: 500})
+    file.rename(tmp_path / "train")
+    test = part(tmp_path, {3: 4, 8: 4, 9: 4})
+    listed = SimpleNamespace(base_folder=".", test_list=[("part", md5_of(test))], train_list=[])
+    monkeypatch.setattr(CIFAR100, "published", listed)
+    file = tmp_path / "train"
+    data = CIFAR100(str(tmp_path), classes=[3, 9], train_file=str(file))
+    train, val = data.open("train"), data.open("val")
+    assert (len(train), len(val)) == (900, 100)
+    assert data.spec.counts == {"train": 900, "val": 100, "test": 200}
+    assert data.spec.classes == ("bear", "bottle")
+    assert data.open("test").labels.tolist() == [0] * 4 + [1] * 4
+    assert torch.bincount(val.labels).tolist() == [50, 50]
+    raw = pickle.loads(file.read_bytes())["data"].reshape(-1, 3, 32, 32)
+    first = data.split_indices()["train"][0]
+    assert np.array_equal(train.images[0].numpy(), raw[first])
+
+
+def test_a_class_that_is_not_whole_is_named(tmp_path):
+    file = part(tmp_path, {3: 500, 7: 20})
+    with pytest.raises(
+        ValueError, match=r"holds 20 images of class 7 \(beetle\), published are 500"
+    ):
+        CIFAR100(str(tmp_path), classes=[3, 7], train_file=str(file)).open("train")
+
+
+def test_a_file_of_ones_own_runs_no_code(tmp_path):
+    file = part(tmp_path, {3: 500, 9: 500}, more=Path("x"))
+    with pytest.raises(
+        ValueError, match=r"is no pickle with data and fine_labels \(it asks for pathlib"
+    ):
+        CIFAR100(str(tmp_path), classes=[3, 9], train_file=str(file)).open("train")
+
+
+def test_classes_of_the_published_files_can_be_chosen(miniature):
+    data = CIFAR10(str(miniature), classes=[2, 5])
+    whole = CIFAR10(str(miniature)).open("test")
+    test = data.open("test")
+    assert torch.equal(test.images, whole.images[(whole.labels == 2) | (whole.labels == 5)])
+    assert set(test.labels.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("classes", [[3], [5, 3], [3, 100]])
+def test_impossible_classes_are_refused(classes):
+    with pytest.raises(ValueError, match="classes must be rising numbers from 0 to 99"):
+        CIFAR100("nowhere", classes=classes)
+
+
 @pytest.mark.skipif("VIT_TEST_DATA" not in os.environ, reason="VIT_TEST_DATA names no folder")
 def test_the_real_files_have_the_numbers_that_the_config_names():
     data = CIFAR10(os.environ["VIT_TEST_DATA"])

@@ -54,37 +54,80 @@ def read(folder: Path, files: tuple[tuple[str, str], ...], key: str) -> tuple[Te
     return torch.from_numpy(np.concatenate(images)), torch.tensor(labels)
 
 
+def read_foreign(file: Path, key: str) -> tuple[Tensor, Tensor]:
+    """The same from a file of unknown origin, as long as it holds nothing but arrays and lists."""
+    try:
+        with file.open("rb") as stream:
+            batch = ArraysOnly(stream, encoding="latin1").load()
+        images = torch.from_numpy(np.asarray(batch["data"], np.uint8).reshape(-1, 3, 32, 32))
+        return images, torch.tensor([int(label) for label in batch[key]])
+    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, OSError) as error:
+        raise ValueError(f"CIFAR: {file} is no pickle with data and {key} ({error})") from error
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Refuses whatever could run code."""
+
+    ALLOWED: ClassVar[set[str]] = {"_reconstruct", "_frombuffer", "ndarray", "dtype", "encode"}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Only what NumPy's arrays are made of."""
+        if module.split(".")[0] not in ("numpy", "_codecs") or name not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
 class CIFAR10(Images):
     """CIFAR-10, in memory.
 
     Args:
         root: folder that holds, or will hold, torchvision's layout.
         train_images: use only so many training images, evenly over the classes; smaller choices
-            are subsets of larger ones. null: all 45,000.
-        loading: batch sizes, workers, augmentation, image size: see Images.
+            are subsets of larger ones. null: all 45,000, or nine tenths of the chosen classes.
+        classes: use only these published class numbers; null: all.
+        train_file: read training images from this pickle (`data` and the labels) instead; it must
+            hold every published image of the classes.
+        loading: batch sizes, workers, augmentation, image size, few labels: see Images.
     """
 
     published: ClassVar[Any] = Published10
-    classes: ClassVar[tuple[str, ...]] = CLASSES10
+    names: ClassVar[tuple[str, ...]] = CLASSES10
     label_key: ClassVar[str] = "labels"
     mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)  # of the training images; tested
     std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
 
-    def __init__(self, root: str = "data", train_images: int | None = None, **loading: Any) -> None:
+    def __init__(
+        self,
+        root: str = "data",
+        train_images: int | None = None,
+        classes: list[int] | None = None,
+        train_file: str | None = None,
+        **loading: Any,
+    ) -> None:
         super().__init__(**loading)
-        if train_images is not None and not 1 <= train_images <= 45_000:
-            raise ValueError(f"CIFAR: train_images must be in [1, 45000], got {train_images}")
-        self.root, self.train_images = Path(root), train_images
+        every = range(len(self.names))
+        chosen = list(every) if classes is None else classes
+        if len(chosen) < 2 or sorted(set(chosen)) != chosen or not set(chosen) <= set(every):
+            raise ValueError(
+                f"CIFAR: classes must be rising numbers from 0 to {len(every) - 1}, got {classes}"
+            )
+        share = len(chosen) / len(every)
+        if train_images is not None and not 1 <= train_images <= round(45_000 * share):
+            raise ValueError(
+                f"CIFAR: train_images must be in [1, {round(45_000 * share)}], got {train_images}"
+            )
+        self.root, self.train_images, self.chosen = Path(root), train_images, chosen
+        self.train_file = Path(train_file) if train_file else None
+        few = self.labels_per_class and self.labels_per_class * len(chosen)
+        counts = {
+            "train": few or train_images or round(45_000 * share),
+            "val": round(5_000 * share),
+            "test": round(10_000 * share),
+        }
         self.spec = DataSpec(
-            self.classes, (self.image_size or 32,) * 2, 3, self.mean, self.std,
-            counts={"train": self._train_count(), "val": 5_000, "test": 10_000},
+            tuple(self.names[i] for i in chosen), (self.image_size or 32,) * 2, 3, self.mean,
+            self.std, counts=counts,
         )  # fmt: skip
-
-    def _train_count(self) -> int:
-        """Known before the download."""
-        if self.labels_per_class is not None:
-            return self.labels_per_class * len(self.classes)
-        return self.train_images or 45_000
 
     def prepare_data(self) -> None:
         """Download and unpack, if the folder is absent; one process does it."""
@@ -98,29 +141,56 @@ class CIFAR10(Images):
             tar.extractall(self.root, filter="data")
 
     def _published(self, split: Split) -> tuple[Tensor, Tensor]:
+        if split != "test" and self.train_file:
+            images, labels = _foreign(self.train_file.resolve(), self.label_key)
+            self._check_counts(labels)
+            return images, labels
         files = self.published.test_list if split == "test" else self.published.train_list
         folder = self.root / self.published.base_folder
         return read(folder.resolve(), tuple(map(tuple, files)), self.label_key)
 
+    def _check_counts(self, labels: Tensor) -> None:
+        full = 50_000 // len(self.names)
+        for number in self.chosen:
+            count = int((labels == number).sum())
+            if count != full:
+                raise ValueError(
+                    f"CIFAR: {self.train_file} holds {count} images of class {number} "
+                    f"({self.names[number]}), published are {full}; choose other classes"
+                )
+
     def split_indices(self) -> dict[str, list[int]]:
-        """Numbers into the published training and test files' order."""
+        """Numbers into the published training and test files' order (of `train_file`: its own)."""
         labels = self._published("train")[1].tolist()
-        train, val = _carved(tuple(labels))
-        train = self.few(train[: self.train_images], labels)
-        return {"train": train, "val": val, "test": list(range(10_000))}
+        if self.chosen == list(range(len(self.names))):
+            train, val = _carved(tuple(labels))
+            test = list(range(10_000))
+        else:
+            kept = set(self.chosen)
+            own = [i for i, label in enumerate(labels) if label in kept]
+            parts = _carved(tuple(labels[i] for i in own), 0.1)
+            train, val = ([own[i] for i in part] for part in parts)
+            tested = self._published("test")[1].tolist()
+            test = [i for i, label in enumerate(tested) if label in kept]
+        return {"train": self.few(train[: self.train_images], labels), "val": val, "test": test}
 
     def open(self, split: Split) -> InMemory:
-        """The samples of a split."""
+        """The samples of a split; a label is a place in the chosen classes."""
         images, labels = self._published(split)
-        if split == "test":
-            return InMemory(images, labels)
-        places = torch.tensor(self.split_indices()[split])
-        return InMemory(images.index_select(0, places), labels[places])
+        if split != "test" or len(self.chosen) < len(self.names):
+            places = torch.tensor(self.split_indices()[split])
+            images, labels = images.index_select(0, places), labels[places]
+        return InMemory(images, torch.searchsorted(torch.tensor(self.chosen), labels))
 
 
 @cache
-def _carved(labels: tuple[int, ...]) -> tuple[list[int], list[int]]:
-    return carve(list(labels), 5_000)
+def _carved(labels: tuple[int, ...], held_out: int | float = 5_000) -> tuple[list[int], list[int]]:
+    return carve(list(labels), held_out)
+
+
+@cache
+def _foreign(file: Path, key: str) -> tuple[Tensor, Tensor]:
+    return read_foreign(file, key)
 
 
 class CIFAR100(CIFAR10):
@@ -129,11 +199,13 @@ class CIFAR100(CIFAR10):
     Args:
         root: folder that holds, or will hold, torchvision's layout.
         train_images: as in CIFAR10.
-        loading: batch sizes, workers, augmentation, image size: see Images.
+        classes: as in CIFAR10.
+        train_file: as in CIFAR10; its labels are `fine_labels`.
+        loading: batch sizes, workers, augmentation, image size, few labels: see Images.
     """
 
     published: ClassVar[Any] = Published100
-    classes: ClassVar[tuple[str, ...]] = CLASSES100
+    names: ClassVar[tuple[str, ...]] = CLASSES100
     label_key: ClassVar[str] = "fine_labels"
     mean: ClassVar[tuple[float, ...]] = (0.5071, 0.4865, 0.4409)
     std: ClassVar[tuple[float, ...]] = (0.2673, 0.2564, 0.2762)
