@@ -24,6 +24,7 @@ SAME_FLOOR = {  # who may lean on a neighbour, and no circle among them
     "finite": {"objectives"},
     "module": {"lightning_seams"},
     "callbacks": {"lightning_seams", "module"},
+    "compare": {"callbacks", "module"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -114,6 +115,7 @@ def test_every_top_level_package_is_a_core_dependency():
         "yaml",
         "numpy",
         "rich",
+        "matplotlib",
     }
     import sys
 

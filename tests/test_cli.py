@@ -118,7 +118,7 @@ def test_a_run_folder_holds_what_it_promises(finished):
     names = {path.name.split(".out.")[0] for path in finished.iterdir()}
     assert names == {
         "config.yaml", "command.txt", "environment.json", "metrics.csv", "timing.csv",
-        "checkpoints", "summary.json", "events",
+        "checkpoints", "summary.json", "correct.csv", "events",
     }  # fmt: skip
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["status"] == "completed"

@@ -1,6 +1,7 @@
 """The Vision Transformer is that of the paper, of timm and of torchvision."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -522,3 +523,14 @@ def test_settings_rebuild_the_same_encoder(settings):
 @pytest.mark.parametrize("key", sorted(EVERY))
 def test_settings_hold_what_was_asked(key):
     assert ViT(GREY, **EVERY).settings[key] == EVERY[key]
+
+
+def test_reset_leaves_positions_of_another_grid_as_drawn_and_loads_the_rest():
+    small, large = small_vit(), small_vit(replace(GREY, image_size=(16, 16)), resize="reset")
+    drawn = large.pos_embed.detach().clone()
+    state = large.adapt(small.state_dict(), small.grid)
+    count = large.grid[0] * large.grid[1]
+    assert torch.equal(state["pos_embed"][:, -count:], drawn[:, -count:])
+    assert torch.equal(state["pos_embed"][:, :1], small.pos_embed[:, :1])
+    same = small_vit(resize="reset")
+    assert torch.equal(same.adapt(small.state_dict(), small.grid)["pos_embed"], small.pos_embed)

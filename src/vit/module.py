@@ -236,13 +236,19 @@ class ViTModule(LightningModule):
 
     on_test_epoch_start = on_validation_epoch_start
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Sums over the images that are there; padding counts nowhere."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor] | None:
+        """Sums over the images that are there; padding counts nowhere.
+
+        Returns:
+            sample numbers and which were right, of objectives that predict classes.
+        """
         losses = self.judged(batch, self.progress)
         self.means.add(losses.per_image, batch.valid)
         if losses.monitors:
             values = {name: value[None] for name, value in losses.monitors.items()}
             self.monitors.add(values, torch.ones(1, dtype=torch.bool, device=batch.index.device))
+        right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
+        return None if right is None else (batch.index, right)
 
     test_step = validation_step
 

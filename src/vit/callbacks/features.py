@@ -1,36 +1,82 @@
 """Frozen features of a whole split, in order, on any number of ranks.
 
-M images of the split, D width.
+M images of the split, N patches, D width.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Int
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from vit.batch import ViewSpec
-from vit.data.base import Split
-from vit.models.base import Encoder
+from vit.data.base import Images, Split
+from vit.evaluate.base import Frozen
+from vit.models.base import Encoder, Features
+from vit.module import ViTModule
 from vit.ranks import gather_rows
 
 
+@dataclass
+class OneProcess:
+    """What a data module asks its Trainer, where there is none."""
+
+    lightning_module: ViTModule
+    world_size: int = 1
+    global_rank: int = 0
+
+
 @torch.no_grad()
-def features_of(
-    trainer: Trainer, encoder: Encoder, split: Split
-) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
-    """Pooled features and labels of a split, never augmented; every rank must call it."""
-    module, data = trainer.lightning_module, trainer.datamodule
-    rows, labels, places = [], [], []
+def frozen(
+    module: ViTModule, data: Images, encoder: Encoder, split: Split, tokens: bool = False
+) -> Frozen:
+    """What an encoder makes of a split, never augmented; every rank must call it.
+
+    Args:
+        module: whose normalisation and device are used.
+        data: attached to a Trainer, or to OneProcess.
+        encoder: in any mode; its modes are put back.
+        split: which images.
+        tokens: the patch tokens too, where there are some.
+    """
     modes = [(part, part.training) for part in encoder.modules()]  # frozen parts differ
     encoder.eval()
+    parts: dict[str, list[Tensor]] = {}
     for batch in data.evaluation_loader(split):
         shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
-        # a copy: the pooled features are a view that would keep all tokens in memory
-        rows.append(encoder(shown.images).pooled.float().clone())
-        labels.append(shown.labels)
-        places.append(shown.index)
+        features = encoder(shown.images)
+        rows = {"labels": shown.labels, "index": shown.index, **poolings(encoder, features)}
+        if tokens and features.tokens is not None:
+            rows["tokens"] = features.tokens.half()
+        for name, values in rows.items():
+            # a copy: the pooled features are a view that would keep all tokens in memory
+            parts.setdefault(name, []).append(values.clone().cpu() if tokens else values.clone())
     for part, training in modes:
         part.training = training
-    rows, labels, places = (gather_rows(torch.cat(part)) for part in (rows, labels, places))
-    order = places.argsort()[(places < 0).sum() :]  # padding sorts to the front
-    return rows[order], labels[order]
+    whole = {name: gather_rows(torch.cat(values)) for name, values in parts.items()}
+    index = whole.pop("index")
+    order = index.argsort()[(index < 0).sum() :]  # padding sorts to the front
+    whole = {name: values[order] for name, values in whole.items()}
+    labels, patches = whole.pop("labels"), whole.pop("tokens", None)
+    return Frozen(whole, labels, patches)
+
+
+def poolings(encoder: Encoder, features: Features) -> dict[str, Tensor]:
+    """One vector an image, in every way that this encoder offers; its own comes first."""
+    own = encoder.settings.get("pool", "pooled")
+    found = {own: features.pooled.float()}
+    if features.cls is not None:
+        found.setdefault("cls", features.cls.float())
+    if features.tokens is not None:
+        found.setdefault("mean", features.tokens.float().mean(1))
+    return found
+
+
+@torch.no_grad()
+def pixels(module: ViTModule, data: Images, split: Split) -> Frozen:
+    """The images themselves, as evaluation shows them, in one process."""
+    rows, labels = [], []
+    for batch in data.evaluation_loader(split):
+        shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
+        rows.append(shown.images[shown.valid].flatten(1).float().cpu())
+        labels.append(shown.labels[shown.valid].cpu())
+    return Frozen({"pixels": torch.cat(rows)}, torch.cat(labels))

@@ -3,8 +3,9 @@
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from vit.callbacks.features import features_of
+from vit.callbacks.features import frozen
 from vit.callbacks.run import Run, epoch_of
+from vit.evaluate.base import Task
 from vit.evaluate.knn import knn
 from vit.models.base import Encoder
 from vit.module import ViTModule
@@ -46,16 +47,15 @@ class KNN(Callback):
 
     def score(self, trainer: Trainer, encoder: Encoder, run: Run) -> float:
         """Accuracy on the validation split."""
-        bank, bank_labels = features_of(trainer, encoder, "train")
-        queries, labels = features_of(trainer, encoder, "val")
-        classes = len(trainer.lightning_module.spec.classes)
-        result = knn(bank, bank_labels, queries, labels, classes, self.k, self.temperature)
-        data = trainer.datamodule
+        module, data = trainer.lightning_module, trainer.datamodule
+        bank, queries = (frozen(module, data, encoder, split) for split in ("train", "val"))
+        task = Task(bank, queries, queries, len(module.spec.classes))  # nothing is chosen
+        result = knn(task, self.k, self.temperature)
         result.protocol |= {
             "split": "val",
             "data": type(data).__name__,
             "split_hash": data.split_hash("val"),
-            "pooling": encoder.settings.get("pool", "average"),
+            "pooling": next(iter(queries.pooled)),
             "image_size": data.spec.image_size,
             "resize": "bilinear, antialiased",
         }

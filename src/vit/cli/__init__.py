@@ -9,6 +9,8 @@ VERBS = {
     "validate": "score a run on the validation split: --from <run folder | checkpoint>",
     "test": "score it on the test split: --from <run folder | checkpoint>",
     "predict": "write predictions.csv for the test split: --from <run folder | checkpoint>",
+    "evaluate": "judge frozen features by kNN, ridge, linear and attentive probes",
+    "compare": "arms x seeds x protocols under one budget: --config configs/compare/quick.yaml",
 }
 
 FIT_HELP = """\
@@ -51,6 +53,44 @@ Writes summary.{verb}.json (predict: predictions.csv too) into the run folder.
 """
 
 
+EVALUATE_HELP = """\
+usage: python train.py evaluate <run folder | checkpoint> [options]
+
+Judges the frozen encoder by protocols that train no weight of it, beside an untrained encoder of
+the same kind and raw pixels. Without a run: --config <recipe> judges an untrained encoder.
+
+  --data FILE                 other data: configs/data/*.yaml; single keys work too
+  --protocols LIST            of knn,ridge,linear,attentive (default: all four)
+  --split LIST                val (default), test, or val,test; a reading of test is recorded
+  --controls LIST             of random,pixels (default: both), or none
+  --seed_everything N         for what a protocol draws
+  --cache DIR                 where features are kept (default logs/cache); none: nowhere
+  --name NAME, --logs DIR     for a bare checkpoint: where the new folder lies
+  --debug                     show tracebacks
+
+Writes summary.evaluate.json, correct.<split>.csv and a line a figure in evaluations.csv.
+"""
+
+COMPARE_HELP = """\
+usage: python train.py compare --config configs/compare/<study>.yaml [options]
+
+Plans and runs a study: ordinary fits, tests and evaluations, never repeated, begun where they
+stopped. Every key of the study can be given here too: --seeds 3 --tuning.trials 1.
+
+  --dry-run                   list every run, its cost and what is done; run nothing
+  --jobs N                    runs at a time (default: one a core, or one a GPU)
+  --emit slurm                write the runs as job arrays instead of running them
+  --rerun-stale               repeat runs that were made by other code
+  --logs DIR                  results in DIR/compare/<study>, runs in DIR/compare/runs
+  --name NAME                 of the study (default: the file's)
+  --data FILE                 other data for all of it: configs/data/*.yaml
+  --data.KEY VALUE            a key of all its data, such as --data.root my_pictures
+  --debug                     show tracebacks
+"""
+
+HELP = {"fit": FIT_HELP, "evaluate": EVALUATE_HELP, "compare": COMPARE_HELP}
+
+
 def main(argv: list[str]) -> int:
     """Run one verb; 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     if not argv or argv[0] in ("-h", "--help"):
@@ -69,7 +109,7 @@ def main(argv: list[str]) -> int:
             + (f"did you mean {close[0]}?" if close else f"known: {', '.join(VERBS)}")
         )
     if {"-h", "--help"} & set(rest):
-        print(FIT_HELP if verb == "fit" else FROM_HELP.format(verb=verb), end="")
+        print(HELP.get(verb) or FROM_HELP.format(verb=verb), end="")
         return 0
     gc.disable()  # loading makes many objects and no garbage: a fifth of the start-up time
     try:

@@ -11,6 +11,7 @@ import vit.data  # noqa: F401  short class names in YAML need the classes import
 from vit import lightning_seams as seams
 from vit.callbacks.bar import Bar
 from vit.callbacks.checkpoints import Checkpoints
+from vit.callbacks.correct import Correct
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.predictions import Predictions
 from vit.callbacks.run import Plan, Run
@@ -106,6 +107,7 @@ class CLI(LightningCLI):
         text = self.parser.dump(self.config.clone(), skip_none=False)
         settings = {k: v for k, v in yaml.safe_load(text).items() if k != "config"}
         settings["trainer"]["logger"] = None
+        self.settings = settings  # resolved, in plain values
         self.config_dump = {}  # Lightning would make another, which nobody reads
         super().instantiate_classes()
         self.model.config = self.plan.config or yaml.safe_dump(settings, sort_keys=False)
@@ -121,6 +123,7 @@ class CLI(LightningCLI):
             self.run_callback,
             self.speed,
             Predictions(self.files),
+            Correct(self.files),
             self.interruption,
             Checkpoints(
                 self.files,

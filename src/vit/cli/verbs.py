@@ -6,7 +6,6 @@ import traceback
 from pathlib import Path
 
 import torch
-import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from vit import lightning_seams as seams
@@ -15,13 +14,23 @@ from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import read_json
 from vit.callbacks.run_log import RunLog
 from vit.cli import report
+from vit.cli.compare import compare
 from vit.cli.engine import CLI
 from vit.cli.errors import Failure, UsageError, one_line
+from vit.cli.evaluate import evaluate
+from vit.cli.words import (
+    FROM_MAY,
+    MORE,
+    OWN,
+    RESUME_MAY,
+    command,
+    config_of,
+    only,
+    parent_folder,
+    run_folder,
+    split,
+)
 from vit.models.weights import checkpoint_in, open_checkpoint
-
-OWN = ("--name", "--logs", "--resume", "--from")
-RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
-FROM_MAY = ("data", "trainer", "seed_everything")
 
 
 def run(verb: str, argv: list[str]) -> int:
@@ -34,8 +43,8 @@ def run(verb: str, argv: list[str]) -> int:
     seams.end_a_fit_without_steps()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
     try:
-        own, rest = split(argv)
-        return fit(own, rest) if verb == "fit" else evaluate(verb, own, rest)
+        own, rest = split(argv, (*OWN, *MORE.get(verb, ())))
+        return ACTS[verb](own, rest) if verb in ACTS else apply(verb, own, rest)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -118,7 +127,7 @@ def resume_from(folder: Path) -> str | None:
     return str(start) if start else None
 
 
-def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
+def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
     """Validate, test or predict with the weights and the config of a run or checkpoint."""
     if "--resume" in own:
         raise UsageError(f"{verb}: --resume belongs to fit; use --from")
@@ -156,75 +165,6 @@ def evaluate(verb: str, own: dict[str, str], rest: list[str]) -> int:
         return 128 + (cli.interruption.signal or signal.SIGINT)
     cli.run_callback.metrics |= cli.model.results
     return finish(cli, files)
-
-
-def config_of(text: str, weights: Path) -> str:
-    """A recorded config whose encoder is built from a checkpoint of the run itself.
-
-    The checkpoint knows its architecture and the normalisation its weights expect, also when the
-    file they once came from is gone.
-    """
-    settings = yaml.safe_load(text)
-    settings["model"] |= {"encoder": None, "pretrained": str(weights)}
-    return yaml.safe_dump(settings)
-
-
-def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Our own options, and the rest for the parser."""
-    own, rest, words = {}, [], iter(argv)
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in OWN:
-            rest.append(word)
-            continue
-        value = value if equals else next(words, "")
-        if not value or value.startswith("--"):
-            raise UsageError(f"{key} needs a value")
-        own[key] = value
-    return own, rest
-
-
-def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
-    """Refuse keys that would change what was recorded."""
-    for word in rest:
-        key = word.split("=")[0].removeprefix("--")
-        if (word.startswith("--") or key == "-c") and not any(
-            key == name or key.startswith(name + ".") for name in allowed
-        ):
-            longer = (
-                " (a longer run is a new one: --model.pretrained)" if where == "--resume" else ""
-            )
-            raise UsageError(
-                f"{where}: {word.split('=')[0]} would change the result; only "
-                f"{', '.join('--' + name for name in allowed)} may be given{longer}"
-            )
-    return rest
-
-
-def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
-    """<logs>/<name>; the name defaults to the stem of the first --config."""
-    stem = "run"
-    for at, word in enumerate(rest):
-        key, equals, value = word.partition("=")
-        if key in ("--config", "-c"):
-            file = Path(value if equals else [*rest, ""][at + 1])
-            # a run's own config.yaml: the new run stands beside it
-            stem = file.parent.parent.name if file.name == "config.yaml" else file.stem or stem
-            break
-    return Path(own.get("--logs", "logs")) / own.get("--name", stem)
-
-
-def run_folder(text: str) -> Path:
-    """A folder that a fit made."""
-    folder = Path(text)
-    if not (folder / "config.yaml").is_file():
-        raise UsageError(f"--resume: {folder} is not a run folder (it has no config.yaml)")
-    return folder
-
-
-def command() -> str:
-    """As typed."""
-    return "python " + " ".join(sys.argv)
 
 
 @rank_zero_only
@@ -273,3 +213,6 @@ def finish(cli: CLI, files: RunLog) -> int:
         say(f"next: {report.next_command(cli, files.folder, sys.argv)}")
     say(f"run: {files.folder}")
     return 0
+
+
+ACTS = {"fit": fit, "evaluate": evaluate, "compare": compare}  # the rest read a run's own config

@@ -1,17 +1,73 @@
-"""What a protocol returns, and how it is identified.
+"""What a protocol is given, what it returns, and how it is identified.
 
-A figure without its protocol says little, and tables must not mix them: every setting that can
-move the figure is part of the id, so that changing a default changes the id.
+A protocol is one file here with one function of its name, `name(task: Task, ...) -> Result`: it
+knows features and labels and nothing else. A figure without its protocol says little, and tables
+must not mix them: every setting that can move the figure is part of the id, so that changing a
+default changes the id.
 
-M images.
+Those that learn by gradient share a learner, H heads side by side, and one rule to choose a head.
+
+M images, N patches, D width, H heads (learning rates), P poolings, L classes.
 """
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from math import cos, pi
+from typing import Any, NamedTuple
 
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from vit.randomness import keys
+
+Rows = Tensor | slice  # the images of a step
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a frozen encoder made of the images of one split, on the CPU.
+
+    Args:
+        pooled: M D each, by pooling; the first is the encoder's own.
+        labels: M.
+        tokens: M N D, one vector a patch, float16 (they are many); None without patches.
+    """
+
+    pooled: dict[str, Float[Tensor, "M _d"]]
+    labels: Int[Tensor, " M"]
+    tokens: Float[Tensor, "M _n _d"] | None = None
+
+    @property
+    def features(self) -> Float[Tensor, "M _d"]:
+        """In the encoder's own pooling."""
+        return next(iter(self.pooled.values()))
+
+    def __getitem__(self, rows: Any) -> "Frozen":
+        """Some of the images."""
+        pooled = {name: values[rows] for name, values in self.pooled.items()}
+        tokens = None if self.tokens is None else self.tokens[rows]
+        return Frozen(pooled, self.labels[rows], tokens)
+
+
+class Task(NamedTuple):
+    """Learn from `train`, choose on `choice`, be judged on `queries`.
+
+    Args:
+        train: labelled images to learn from.
+        choice: labelled images for whatever is chosen; never the queries.
+        queries: images to classify.
+        classes: how many there are; labels are 0 to classes - 1.
+        seed: for what is drawn.
+    """
+
+    train: Frozen
+    choice: Frozen
+    queries: Frozen
+    classes: int
+    seed: int = 0
 
 
 @dataclass
@@ -19,17 +75,76 @@ class Result:
     """One protocol's outcome.
 
     Args:
-        metrics: fractions in [0, 1] by name.
+        metrics: fractions in [0, 1] by name; `accuracy` first.
         per_image: M values by name, correctness for instance, in the split's order.
-        protocol: the settings it was made with.
+        protocol: the settings it was made with; `name` is the file's.
+        notes: what was chosen, in plain values; not part of the id.
     """
 
     metrics: dict[str, float]
     per_image: dict[str, Tensor]
     protocol: dict[str, Any]
+    notes: dict[str, Any] | None = None
 
     @property
     def id(self) -> str:
         """Name and a hash of the settings."""
         text = json.dumps(self.protocol, sort_keys=True, default=str)
         return f"{self.protocol['name']}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def batches(count: int, batch: int, steps: int, seed: int, purpose: str) -> Iterator[Rows]:
+    """All images each step where they fit in a batch, else shuffled, a partial batch left out."""
+    for step in range(steps):
+        epoch, place = divmod(step, max(count // batch, 1))
+        if place == 0:
+            order = keys(seed, epoch, torch.arange(count), purpose).argsort()
+        yield slice(None) if count <= batch else order[place * batch :][:batch]
+
+
+def descend(
+    weights: list[Tensor],
+    gradients: Callable[[Rows], list[Tensor]],
+    lrs: list[float],
+    steps: int,
+    rows: Iterator[Rows],
+) -> None:
+    """Adam on H heads at once, in place.
+
+    Args:
+        weights: H first in each.
+        gradients: of every weight, from some images; no head's may depend on another head.
+        lrs: H peaks; the rate rises over a tenth of the steps, then falls to 0 as a cosine.
+        steps: how many.
+        rows: the images of each.
+    """
+    means, squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
+    for step, chosen in enumerate(rows, 1):
+        scale = min(1, 10 * step / steps) * (1 + cos(pi * (step - 1) / steps)) / 2
+        rates = scale * torch.tensor(lrs) / (1 - 0.9**step)
+        slopes = gradients(chosen)
+        for weight, slope, mean, square in zip(weights, slopes, means, squares, strict=True):
+            mean.lerp_(slope, 0.1)
+            square.lerp_(slope.square(), 0.01)
+            size = (square / (1 - 0.99**step)).sqrt_() + 1e-8
+            weight.sub_(mean / size * rates.view(-1, *[1] * (weight.ndim - 1)))
+
+
+def choose(logits: Float[Tensor, "P H M L"], labels: Int[Tensor, " M"]) -> tuple[int, int, bool]:
+    """Pooling, rate, and whether no rate inside the grid is as accurate for that pooling.
+
+    Most accurate wins; of equals the one of lower loss, then the first.
+    """
+    accuracy = (logits.argmax(-1) == labels).double().mean(-1)  # P H
+    right = logits.log_softmax(-1).gather(-1, labels.expand(logits.shape[:-1])[..., None])
+    likelihood = right.mean((2, 3))  # P H
+    places = [(pool, head) for pool in range(len(logits)) for head in range(logits.shape[1])]
+    best = max(places, key=lambda place: (accuracy[place].item(), likelihood[place].item()))
+    return *best, accuracy[best] not in accuracy[best[0], 1:-1]
+
+
+def check_grid(name: str, lrs: tuple[float, ...], steps: int, batch: int) -> None:
+    """Refuse settings that teach nothing."""
+    if not lrs or min(lrs) <= 0 or min(steps, batch) < 1:
+        must = f"{name}: lrs must be above 0, steps and batch at least 1"
+        raise ValueError(f"{must}; got {list(lrs)}, {steps} and {batch}")

@@ -39,7 +39,8 @@ class ViT(TokenEncoder):
         registers: extra learned tokens that nobody reads.
         pool: what the head reads: the class token, or the mean of the patches.
         position: a learned table (paper) or a fixed sine-cosine one.
-        resize: how positions are resampled for another grid. Paper: bilinear_corners.
+        resize: how positions are resampled for another grid. Paper: bilinear_corners. reset: a
+            checkpoint of another grid leaves them as they are drawn, for comparison.
         gelu: tanh is what the paper's code computes; timm and torchvision use exact.
         norm_eps: LayerNorm's epsilon. Paper: 1e-6.
         dropout: after positions, attention and both MLP layers. Paper: 0.1 on ImageNet, else 0.
@@ -62,7 +63,7 @@ class ViT(TokenEncoder):
         registers: int = 0,
         pool: Literal["cls", "mean"] = "cls",
         position: Literal["learned", "sincos"] = "learned",
-        resize: Resize = "bilinear_corners",
+        resize: Resize | Literal["reset"] = "bilinear_corners",
         gelu: Literal["tanh", "exact"] = "tanh",
         norm_eps: float = 1e-6,
         dropout: float = 0.0,
@@ -146,7 +147,8 @@ class ViT(TokenEncoder):
         if grid != self.grid and self.settings["position"] == "sincos":
             return patches + sincos(grid, self.width).to(patches)
         table = self.pos_embed[0, -math.prod(self.grid) :]  # N D
-        return patches + resize_grid(table, self.grid, grid, self.resize)
+        rule = "bilinear_corners" if self.resize == "reset" else self.resize
+        return patches + resize_grid(table, self.grid, grid, rule)
 
     def encode(
         self,
@@ -197,6 +199,9 @@ class ViT(TokenEncoder):
         if self.settings["position"] == "sincos":
             return state | {"pos_embed": self.pos_embed}
         count = math.prod(grid)
+        if self.resize == "reset":
+            own = self.pos_embed[:, -math.prod(self.grid) :]
+            return state | {"pos_embed": torch.cat([table[:, :-count], own], 1)}
         resized = resize_grid(table[0, -count:].float(), tuple(grid), self.grid, self.resize)
         return state | {"pos_embed": torch.cat([table[:, :-count], resized[None]], 1)}
 

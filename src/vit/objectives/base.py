@@ -44,6 +44,7 @@ class Objective(nn.Module, ABC):
     views: tuple[ViewSpec, ...] = (ViewSpec(),)
     uses_labels: ClassVar[bool] = False
     best: ClassVar[tuple[str, str] | None] = None  # ("val/accuracy", "max") picks best.ckpt
+    floor: ClassVar[tuple[str, str] | None] = None  # ("val/x", "val/trivial x"): trained is above
     STEPS: ClassVar[tuple[str, ...]] = ("predict", "pictures")  # run parameters outside forward
 
     def __init__(self, encoder: Encoder, spec: DataSpec) -> None:

@@ -42,6 +42,7 @@ class MaskedPatchPrediction(Objective):
 
     views = (ViewSpec(resample=False),)
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    floor: ClassVar[tuple[str, str]] = ("val/accuracy", "val/always_most_common")
 
     def __init__(
         self,

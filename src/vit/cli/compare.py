@@ -1,0 +1,174 @@
+"""The verb compare: read a study, plan it, run what it lacks, report."""
+
+import time
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from vit.batch import Batch, ViewSpec
+from vit.callbacks.run import Plan
+from vit.callbacks.run_folder import hold
+from vit.callbacks.run_log import RunLog
+from vit.cli import main
+from vit.cli.engine import CLI
+from vit.cli.errors import UsageError, condense, nearest_file
+from vit.compare.conduct import Conductor
+from vit.compare.plan import Planner
+from vit.compare.step import Asked
+from vit.compare.store import Store
+from vit.compare.study import Arm, Study, check, relative
+from vit.evaluate.catalogue import defaults
+from vit.flops import training_flops
+
+ARMS = Path("configs/compare/arms")  # where arms lie unless a folder beside the study has some
+FLAGS = ("--dry-run", "--rerun-stale")
+
+
+def compare(own: dict[str, str], rest: list[str]) -> int:
+    """Everything from the YAML to the table."""
+    flags = {flag for flag in FLAGS if flag in rest}
+    rest = [word for word in rest if word not in FLAGS]
+    torch.set_num_threads(1)
+    study, arms, file = read(rest)
+    logs = Path(own.get("--logs", "logs")) / "compare"
+    folder = logs / own.get("--name", file.stem)
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
+    store = Store(logs / "runs")
+    planner = Planner(study, arms, ask, lambda names: {name: defaults(name) for name in names})
+    conductor = Conductor(planner, store, folder, jobs_of(own))
+    if "--emit" in own:
+        return conductor.emit(own["--emit"])
+    if "--dry-run" in flags:
+        return conductor.describe()
+    return conductor.carry_out(main, "--rerun-stale" in flags)
+
+
+def jobs_of(own: dict[str, str]) -> int | None:
+    """How many at a time, where it was said."""
+    text = own.get("--jobs")
+    if text is None:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--jobs must be a number from 1, got {text}")
+    return int(text)
+
+
+def read(words: list[str]) -> tuple[Study, dict[str, Arm], Path]:
+    """The study of a command line and its arms, checked; paths as seen from here."""
+    words, shared, other = data_keys(words)
+    file = next((Path(b) for a, b in pairwise(words) if a == "--config"), None)
+    if file is None:
+        raise UsageError("compare: say which study: --config configs/compare/quick.yaml")
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file{nearest_file(str(file))}")
+    study = parsed(Study, words, file)
+    study.encoder = relative(study.encoder, file)
+    study.trainer = study.trainer and relative(study.trainer, file)
+    study.finetune.config = relative(study.finetune.config, file)
+    parts = list(study.transfer.values())
+    if study.pretrain:
+        parts += [p for p in (study.pretrain.labelled, study.pretrain.unlabelled) if p]
+    for part in parts:
+        part.config = other or relative(part.config, file)
+        part.set |= shared
+    arms = {}
+    for path in arm_files(study, file):
+        arm = parsed(Arm, ["--config", str(path)], path)
+        arm.pretrain = arm.pretrain and relative(arm.pretrain, path)
+        arm.encoder = arm.encoder and relative(arm.encoder, path)
+        arms[path.stem] = arm
+    check(study, arms)
+    return study, arms, file
+
+
+def parsed(kind: type, words: list[str], file: Path) -> Any:
+    """A dataclass from YAML and words; one line where they do not fit."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(kind)
+    try:
+        values = parser.instantiate_classes(parser.parse_args(words))
+    except Exception as error:  # whatever jsonargparse meets, said in one line
+        raise UsageError(f"{file}: {condense(str(error))}") from error
+    return kind(**{part.name: values[part.name] for part in fields(kind)})
+
+
+def data_keys(words: list[str]) -> tuple[list[str], dict[str, Any], str | None]:
+    """--data and --data.root, say, which mean all data of the study, apart from the rest."""
+    rest, shared, other, left = [], {}, None, iter(words)
+    for word in left:
+        key, equals, value = word.partition("=")
+        if key == "--data":
+            other = value if equals else next(left, "")
+        elif key.startswith("--data."):
+            shared[key.removeprefix("--data.")] = yaml.safe_load(value or next(left, ""))
+        else:
+            rest += [key, value] if equals else [word]
+    if other is not None and not Path(other).is_file():
+        raise UsageError(f"--data: {other}: no such file{nearest_file(other)}")
+    return rest, shared, other
+
+
+def arm_files(study: Study, file: Path) -> list[Path]:
+    """The files of the arms, in the study's order."""
+    folder = next((f for f in (file.parent / "arms", ARMS) if f.is_dir()), ARMS)
+    if study.arms == "all":
+        return sorted(folder.glob("*.yaml"))
+    found = []
+    for name in study.arms:
+        path = file.parent / name if name.endswith(".yaml") else folder / f"{name}.yaml"
+        if not path.is_file():
+            raise UsageError(f"{file}: arms: {path}: no such file{nearest_file(name)}")
+        found.append(path)
+    return found
+
+
+def ask(words: tuple[str, ...]) -> Asked:
+    """What a fit would do: everything is built and nothing run."""
+    built = CLI(list(words[1:]), Plan("fit", None, Path("logs"), 0, ""), RunLog())
+    built.datamodule.prepare_data()
+    objective = built.model.objective
+    return Asked(
+        settings=built.settings,
+        data=built.datamodule,
+        flops=training_flops(objective, built.model.spec),
+        uses_labels=objective.uses_labels,
+        judges=hasattr(objective, "predict"),
+        parameters=sum(p.numel() for p in objective.parameters()),
+        seconds=measured(built),
+        views=f"{views(objective.views)}; {built.datamodule.augmentation}",
+        floor=objective.floor,
+    )
+
+
+def measured(built: CLI) -> float:
+    """Seconds a training step takes for one image, from one small step."""
+    objective, spec, count = built.model.objective, built.model.spec, 8
+    shapes = [(v.size, v.size) if v.size else spec.image_size
+              for v in objective.views for _ in range(v.count)]  # fmt: skip
+    images = [torch.zeros(count, spec.channels, *shape) for shape in shapes]
+    index = torch.arange(count)
+    batch = Batch(images, index % max(len(spec.classes), 1), index, epoch=0)
+    took = []
+    for _ in range(2):  # the first also sets up
+        start = time.perf_counter()
+        objective(batch, 0.0).loss.backward()
+        took.append(time.perf_counter() - start)
+    return took[-1] / count
+
+
+def views(specs: tuple[ViewSpec, ...]) -> str:
+    """In words."""
+    return ", ".join(
+        f"{v.count} {'whole image' if v.area is None else f'crop of {v.area[0]:g}-{v.area[1]:g}'}"
+        + (f" at {v.size} px" if v.size else "")
+        + (f", colours +-{v.photometric:g}" if v.photometric else "")
+        + ("" if v.resample else ", moved by whole pixels only")
+        for v in specs
+    )

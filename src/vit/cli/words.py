@@ -1,0 +1,85 @@
+"""The words of a command line: ours apart from the parser's, and what they mean."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from vit.cli.errors import UsageError
+
+OWN = ("--name", "--logs", "--resume", "--from")
+MORE = {  # own options of a verb
+    "evaluate": ("--protocols", "--split", "--controls", "--cache"),
+    "compare": ("--jobs", "--emit"),
+}
+RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
+FROM_MAY = ("data", "trainer", "seed_everything")
+
+
+def config_of(text: str, weights: Path) -> str:
+    """A recorded config whose encoder is built from a checkpoint of the run itself.
+
+    The checkpoint knows its architecture and the normalisation its weights expect, also when the
+    file they once came from is gone.
+    """
+    settings = yaml.safe_load(text)
+    settings["model"] |= {"encoder": None, "pretrained": str(weights)}
+    return yaml.safe_dump(settings)
+
+
+def split(argv: list[str], known: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Our own options, and the rest for the parser."""
+    own, rest, words = {}, [], iter(argv)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in known:
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value or value.startswith("--"):
+            raise UsageError(f"{key} needs a value")
+        own[key] = value
+    return own, rest
+
+
+def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
+    """Refuse keys that would change what was recorded."""
+    for word in rest:
+        key = word.split("=")[0].removeprefix("--")
+        if (word.startswith("--") or key == "-c") and not any(
+            key == name or key.startswith(name + ".") for name in allowed
+        ):
+            longer = (
+                " (a longer run is a new one: --model.pretrained)" if where == "--resume" else ""
+            )
+            raise UsageError(
+                f"{where}: {word.split('=')[0]} would change the result; only "
+                f"{', '.join('--' + name for name in allowed)} may be given{longer}"
+            )
+    return rest
+
+
+def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
+    """<logs>/<name>; the name defaults to the stem of the first --config."""
+    stem = "run"
+    for at, word in enumerate(rest):
+        key, equals, value = word.partition("=")
+        if key in ("--config", "-c"):
+            file = Path(value if equals else [*rest, ""][at + 1])
+            # a run's own config.yaml: the new run stands beside it
+            stem = file.parent.parent.name if file.name == "config.yaml" else file.stem or stem
+            break
+    return Path(own.get("--logs", "logs")) / own.get("--name", stem)
+
+
+def run_folder(text: str) -> Path:
+    """A folder that a fit made."""
+    folder = Path(text)
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(f"--resume: {folder} is not a run folder (it has no config.yaml)")
+    return folder
+
+
+def command() -> str:
+    """As typed."""
+    return "python " + " ".join(sys.argv)

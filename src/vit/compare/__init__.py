@@ -1,0 +1,1 @@
+"""Studies: arms, seeds and protocols under one budget, from ordinary runs."""

@@ -1,0 +1,148 @@
+"""What a study found: the sentence that may be concluded, and its tables as rows of words."""
+
+import numpy as np
+
+from vit.compare import statistics
+from vit.compare.results import CLASSICAL, PIXELS, RANDOM, Results
+from vit.compare.statistics import Comparison
+from vit.compare.study import FINETUNE, Arm
+from vit.compare.validity import Verdict
+
+CONTROLS = {RANDOM: "random encoder (control)", PIXELS: "raw pixels (control)"}
+
+
+class Findings:
+    """Figures with their intervals, and what follows from them.
+
+    Args:
+        results: all cells.
+        arms: by name.
+        verdicts: of self-supervised arms.
+        seeds_before: seeds of earlier versions of this study, which each halve alpha.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        arms: dict[str, Arm],
+        verdicts: dict[str, Verdict],
+        seeds_before: list[int],
+    ) -> None:
+        self.results, self.arms, self.verdicts = results, arms, verdicts
+        self.seeds_before = seeds_before
+        self.study = results.study
+        self.alpha = 0.05 / 2 ** len(seeds_before)
+        self.titles = {name: arm.title for name, arm in arms.items()} | CONTROLS
+
+    # ---- statistics ---------------------------------------------------------------------------
+
+    def comparison(self, data: str, protocol: str, point: tuple | None = None) -> Comparison | None:
+        """None where there are too few seeds or cells for an interval."""
+        table, controls = self.results.table(data, protocol, point)
+        trainable = [name for name in table if name not in controls]
+        if not trainable or self.study.seeds < 2:
+            return None
+        alpha = self.alpha if (data, protocol, point) == self.primary else 0.05
+        return statistics.compare(table, controls=controls, alpha=alpha)
+
+    @property
+    def primary(self) -> tuple[str, str, None]:
+        """The endpoint that the conclusion is drawn from."""
+        return self.study.primary.data, self.study.primary.protocol, None
+
+    def conclusion(self) -> str:
+        """In words."""
+        found = self.comparison(*self.primary)
+        if found is None:
+            return (
+                "No conclusion: an interval wants at least two seeds of each arm, "
+                f"this study has {self.study.seeds}."
+            )
+        absent = [name for name in self.arms if name not in found.arms]
+        words = statistics.sentence(found, self.study.margin, self.titles)
+        untrained = [name for name, verdict in self.verdicts.items() if not verdict.trained]
+        words += f" Not trained: {', '.join(untrained)}; see Validity." if untrained else ""
+        words += f" Without {', '.join(absent)}, whose runs are missing." if absent else ""
+        return words
+
+    def claims(self) -> list[list[str]]:
+        """Published differences beside ours; it agrees or contradicts only outside the noise."""
+        rows = [["published", "points", "ours", "95 % interval", "verdict"]]
+        for claim in self.study.claims:
+            point = next(iter(claim.at.items()), None) if claim.at else None
+            found = self.comparison(*self.primary[:2], point)
+            both = {claim.first, claim.second}
+            pairs = found.pairs if found else []
+            pair = next((p for p in pairs if {p.first, p.second} == both), None)
+            where = f" ({point[0]} {point[1]:g})" if point else ""
+            published = "more" if claim.points is None else f"{claim.points:+g}"
+            row = [f"{claim.words}{where}", published]
+            if pair is None:
+                rows.append([*row, "missing", "", "cannot tell"])
+                continue
+            sign = 1 if pair.first == claim.first else -1
+            low, high = sorted((sign * pair.low, sign * pair.high))
+            verdict = "agrees" if low > 0 else "contradicts" if high < 0 else "cannot tell"
+            interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
+            rows.append([*row, f"{100 * sign * pair.value:+.1f}", interval, verdict])
+        return rows
+
+    # ---- tables -------------------------------------------------------------------------------
+
+    def headline(self, data: str) -> list[list[str]]:
+        """A row an arm: primary first, then the other protocols, then what it cost."""
+        protocols = [FINETUNE, *self.study.protocols, CLASSICAL]
+        found = {name: self.comparison(data, name) for name in protocols}
+        rows = [["arm", *protocols, "pre-training FLOPs", "total FLOPs", "labels"]]
+        rows[0][-4] = "SVM"
+        for arm in (*self.arms, *self.study.controls):
+            cells = [c for c in self.results.cells if (c.arm, c.data, c.point) == (arm, data, None)]
+            cells = sorted(cells, key=lambda cell: cell.protocol != FINETUNE)
+            if not cells:
+                continue
+            rows.append([
+                self.titles[arm],
+                *(self._figure(arm, data, name, found[name]) for name in protocols),
+                f"{cells[0].pretraining_flops:.2g}", f"{cells[0].total_flops:.2g}",
+                f"{max(cell.labels_used for cell in cells):,}",
+            ])  # fmt: skip
+        return rows
+
+    def _figure(self, arm: str, data: str, protocol: str, found: Comparison | None) -> str:
+        if found and arm in found.arms:
+            one = found.arms[arm]
+            return f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
+        cells = self.results.of(arm, data, protocol)
+        values = [cell.accuracy for cell in cells if cell.accuracy is not None]
+        if values:
+            missing = len(cells) - len(values)
+            return f"{100 * np.mean(values):.1f}" + (f" ({missing} missing)" if missing else "")
+        return "missing" if cells and not cells[0].status.startswith("not defined") else "-"
+
+    def pairs(self) -> list[list[str]]:
+        """Of the primary endpoint."""
+        found = self.comparison(*self.primary)
+        rows = [["better", "than", "points", "95 % interval", "Holm p", "noise from images"]]
+        for pair in found.pairs if found else []:
+            rows.append([
+                self.titles[pair.first], self.titles[pair.second], f"{100 * pair.value:+.1f}",
+                f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
+                "outside the family" if pair.holm is None else f"{pair.holm:.2g}",
+                f"{100 * pair.image_share:.0f} %",
+            ])  # fmt: skip
+        return rows
+
+    def ranks(self) -> list[list[str]]:
+        """Arms from best to worst, by task, place on an axis, and protocol."""
+        protocols = [FINETUNE, *self.study.protocols]
+        rows = [["", *protocols]]
+        for data in self.study.transfer:
+            for point in dict.fromkeys(cell.point for cell in self.results.cells):
+                where = data if point is None else f"{data}, {point[0]} {point[1]:g}"
+                rows.append([where, *(self._order(data, name, point) for name in protocols)])
+        return rows
+
+    def _order(self, data: str, protocol: str, point: tuple | None) -> str:
+        table, controls = self.results.table(data, protocol, point)
+        means = {arm: x.mean() for arm, x in table.items() if arm not in controls}
+        return " > ".join(sorted(means, key=lambda arm: -means[arm])) or "-"

@@ -1,0 +1,265 @@
+"""From a study to its runs: ordinary commands, each with an id and with what it needs first.
+
+The plan is a function of the study and of which learning rates were chosen; the runs that follow
+from a choice are planned once its trials are done.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from vit.compare.commands import data_words, file_hash, keys, without
+from vit.compare.identity import VERSION, data_identity, digest, fit_identity, plain
+from vit.compare.step import UPSTREAM, Asked, Point, Stage, Step
+from vit.compare.study import FINETUNE, Arm, Part, Study
+
+Ask = Callable[[tuple[str, ...]], Asked]
+Protocols = Callable[[list[str]], dict[str, Any]]  # settings of protocols, which their ids hold
+
+
+class Planner:
+    """Everything that a study asks for.
+
+    Args:
+        study: checked.
+        arms: by name, in the order of the report.
+        ask: builds a command's parts without running it.
+        protocols: the settings of protocols by name.
+    """
+
+    def __init__(self, study: Study, arms: dict[str, Arm], ask: Ask, protocols: Protocols) -> None:
+        self.study, self.arms, self.protocols = study, arms, protocols
+        self.ask_anew, self.answers = ask, {}
+        self.points: list[Point] = [None]
+        self.points += [(axis, v) for axis, values in study.axes.items() for v in values]
+
+    def ask(self, words: tuple[str, ...]) -> Asked:
+        """Built once; lengths and label draws change nothing that takes long to build."""
+        rest, steps = without(words, "--trainer.max_steps")
+        rest, draw = without(rest, "--data.label_draw")
+        if rest not in self.answers:
+            self.answers[rest] = self.ask_anew(rest)
+        return self.answers[rest].varied(steps, draw)
+
+    def steps(self, chosen: dict[str, int] | None, trials: list[int]) -> list[Step]:
+        """All steps that are known; equal ids are one run that serves several cells.
+
+        Args:
+            chosen: by "arm task", the power of the learning rate's factor; None: not chosen yet.
+            trials: powers that every arm tries.
+        """
+        found = [step for seed in range(self.study.seeds) for step in self._pretrainings(seed)]
+        if len(trials) > 1:
+            found += [
+                replace(self.transfer(arm, name, 0, 0, None, trial), stage="tune")
+                for name in self.study.transfer
+                for arm in self.arms
+                for trial in trials
+            ]
+        return found if chosen is None else found + self._judgements(chosen)
+
+    def _pretrainings(self, seed: int) -> list[Step]:
+        factors = [1.0, *(v for axis, v in filter(None, self.points) if axis == "budget")]
+        steps = (self.pretraining(arm, seed, f) for arm in self.arms for f in factors)
+        return [step for step in steps if step]
+
+    def _judgements(self, chosen: dict[str, int]) -> list[Step]:
+        steps = []
+        for seed in range(self.study.seeds):
+            for name in self.study.transfer:
+                for own in range(self.study.label_draws):
+                    draw = seed * self.study.label_draws + own
+                    for point in self.points if name == self.study.primary.data else [None]:
+                        steps += self._cells(chosen, name, seed, draw, point)
+        return steps
+
+    def _cells(
+        self, chosen: dict[str, int], name: str, seed: int, draw: int, point: Point
+    ) -> list[Step]:
+        """Along an axis only the primary protocol is measured."""
+        steps, primary = [], self.study.primary.protocol
+        for arm in self.arms:
+            final = self.transfer(arm, name, seed, draw, point, chosen.get(f"{arm} {name}", 0))
+            if point is None or primary == FINETUNE:
+                steps += [final, self.test(final)]
+            if self.study.protocols and (point is None or primary != FINETUNE):
+                probe = self.probe(arm, name, seed, draw, point)
+                steps += [probe] if probe else []
+        if self.study.protocols and self.study.controls and point is None:
+            steps.append(self.control(name, seed, draw, point))
+        return steps
+
+    # ---- one run ------------------------------------------------------------------------------
+
+    def pretraining(self, arm: str, seed: int, factor: float = 1.0) -> Step | None:
+        """None for an arm without one."""
+        what, plan = self.arms[arm], self.study.pretrain
+        if not what.pretrain:
+            return None
+        base = ("fit", "--config", what.pretrain)
+        tail = (
+            *self._encoder(arm), *self._where(), *keys(plan.set), *keys(what.set),
+            "--keep_best", "false", "--test_after_fit", "false",
+        )  # fmt: skip
+        asked = self.ask((*base, *data_words(plan.labelled), *tail))
+        part = plan.labelled if asked.uses_labels else plan.unlabelled or plan.labelled
+        words = (*base, *data_words(part), *tail)
+        asked = self.ask(words)
+        words += self._length(asked, self.budget_steps(asked, factor))
+        return self._fit(words, asked.flops, "pretrain", arm, seed)
+
+    def transfer(self, arm: str, name: str, seed: int, draw: int, point: Point, trial: int) -> Step:
+        """An arm learns a task."""
+        study, what = self.study, self.arms[arm]
+        axis, value = point or ("", 1.0)
+        factor = value if axis == "budget" else 1.0
+        before = self.pretraining(arm, seed, factor)
+        words = self.task_words(arm, name, draw, point)
+        if trial:
+            lr = (
+                self.ask(words).settings["model"]["optimizer"]["init_args"]["lr"]
+                * study.tuning.lr**trial
+            )
+            words += ("--model.optimizer.lr", f"{lr:.6g}")
+        asked = self.ask(words)
+        steps = study.finetune.steps
+        steps += self.budget_steps(asked, factor) if what.longer else 0
+        words += self._length(asked, steps)
+        step = self._fit(words, asked.flops, "transfer", arm, seed, before)
+        return replace(step, data=name, draw=draw, point=point, trial=trial)
+
+    def test(self, final: Step) -> Step:
+        """The one reading of the test split by a final model."""
+        about = {"version": VERSION, "verb": "test", "upstream": final.id}
+        return replace(
+            final, id=digest(about), kind="test", stage="test", about=about, needs=(final.id,),
+            words=("test", "--from", UPSTREAM), flops=0.0, images=0, labels=0, seconds=2.0,
+        )  # fmt: skip
+
+    def probe(self, arm: str, name: str, seed: int, draw: int, point: Point) -> Step | None:
+        """Protocols on frozen features; None for an arm that begins with the task."""
+        what = self.arms[arm]
+        factor = point[1] if point and point[0] == "budget" else 1.0
+        before = self.pretraining(arm, seed, factor)
+        if before is None and not what.pretrained:
+            return None
+        start = UPSTREAM if before else what.pretrained
+        words = ("evaluate", start, *self._task(name, draw, point), "--controls", "none")
+        upstream = before.id if before else file_hash(what.pretrained)
+        step = self._evaluate(words, arm, (name, seed, draw, point), upstream)
+        return replace(step, stage="probe", needs=(before.id,) if before else ())
+
+    def control(self, name: str, seed: int, draw: int, point: Point) -> Step:
+        """The same protocols on an untrained encoder and on pixels."""
+        words = (
+            "evaluate", "--config", self.study.finetune.config, *self._task(name, draw, point),
+            "--model.encoder", self.study.encoder, "--controls",
+            "pixels" if "raw_pixels" in self.study.controls else "none",
+        )  # fmt: skip
+        encoder = plain(self.ask(("fit", *words[1:-2])).settings["model"]["encoder"])
+        return self._evaluate(words, "random_encoder", (name, seed, draw, point), encoder)
+
+    def task_words(
+        self, arm: str, name: str, draw: int = 0, point: Point = None
+    ) -> tuple[str, ...]:
+        """How an arm learns a task, but for its learning rate, length and seed."""
+        study = self.study
+        words = (
+            "fit", "--config", study.finetune.config, *self._task(name, draw, point),
+            *self._encoder(arm), *self._where(), *keys(study.finetune.set),
+            *keys(self.arms[arm].finetune), "--keep_best", "false", "--test_after_fit", "false",
+        )  # fmt: skip
+        asked = self.ask(words)
+        count = asked.data.spec.counts["train"]
+        if count < asked.data.batch_size:  # few labels: a step sees them all
+            words += ("--data.batch_size", str(count))
+        return words
+
+    # ---- parts of commands --------------------------------------------------------------------
+
+    def _fit(
+        self,
+        words: tuple[str, ...],
+        flops: float,
+        stage: Stage,
+        arm: str,
+        seed: int,
+        before: Step | None = None,
+    ) -> Step:
+        asked, given = self.ask(words), self.arms[arm].pretrained
+        upstream = before.id if before else None
+        if stage == "transfer" and (before or given):
+            upstream = upstream or file_hash(given)
+            at = words.index("--model.encoder")
+            start = UPSTREAM if before else given
+            words = (*words[:at], "--model.pretrained", start, *words[at + 2 :])
+        splits = {split: asked.data.split_hash(split) for split in ("train", "val")}
+        settings = asked.settings | {"seed_everything": seed}
+        if upstream and not any(key.startswith("model.encoder") for key in self.arms[arm].finetune):
+            settings |= {"model": settings["model"] | {"encoder": None}}  # the checkpoint's own
+        about = fit_identity(settings, splits, upstream)
+        images = asked.settings["trainer"]["max_steps"] * asked.data.batch_size
+        return Step(
+            digest(about), "fit", stage, arm, seed, (*words, "--seed_everything", str(seed)),
+            needs=(before.id,) if before else (), flops=flops * images, images=images,
+            labels=asked.data.spec.counts["train"] if asked.uses_labels else 0,
+            validation=asked.data.spec.counts["val"], batch=asked.data.batch_size,
+            parameters=asked.parameters, seconds=asked.seconds * images + 3, about=about,
+        )  # fmt: skip
+
+    def _evaluate(
+        self,
+        words: tuple[str, ...],
+        arm: str,
+        where: tuple[str, int, int, Point],
+        upstream: Any,
+    ) -> Step:
+        name, seed, draw, point = where
+        protocols = list(self.study.protocols)
+        words += ("--protocols", ",".join(protocols), "--split", "val,test")
+        words += ("--cache", "none", "--seed_everything", str(seed))
+        asked = self.ask(("fit", "--config", self.study.finetune.config,
+                          *self._task(name, draw, point),
+                          "--model.encoder", self.study.encoder))  # fmt: skip
+        about = {
+            "version": VERSION, "verb": "evaluate", "upstream": upstream, "seed": seed,
+            "data": data_identity(asked.settings["data"]),
+            "splits": {s: asked.data.split_hash(s) for s in ("train", "val", "test")},
+            "protocols": self.protocols(protocols),
+            "controls": words[words.index("--controls") + 1],
+        }  # fmt: skip
+        return Step(
+            digest(about), "evaluate", "control", arm, seed, words, draw, name, point,
+            labels=asked.data.spec.counts["train"], validation=asked.data.spec.counts["val"],
+            about=about,
+        )  # fmt: skip
+
+    def _task(self, name: str, draw: int, point: Point) -> tuple[str, ...]:
+        part = self.study.transfer[name]
+        if point and point[0] != "budget":
+            part = Part(part.config, part.set | {point[0]: int(point[1])})
+        if part.set.get("labels_per_class") is not None:
+            part = Part(part.config, part.set | {"label_draw": draw})
+        return data_words(part)
+
+    def _encoder(self, arm: str) -> tuple[str, ...]:
+        return ("--model.encoder", self.arms[arm].encoder or self.study.encoder)
+
+    def _where(self) -> tuple[str, ...]:
+        return ("--trainer", self.study.trainer) if self.study.trainer else ()
+
+    def _length(self, asked: Asked, steps: int) -> tuple[str, ...]:
+        ended = asked.settings["trainer"].get("max_epochs") is not None
+        epochs = ("--trainer.max_epochs", "-1") if ended else ()
+        return (*epochs, "--trainer.max_steps", str(steps))
+
+    def budget_steps(self, asked: Asked, factor: float) -> int:
+        """Optimiser steps that the budget pays for."""
+        budget, batch = self.study.budget, asked.data.batch_size
+        if budget.flops is not None:
+            steps = budget.flops / (asked.flops * batch)
+        elif budget.images is not None:
+            steps = budget.images / batch
+        else:
+            steps = budget.epochs * (asked.data.spec.counts["train"] // batch)
+        return max(round(steps * factor), 1)

@@ -1,0 +1,177 @@
+"""report.md: the conclusion, its tables, and everything that a reviewer asks for."""
+
+from pathlib import Path
+
+from vit.compare.findings import Findings
+from vit.compare.overlap import Overlap
+from vit.compare.results import Results
+from vit.compare.step import Asked, Step
+from vit.compare.tuning import Choice
+
+
+class Report:
+    """Everything that is told of a study.
+
+    Args:
+        findings: figures and what follows from them.
+        asked: what each arm's pre-training and fine-tuning would do, by (arm, stage).
+        overlaps: by (pre-training of an arm, task).
+        failed: labels and reasons.
+        stale: labels of runs that other code made.
+    """
+
+    def __init__(
+        self,
+        findings: Findings,
+        asked: dict[tuple[str, str], Asked],
+        overlaps: dict[tuple[str, str], Overlap],
+        failed: list[str],
+        stale: list[str],
+    ) -> None:
+        self.findings, self.asked, self.overlaps = findings, asked, overlaps
+        self.failed, self.stale = failed, stale
+        self.results, self.study = findings.results, findings.study
+        self.arms, self.titles = findings.arms, findings.titles
+
+    def page(self, pictures: list[str]) -> str:
+        """All of it."""
+        study, found = self.study, self.findings
+        data, protocol, _ = found.primary
+        parts = [
+            f"# {study.question}",
+            f"**{found.conclusion()}**",
+            f"Primary endpoint: accuracy on the test split of {data}, {protocol}; everything else "
+            "is exploratory. Percent, with 95 % intervals over seeds and test images.",
+        ]
+        for name in study.transfer:
+            parts += [f"## {name}", markdown(found.headline(name))]
+        if study.claims:
+            parts += ["## Published claims, on this data", markdown(found.claims())]
+        parts += ["## Differences at the primary endpoint", markdown(found.pairs())]
+        parts += [f"![{Path(p).stem}]({p})" for p in pictures]
+        parts += ["## Validity, on validation", bullets(self._validity())]
+        parts += ["## How it was made fair", bullets(self._fairness())]
+        parts += ["## Ranks by protocol", markdown(found.ranks())]
+        parts += ["## Runs", bullets(self._runs())]
+        parts += ["Scope: this data, this size; not other data sets."]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _validity(self) -> list[str]:
+        return [
+            f"{self.titles[name]}: {'trained' if verdict.trained else 'NOT TRAINED'}: "
+            + "; ".join(verdict.reasons)
+            for name, verdict in self.findings.verdicts.items()
+        ] or ["no self-supervised arm"]
+
+    def _fairness(self) -> list[str]:
+        study, choice = self.study, self.results.choice
+        budget = next((f"{v:g} {k}" for k, v in vars(study.budget).items() if v), "none")
+        lines = [
+            f"pre-training budget of each arm: {budget}; fine-tuning: {study.finetune.steps} steps",
+            f"{study.seeds} seeds x {study.label_draws} label draws, shared by all arms; last "
+            "weights count, each test split was read once by each final model",
+            tuning_words(choice, study.tuning.trials),
+        ]
+        for name in study.transfer:
+            spec = self.asked[next(iter(self.arms)), name].data.spec
+            lines.append(f"{name}: {numbers(spec.counts)}, {len(spec.classes)} classes")
+        for (arm, stage), asked in self.asked.items():
+            if stage == "pretrain":
+                lines.append(
+                    f"{self.titles[arm]} pre-trains on {numbers(asked.data.spec.counts)}, "
+                    f"{'with' if asked.uses_labels else 'without'} labels; it sees {asked.views}"
+                )
+        first = self.asked[next(iter(self.arms)), next(iter(study.transfer))]
+        lines.append(f"every arm fine-tunes on {first.views}")
+        for (arm, task), seen in self.overlaps.items():
+            shared = f"; classes in both: {', '.join(seen.classes[:5])}" if seen.classes else ""
+            lines.append(
+                f"{self.titles[arm]}, {task}: {seen.same} of {seen.tested} test images were in its "
+                f"pre-training, {seen.near} more look alike{shared}"
+            )
+        for name, arm in self.arms.items():
+            if arm.pretrained:
+                lines.append(
+                    f"{self.titles[name]} starts from {arm.pretrained}, not paid here: "
+                    f"{arm.upstream or 'cost, labels and data are not known'}"
+                )
+        return lines
+
+    def _runs(self) -> list[str]:
+        lines = [f"failed: {line}" for line in self.failed]
+        if self.stale:
+            lines.append(
+                f"{len(self.stale)} runs were made by other code (--rerun-stale repeats them): "
+                + ", ".join(self.stale[:5])
+                + (" ..." if len(self.stale) > 5 else "")
+            )
+        if before := self.findings.seeds_before:
+            lines.append(
+                f"extended from {', '.join(map(str, before))} to {self.study.seeds} seeds; each "
+                f"extension halves alpha, which is {self.findings.alpha:g}"
+            )
+        lines += still_improving(self.results, self.titles)
+        return lines
+
+
+def still_improving(results: Results, titles: dict[str, str]) -> list[str]:
+    """Had the loss on validation stopped falling when each stage ended?"""
+    found: dict[tuple[str, str], list[bool]] = {}
+    for step in results.by_id.values():
+        if step.stage not in ("pretrain", "transfer") or step.point is not None:
+            continue
+        losses = validation_losses(results, step)
+        if len(losses) > 1:
+            found.setdefault((step.arm, step.stage), []).append(losses[-1] < 0.99 * losses[-2])
+    return [
+        f"{titles[arm]}, {'pre-training' if stage == 'pretrain' else 'task'}: still improving at "
+        f"the end (validation loss fell by more than 1 % in its last interval): "
+        f"{sum(votes)} of {len(votes)} runs"
+        for (arm, stage), votes in found.items()
+    ]
+
+
+def validation_losses(results: Results, step: Step) -> list[float]:
+    """In the order of the run."""
+    folder = results.store.folder(step)
+    path = folder / "metrics.csv" if folder else None
+    if path is None or not path.is_file():
+        return []
+    rows = (line.split(",") for line in path.read_text().splitlines()[1:])
+    return [float(value) for _, _, name, value in rows if name == "val/loss"]
+
+
+def tuning_words(choice: Choice, trials: int) -> str:
+    """What was tried."""
+    if trials == 1:
+        return "one learning rate for each arm, its file's; nothing was tuned"
+    chosen = ", ".join(f"{who}: {power:+d}" for who, power in choice.chosen.items())
+    edge = f"; still at the grid's edge: {', '.join(choice.edge)}" if choice.edge else ""
+    return (
+        f"{len(choice.trials)} learning rates for each arm and task; chosen powers {chosen}{edge}"
+    )
+
+
+def numbers(counts: dict[str, int]) -> str:
+    """Images of each split."""
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items())
+
+
+def bullets(lines: list[str]) -> str:
+    """A Markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A Markdown table; empty where there is only a header."""
+    if len(rows) < 2:
+        return ""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def plain(rows: list[list[str]]) -> list[str]:
+    """The same for a terminal."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows]  # fmt: skip

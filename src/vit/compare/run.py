@@ -1,0 +1,184 @@
+"""Run what a study still lacks: several commands at a time, each in a process of its own.
+
+Processes are forked from one warm one that has imported everything and done nothing else, so that
+a run starts in milliseconds (where there is no fork, each is started afresh). A run that was
+stopped goes on; one that failed is reported, and those that need it are left out.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vit.compare.step import UPSTREAM, Step
+from vit.compare.store import Store
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+WARM = ["vit.cli.verbs", "vit.evaluate.catalogue", "sklearn.datasets", "sklearn.model_selection"]
+OUTPUT = "output.txt"  # beside the run folder: what the command said
+
+
+class Pool:
+    """A few processes at a time.
+
+    Args:
+        store: where runs lie.
+        main: the command line, `main(argv) -> exit code`; a function of a module.
+        jobs: processes at a time.
+        gpus: how many there are to share; 0: the CPU.
+        say: for lines to people.
+    """
+
+    def __init__(
+        self, store: Store, main: Callable, jobs: int, gpus: int, say: Callable[[str], None]
+    ) -> None:
+        self.store, self.main, self.jobs, self.gpus, self.say = store, main, jobs, gpus, say
+        self.context = multiprocessing.get_context(METHOD)
+        if METHOD == "forkserver":
+            self.context.set_forkserver_preload(WARM)
+        self.running: dict[int, tuple[Step, multiprocessing.process.BaseProcess, float]] = {}
+        self.failed: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
+
+    def work(self, steps: list[Step], tick: Callable[[], None]) -> None:
+        """Until every step is done, has failed, or waits for one that failed.
+
+        Args:
+            steps: without repetitions, those that are needed first standing first.
+            tick: called about once a second.
+        """
+        todo = [step for step in steps if self.store.status(step) != "done"]
+        done = {step.id for step in steps} - {step.id for step in todo}
+        try:
+            while todo or self.running:
+                todo = self._leave_out(todo)
+                for step in [s for s in todo if set(s.needs) <= done]:
+                    if len(self.running) >= self.jobs:
+                        break
+                    todo.remove(step)
+                    self._start(step)
+                done |= self._wait(tick)
+        except BaseException:
+            self._stop()
+            raise
+
+    def _leave_out(self, todo: list[Step]) -> list[Step]:
+        left = []
+        for step in todo:
+            lost = [id_ for id_ in step.needs if id_ in self.failed]
+            if lost:
+                self.failed[step.id] = "left out: what it needs failed"
+            else:
+                left.append(step)
+        return left
+
+    def _start(self, step: Step) -> None:
+        words = command(step, self.store)
+        if self.jobs > 1 and not self.gpus and "--resume" not in words and step.kind != "test":
+            words += ["--threads", str(max((os.cpu_count() or 1) // self.jobs, 1))]
+        self.store.note(step)
+        slot = next(i for i in range(self.jobs) if i not in self.running)
+        output = self.store.place(step) / OUTPUT
+        gpu = slot % self.gpus if self.gpus else None
+        process = self.context.Process(target=child, args=(self.main, words, str(output), gpu))
+        process.start()
+        self.running[slot] = (step, process, time.monotonic())
+
+    def _wait(self, tick: Callable[[], None]) -> set[str]:
+        """Ids of what has ended well."""
+        ended = set()
+        handles = [process.sentinel for _, process, _ in self.running.values()]
+        multiprocessing.connection.wait(handles, timeout=1.0)
+        for slot, (step, process, begun) in list(self.running.items()):
+            if process.is_alive():
+                continue
+            process.join()
+            del self.running[slot]
+            self.seconds[step.id] = time.monotonic() - begun
+            if process.exitcode == 0 and self.store.status(step) == "done":
+                ended.add(step.id)
+            else:
+                self._fail(step, process.exitcode)
+        tick()
+        return ended
+
+    def _fail(self, step: Step, code: int | None) -> None:
+        file = self.store.place(step) / OUTPUT
+        lines = file.read_text(errors="replace").strip().splitlines() if file.is_file() else []
+        why = next((line for line in reversed(lines) if line.startswith("error:")), "")
+        self.failed[step.id] = why.removeprefix("error: ") or f"exit code {code}, see {file}"
+        self.say(f"failed: {step.label}: {self.failed[step.id]}")
+
+    def _stop(self) -> None:
+        """Let each save and leave."""
+        for _, process, _ in self.running.values():
+            if process.is_alive():
+                os.kill(process.pid, signal.SIGTERM)
+        end = time.monotonic() + 20
+        for _, process, _ in self.running.values():
+            process.join(max(end - time.monotonic(), 0.1))
+            process.kill()
+
+
+def command(step: Step, store: Store) -> list[str]:
+    """The words of a step, its upstream's folder filled in; a run that was stopped goes on."""
+    folder = store.folder(step)
+    if step.kind == "fit" and folder and store.status(step) in ("begun", "failed"):
+        return ["fit", "--resume", str(folder)]
+    words = list(step.words)
+    if UPSTREAM in words:
+        upstream = store.folder_of(step.needs[0])
+        bare = step.kind == "evaluate"  # a folder of its own, not the upstream's
+        start = upstream / "checkpoints" / "last.ckpt" if bare else upstream
+        words[words.index(UPSTREAM)] = str(start)
+    if step.kind == "test":
+        return words
+    place = store.place(step)
+    return [*words, "--logs", str(place.parent), "--name", place.name]
+
+
+def shown(step: Step, store: Store) -> str:
+    """The command as a person would type it."""
+    words = list(step.words)
+    if UPSTREAM in words:
+        file = "/checkpoints/last.ckpt" if step.kind == "evaluate" else ""
+        words[words.index(UPSTREAM)] = f"{store.root}/*.{step.needs[0]}/*{file}"
+    place = store.place(step)
+    where = [] if step.kind == "test" else ["--logs", str(place.parent), "--name", place.name]
+    line = shlex.join(["python", "train.py", *words, *where])
+    return re.sub(r"'([^' ]*\*[^' ]*)'", r"\1", line)  # the shell shall fill in the star
+
+
+def child(main: Callable, words: list[str], output: str, gpu: int | None) -> None:
+    """In the new process: one command, its words to a file."""
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which asks for the end
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    sys.argv = ["train.py", *words]
+    print("$ " + shlex.join(["python", "train.py", *words]), flush=True)
+    code = main(words)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _leave_with_parent() -> None:
+    """A study that was killed leaves no run behind: each saves and goes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

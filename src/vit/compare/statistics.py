@@ -1,0 +1,299 @@
+"""Which arm is better, how sure that is, and what a study of this size can see at all.
+
+For new seeds of these recipes on new images like these. All arms share one test set, so its error
+does not average out over seeds: seeds and images both vary (multi-reader multi-case analysis:
+Dorfman, Berbaum & Metz 1992; Obuchowski & Rockette 1995; Hillis 2007). Differs: quantiles of the
+two parts are combined, not variances (MOVER: Zou & Donner 2008). Limit, four arms and three seeds:
+if one arm varies ten times as much over seeds as the others, its own interval covers 92 %, its
+pairs 86-93 %, and 3-8 % of studies name a false difference. K arms, n seeds, m images.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from math import exp, hypot, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import gammaincinv, ndtr, ndtri, owens_t, stdtrit
+from scipy.stats import binomtest
+
+OUTLIER = 2.5  # a pair this much noisier than the pool gets the freedom of its own seeds alone
+SMALLEST = -230.0  # log p; below it p is 0, because the quantiles overflow further out
+QUANTILES = (np.arange(40) + 0.5) / 40  # where power averages over the luck of the seeds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One arm's accuracy, a fraction, with the interval and the two parts of its variance."""
+
+    value: float
+    low: float
+    high: float
+    image_variance: float
+    seed_variance: float
+    seeds: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Accuracy of `first` minus `second`; `holm` is the adjusted p, None outside the family."""
+
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    p: float
+    holm: float | None
+    image_variance: float
+    seed_variance: float
+    freedom: int
+    residual_variance: float = 0.0  # the part of seed_variance that more images shrink too
+
+    @property
+    def image_share(self) -> float:
+        """Share of the variance that comes from the test images."""
+        total = self.image_variance + self.seed_variance
+        return self.image_variance / total if total else 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms; the pairs from the best arm down, controls last; the winner, if there is one."""
+
+    arms: dict[str, Estimate]
+    pairs: list[Difference]
+    winner: str | None
+    alpha: float
+    unit: str = "test images"
+
+    @property
+    def family(self) -> list[Difference]:
+        """Pairs of trainable arms; in each the first is the better one."""
+        return [pair for pair in self.pairs if pair.holm is not None]
+
+
+class Noise(NamedTuple):
+    """Variance of a difference between two arms: of one seed, one image, one cell."""
+
+    seed: float
+    image: float
+    residual: float
+
+
+def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
+    """MS_S, MS_I, MS_E of a table n m: two-way analysis of variance without replication."""
+    (n, m), mean = values.shape, values.mean()
+    seeds, images = values.mean(1) - mean, values.mean(0) - mean
+    rest = values - mean - seeds[:, None] - images
+    sums = [(part**2).sum().item() for part in (seeds, images, rest)]
+    return m * sums[0] / (n - 1), n * sums[1] / (m - 1), sums[2] / ((n - 1) * (m - 1))
+
+
+def half_width(alpha: float, seed_variance: float, image_variance: float, freedom: int) -> float:
+    """Of the 1 - alpha interval; either part with the quantile of its own distribution."""
+    t, z = stdtrit(freedom, alpha / 2), ndtri(alpha / 2)
+    return hypot(t * sqrt(seed_variance), z * sqrt(image_variance))
+
+
+def p_value(value: float, seed_variance: float, image_variance: float, freedom: int) -> float:
+    """The alpha at which the interval touches zero."""
+    parts, size = (seed_variance, image_variance, freedom), abs(value)
+    if size == 0 or half_width(exp(SMALLEST), *parts) <= size:
+        return float(size == 0)
+    return exp(brentq(lambda x: half_width(exp(x), *parts) - size, SMALLEST, 0.0))
+
+
+def holm(values: list[float]) -> list[float]:
+    """Adjusted p in the order given (Holm 1979); at most alpha means separated."""
+    adjusted, least = [1.0] * len(values), 0.0
+    for rank, index in enumerate(np.argsort(values, kind="stable")):
+        least = max(least, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = least
+    return adjusted
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """Exact p for two given checkpoints; words for it are "these two files", never "recipes"."""
+    better, worse = int((first > second).sum()), int((first < second).sum())
+    return binomtest(better, better + worse).pvalue if better + worse else 1.0
+
+
+def _summary(values: np.ndarray, pool: float, freedom: int, alpha: float) -> tuple:
+    """Mean, low, high; image and seed variance; freedom, residual. `pool`: seed mean square."""
+    n, m = values.shape
+    seeds, images, error = mean_squares(values)
+    own, pool = max(seeds, error), max(pool, error)  # no bias: E[MS_S] >= E[MS_E]
+    freedom = n - 1 if own > OUTLIER * pool else freedom
+    image, seed = max(images - error, 0.0) / (n * m), max(own, pool) / (n * m)
+    mean, half = values.mean().item(), half_width(alpha, seed, image, freedom)
+    return mean, mean - half, mean + half, image, seed, freedom, error / (n * m)
+
+
+def _estimate(values: np.ndarray, pool: float, freedom: int, alpha: float) -> Estimate:
+    value, low, high, *variances = _summary(values, pool, freedom, alpha)[:5]
+    return Estimate(value, max(low, 0.0), min(high, 1.0), *variances, *values.shape)
+
+
+def _difference(names: tuple[str, str], values: np.ndarray, pooled: tuple) -> Difference:
+    value, low, high, image, seed, *rest = _summary(values, *pooled)
+    p = p_value(value, seed, image, rest[0])
+    return Difference(*names, value, low, high, p, None, image, seed, *rest)
+
+
+def _tables(correct: dict[str, np.ndarray], groups: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Checked, in float64, with the images of a group (patient, video) averaged to one unit."""
+    tables = {name: np.asarray(values, float) for name, values in correct.items()}
+    shape = next(iter(tables.values())).shape
+    for name, x in tables.items():
+        if x.shape != shape or x.ndim != 2 or not ((x >= 0) & (x <= 1)).all():
+            raise ValueError(
+                f"statistics: {name} has seeds x images {x.shape}, the first arm {shape}; give "
+                "every arm the same, each in [0, 1], none missing"
+            )
+    if groups is not None:
+        if len(groups) != shape[1]:
+            raise ValueError(f"statistics: {len(groups)} groups, {shape[1]} images; give each one")
+        _, unit, size = np.unique(groups, return_inverse=True, return_counts=True)
+        for name, x in tables.items():
+            tables[name] = np.stack([np.bincount(unit, row) / size for row in x])
+    return tables
+
+
+def compare(
+    correct: dict[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    controls: frozenset[str] | tuple[str, ...] = (),
+    alpha: float = 0.05,
+) -> Comparison:
+    """Interval and p of every arm and pair, and the arm that beats every other after Holm.
+
+    `correct` holds n m a trainable arm or control: the share of label draws that were correct.
+    Images of one group are one unit. Controls stay outside the pool and the family.
+    """
+    tables = _tables(correct, groups)
+    arms = sorted(set(tables) - set(controls), key=lambda name: (-tables[name].mean(), name))
+    if not arms or set(controls) - set(tables):
+        raise ValueError(f"statistics: controls {sorted(controls)} of {list(tables)}; name others")
+    n, m = tables[arms[0]].shape
+    if min(n, m) < 2:
+        raise ValueError(f"statistics: one seed gives no interval; got {n} x {m} images, run more")
+    freedom, free = len(arms) * (n - 1), max(len(arms) - 1, 1) * (n - 1)  # of arms, of pairs
+    within = np.stack([tables[name].mean(1) - tables[name].mean() for name in arms])  # K n
+    one = m * (within**2).sum().item() / freedom  # MS_W
+    pool = m * ((within[:, None] - within) ** 2).sum().item() / (len(arms) * free)  # MS_P
+    estimates = {name: _estimate(x, 0.0, n - 1, alpha) for name, x in tables.items()}
+    estimates |= {name: _estimate(tables[name], one, freedom, alpha) for name in arms}
+    names = [*combinations(arms, 2), *product(arms, sorted(controls))]
+    pairs = [_difference(x, tables[x[0]] - tables[x[1]], (pool, free, alpha)) for x in names]
+    family = pairs[: len(arms) * (len(arms) - 1) // 2]
+    adjusted = holm([pair.p for pair in family])
+    pairs[: len(family)] = [replace(x, holm=p) for x, p in zip(family, adjusted, strict=True)]
+    leads = adjusted[: len(arms) - 1]  # p of the best arm's pairs, which come first
+    winner = arms[0] if leads and max(leads) <= alpha else None
+    unit = "test images" if groups is None else "groups of images"
+    return Comparison(estimates, pairs, winner, alpha, unit)
+
+
+def expected(
+    accuracy: float = 0.8, seed_sd: float = 0.007, arms: float = 0.45, seeds: float = 0.75
+) -> Noise:
+    """Noise by a probit model; an image's difficulty correlates between arms and between seeds."""
+    slope = np.sqrt([(1 - arms) / (1 + arms), (1 - seeds) / (1 + seeds)])
+    other, same = accuracy - 2 * owens_t(ndtri(accuracy), slope)  # both correct (Owen 1956)
+    return Noise(2 * seed_sd**2, 2 * float(same - other), 2 * float(accuracy - same))
+
+
+def measured(comparison: Comparison) -> Noise:
+    """Noise after a study: mean over its family, a little cautious (larger of own and pool)."""
+    one = next(iter(comparison.arms.values()))
+    parts = [(p.seed_variance, p.image_variance, p.residual_variance) for p in comparison.family]
+    seed, image, rest = np.mean(parts, 0).tolist()
+    return Noise(one.seeds * (seed - rest), one.images * image, one.seeds * one.images * rest)
+
+
+def power(difference: float, n: int, m: int, arms: int, noise: Noise, alpha: float = 0.05) -> float:
+    """Chance that one arm, better by `difference` than all others, is separated from a given one.
+
+    Of `compare`, with Holm. Within 6 points of simulation (2-5 arms, 2-10 seeds, 180-10,000 images)
+    and 8 of the reference table. A winner needs every such pair, which is rarer.
+    """
+    if min(n, m, arms) < 2:
+        raise ValueError(f"statistics: {n} seeds, {m} images, {arms} arms; plan two or more")
+    floor = noise.residual / (n * m)
+    seed, image = noise.seed / n + floor, noise.image / m
+    halves = (n - 1) / 2, max(arms - 2, 1) * (n - 1) / 2
+    own, rest = (seed * gammaincinv(x, QUANTILES) / x for x in halves)  # of this pair, of others
+    pool = np.maximum((own[:, None] + (arms - 2) * rest) / (arms - 1), floor)
+    own = np.maximum(own, floor)[:, None]
+    freedom = np.where(own > OUTLIER * pool, n - 1, (arms - 1) * (n - 1))
+    width, chance = np.sqrt(np.maximum(own, pool)), 0.0
+    for _ in range(20):  # Holm: what the other arms' pairs separate need not be paid for
+        tail = alpha / (arms * (arms - 1) / 2 - (arms - 2) * chance) / 2
+        half = np.hypot(stdtrit(freedom, tail) * width, ndtri(tail) * sqrt(image))
+        chance = ndtr((difference - half) / max(sqrt(seed + image), 1e-12)).mean().item()
+    return chance
+
+
+def detectable(
+    n: int, m: int, arms: int, noise: Noise, chance: float = 0.8, alpha: float = 0.05
+) -> float:
+    """Smallest true difference, a fraction, that `power` gives this chance; 1 if none does."""
+    if power(1.0, n, m, arms, noise, alpha) <= chance:
+        return 1.0
+    return brentq(lambda x: power(x, n, m, arms, noise, alpha) - chance, 0.0, 1.0, xtol=1e-6)
+
+
+def cheaper(n: int, m: int, arms: int, noise: Noise) -> str:
+    """What to double, 'seeds' or 'images', to see the smaller difference."""
+    sizes = {"seeds": (2 * n, m), "images": (n, 2 * m)}
+    return min(sizes, key=lambda name: detectable(*sizes[name], arms, noise))
+
+
+def _limits(comparison: Comparison, asked: float) -> str:
+    """What a study that left a question open could have seen, and what would let it see more."""
+    noise, unit, alpha = measured(comparison), comparison.unit, comparison.alpha
+    n, m = next((arm.seeds, arm.images) for arm in comparison.arms.values())
+    arms = len({pair.second for pair in comparison.family}) + 1
+    sizes = (n, m), (2 * n, m), (n, 2 * m)
+    now, seeds, images = (100 * detectable(*size, arms, noise, alpha=alpha) for size in sizes)
+    tenths = round(10 * power(asked, n, m, arms, noise, alpha))
+    often = f"about {tenths}" if 0 < tenths < 10 else ("more than 9" if tenths else "fewer than 1")
+    share = 100 * np.mean([pair.image_share for pair in comparison.family])
+    advice = f"Twice the seeds would see {seeds:.1f} points, twice the {unit} {images:.1f}."
+    if max(seeds, images) > 0.9 * now > min(seeds, images):
+        helps, idle = (unit, "seeds") if images < seeds else ("seeds", unit)
+        advice = f"More {idle} will not help; more {helps} will. {advice}"
+    return (
+        f"With {n} seeds and {m} {unit} this study finds a {100 * asked:g}-point difference in "
+        f"{often} of 10 cases; it could reliably see about {now:.1f} points. Noise: {unit} "
+        f"{share:.0f} %, seeds {100 - share:.0f} %. {advice} This is not evidence of equality."
+    )
+
+
+def sentence(
+    comparison: Comparison, margin: float | None = None, labels: dict[str, str] | None = None
+) -> str:
+    """The conclusion in words. Equality needs a `margin` declared in advance, as a fraction."""
+    family, words, still_open = comparison.family, [], False
+    name = {arm: (labels or {}).get(arm, arm) for arm in comparison.arms}
+    if not family:
+        return "One arm: nothing to compare it with."
+    for pair in family:
+        value, low, high = (f"{100 * x:+.1f}" for x in (pair.value, pair.low, pair.high))
+        level = (
+            f"{100 - 100 * comparison.alpha:g} % interval {low} to {high}, Holm p {pair.holm:.2g}"
+        )
+        told = f"{value} points over {name[pair.second]} ({level})."
+        if pair.first == comparison.winner:
+            return f"{name[pair.first]} is better than every other arm: {told}"
+        if pair.holm <= comparison.alpha:
+            words.append(f"Better: {name[pair.first]}, {told}")
+        elif pair.first == family[0].first:
+            equal = margin is not None and -margin < pair.low and pair.high < margin
+            verdict = f"Equal within {100 * margin:g} points" if equal else "Not distinguishable"
+            words.append(f"{verdict}: {name[pair.first]}, {told}")
+            still_open = still_open or not equal
+    return " ".join([*words, _limits(comparison, margin or 0.03)] if still_open else words)

@@ -1,0 +1,102 @@
+"""One command of a study, what it is for, and what is known of it before it runs."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from vit.data.base import Images
+
+UPSTREAM = "{upstream}"  # in a command: the folder, not yet made, of the run before
+Stage = Literal["pretrain", "tune", "transfer", "test", "probe", "control"]
+Point = tuple[str, float] | None  # an axis and its value; None: as declared
+
+
+class Asked(NamedTuple):
+    """What a command would do, found by building everything and running nothing.
+
+    Args:
+        settings: all of them, resolved.
+        data: the data module.
+        flops: of a training step, for one image.
+        uses_labels: does the objective?
+        judges: does the objective predict classes?
+        parameters: of the objective.
+        seconds: of a training step, for one image, on one thread of this machine's CPU.
+        views: what it sees of an image, in words.
+        floor: of a trained one the first metric is above the second; see Objective.floor.
+    """
+
+    settings: dict[str, Any]
+    data: Images
+    flops: float
+    uses_labels: bool
+    judges: bool
+    parameters: int
+    seconds: float
+    views: str
+    floor: tuple[str, str] | None
+
+    def varied(self, steps: int | None, draw: int | None) -> "Asked":
+        """The same with another length and another label draw."""
+        settings, data = copy.deepcopy(self.settings), copy.copy(self.data)
+        if steps is not None:
+            settings["trainer"]["max_steps"] = steps
+        if draw is not None:
+            settings["data"]["init_args"]["label_draw"] = data.label_draw = draw
+        return self._replace(settings=settings, data=data)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Args:
+        id: equal for equal results.
+        kind: the verb.
+        stage: what it is for.
+        arm: of the study, or a control.
+        seed: of the run.
+        draw: number of the label draw; -1 where none is made.
+        data: name of the task; empty for a pre-training.
+        point: where on which axis.
+        trial: learning rate as a power of the study's factor.
+        words: of the command, the verb first.
+        needs: ids of steps that come first; the first one's folder is UPSTREAM.
+        flops: of all its training steps.
+        images: it trains on, counted over all its steps.
+        labels: it learns from: training images of a labelled objective or protocol.
+        validation: labelled images that choices may look at.
+        batch: images of one step.
+        parameters: of the objective.
+        seconds: that it may take, on one thread of this machine's CPU.
+        about: what the id is the hash of.
+    """
+
+    id: str
+    kind: Literal["fit", "test", "evaluate"]
+    stage: Stage
+    arm: str
+    seed: int
+    words: tuple[str, ...]
+    draw: int = -1
+    data: str = ""
+    point: Point = None
+    trial: int = 0
+    needs: tuple[str, ...] = ()
+    flops: float = 0.0
+    images: int = 0
+    labels: int = 0
+    validation: int = 0
+    batch: int = 0
+    parameters: int = 0
+    seconds: float = 5.0
+    about: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        parts = [self.arm, self.stage, self.data, f"seed {self.seed}"]
+        parts += [f"draw {self.draw}"] if self.draw > 0 else []
+        parts += [f"{self.point[0]} {self.point[1]:g}"] if self.point else []
+        parts += [f"lr x{self.trial:+d}"] if self.stage == "tune" else []
+        return " ".join(part for part in parts if part)

@@ -1,0 +1,241 @@
+"""What a study's YAML may say, and what it may not.
+
+Paths inside a file are relative to that file. An arm is one file of configs/compare/arms.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+PROTOCOLS = ("knn", "ridge", "linear", "attentive")  # on frozen features; finetune is a fit
+FINETUNE = "finetune"
+AXES = ("labels_per_class", "train_images", "image_size", "budget")
+
+
+@dataclass
+class Part:
+    """A config file, and keys in which the study differs from it.
+
+    Args:
+        config: path.
+        set: settings by key; of a data file its own (`classes`), else the run's whole keys.
+    """
+
+    config: str
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Pretraining:
+    """What arms learn from before they see the task.
+
+    Args:
+        labelled: data for objectives that use labels; never the labels that are tested on.
+        unlabelled: data for the others; null: the labelled data without their labels.
+        set: keys of every pre-training that differ from its recipe.
+    """
+
+    labelled: Part
+    unlabelled: Part | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Finetuning:
+    """How every arm learns the task.
+
+    Args:
+        config: recipe.
+        steps: optimiser steps.
+        set: keys that differ from the recipe.
+    """
+
+    config: str
+    steps: int
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Budget:
+    """How much each pre-training may use; exactly one is given.
+
+    Args:
+        flops: floating-point operations of forward and backward.
+        images: images seen.
+        epochs: passes over the arm's own pre-training data.
+    """
+
+    flops: float | None = None
+    images: int | None = None
+    epochs: float | None = None
+
+
+@dataclass
+class Tuning:
+    """Learning rates that each arm may try for the task, chosen on validation.
+
+    Args:
+        trials: how many, the arm's own in the middle; 1: only its own.
+        lr: factor between neighbours.
+    """
+
+    trials: int = 3
+    lr: float = 3.0
+
+
+@dataclass
+class Primary:
+    """The one endpoint that the conclusion is drawn from; all others are exploratory.
+
+    Args:
+        data: a name of `transfer`.
+        protocol: finetune, or a protocol on frozen features.
+        metric: accuracy.
+    """
+
+    data: str
+    protocol: str = FINETUNE
+    metric: Literal["accuracy"] = "accuracy"
+
+
+@dataclass
+class Claim:
+    """A published difference at the primary endpoint, to be held against ours.
+
+    Args:
+        words: what was published, and where.
+        first: the arm that was better.
+        second: the other.
+        points: by how much; null: only that it was.
+        at: the axis and value, as `{train_images: 1000}`; null: as declared.
+    """
+
+    words: str
+    first: str
+    second: str
+    points: float | None = None
+    at: dict[str, float] | None = None
+
+
+@dataclass
+class Arm:
+    """One way to an encoder.
+
+    Args:
+        title: in words, for tables.
+        pretrain: recipe; null: none.
+        set: keys in which the pre-training differs from the recipe.
+        finetune: keys in which the fine-tuning differs from the study's.
+        longer: fine-tuning also gets the budget that other arms spend on pre-training.
+        encoder: another encoder than the study's.
+        pretrained: run folder or checkpoint of the user's that is the start instead.
+        upstream: what that checkpoint cost and learned from; printed as not paid here.
+    """
+
+    title: str
+    pretrain: str | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+    finetune: dict[str, Any] = field(default_factory=dict)
+    longer: bool = False
+    encoder: str | None = None
+    pretrained: str | None = None
+    upstream: str | None = None
+
+
+@dataclass
+class Study:
+    """A comparison.
+
+    Args:
+        question: one sentence; the report's title.
+        arms: names of files in configs/compare/arms (or paths), or all.
+        encoder: of every arm.
+        transfer: the tasks, by name.
+        finetune: how an arm learns a task.
+        primary: what the conclusion is drawn from.
+        pretrain: what arms learn from first.
+        budget: of each pre-training.
+        protocols: how an arm is judged besides fine-tuning.
+        tuning: learning rates tried for each arm.
+        seeds: how many, from 0; fixed before the start.
+        label_draws: drawn label sets for each seed, shared by all arms.
+        margin: differences within +- this count as none, a fraction; null: no claim of equality.
+        axes: values tried one axis at a time, the rest as declared: labels_per_class,
+            train_images, image_size (of the tasks), budget (a factor).
+        controls: random_encoder and raw_pixels, judged on frozen features.
+        trainer: where it runs.
+        claims: published differences to hold against what is found.
+    """
+
+    question: str
+    arms: list[str] | Literal["all"]
+    encoder: str
+    transfer: dict[str, Part]
+    finetune: Finetuning
+    primary: Primary
+    pretrain: Pretraining | None = None
+    budget: Budget = field(default_factory=Budget)
+    protocols: list[Literal["knn", "ridge", "linear", "attentive"]] = field(
+        default_factory=lambda: list(PROTOCOLS)
+    )
+    tuning: Tuning = field(default_factory=Tuning)
+    seeds: int = 5
+    label_draws: int = 1
+    margin: float | None = None
+    axes: dict[str, list[float]] = field(default_factory=dict)
+    controls: list[Literal["random_encoder", "raw_pixels"]] = field(
+        default_factory=lambda: ["random_encoder", "raw_pixels"]
+    )
+    trainer: str | None = None
+    claims: list[Claim] = field(default_factory=list)
+
+
+def check(study: Study, arms: dict[str, Arm]) -> None:
+    """Refuse, in one line, what no honest study can be.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    measured = (FINETUNE, *study.protocols)
+    if not arms:
+        raise ValueError("arms: name at least one")
+    for key, value, known in (
+        ("primary.data", study.primary.data, tuple(study.transfer)),
+        ("primary.protocol", study.primary.protocol, measured),
+        *(("axes", axis, AXES) for axis in study.axes),
+        *(("claims", name, tuple(arms)) for c in study.claims for name in (c.first, c.second)),
+        *(("claims.at", axis, tuple(study.axes)) for c in study.claims for axis in c.at or {}),
+    ):
+        if value not in known:
+            raise ValueError(f"{key}: unknown {value!r}; known: {', '.join(known)}")
+    for key, number, least in (
+        ("seeds", study.seeds, 1),
+        ("label_draws", study.label_draws, 1),
+        ("tuning.trials", study.tuning.trials, 1),
+        ("tuning.lr", study.tuning.lr, 1.01),
+        ("finetune.steps", study.finetune.steps, 1),
+    ):
+        if number < least:
+            raise ValueError(f"{key} must be at least {least}, got {number}")
+    for name, arm in arms.items():
+        if arm.pretrain and arm.pretrained:
+            raise ValueError(f"arm {name}: pretrain or pretrained, not both")
+    _check_budget(study, arms)
+
+
+def _check_budget(study: Study, arms: dict[str, Arm]) -> None:
+    given = [name for name, value in vars(study.budget).items() if value is not None]
+    wanting = [name for name, arm in arms.items() if arm.pretrain or arm.longer]
+    if wanting and len(given) != 1:
+        raise ValueError(f"budget: give one of flops, images, epochs, got {given or 'none'}")
+    if wanting and study.pretrain is None and any(arms[name].pretrain for name in wanting):
+        raise ValueError(f"pretrain: arm {wanting[0]} wants data to learn from")
+    if given and vars(study.budget)[given[0]] <= 0:
+        raise ValueError(f"budget.{given[0]} must be above 0")
+
+
+def relative(path: str, to: Path) -> str:
+    """A path written in a file, as seen from where the command is typed."""
+    found = os.path.relpath(to.parent / path)  # symbolic links stay as they are
+    return str(Path(found).absolute()) if found.startswith("..") else found

@@ -1,0 +1,62 @@
+"""Which learning rate each arm uses for each task: equal trials for all, chosen on validation.
+
+Trials are run with the first seed. A best value at the grid's edge extends the grid for every arm,
+at most twice; what still lies at the edge after that is reported.
+"""
+
+from dataclasses import dataclass, field
+
+from vit.compare.step import Step
+from vit.compare.store import Store
+
+EXTENSIONS = 2
+
+
+@dataclass
+class Choice:
+    """What was tried and chosen.
+
+    Args:
+        trials: powers of the study's factor that every arm tried.
+        chosen: the best power by "arm task".
+        accuracies: on validation, by "arm task" and power.
+        edge: "arm task" whose best value is the first or the last that was tried.
+        flops: of all trials of an arm, by arm.
+    """
+
+    trials: list[int]
+    chosen: dict[str, int] = field(default_factory=dict)
+    accuracies: dict[str, dict[int, float]] = field(default_factory=dict)
+    edge: list[str] = field(default_factory=list)
+    flops: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def extended(self) -> list[int]:
+        """The grid, one step longer on each side that holds somebody's best value."""
+        sides = {self.chosen[who] for who in self.edge}
+        low = [self.trials[0] - 1] if self.trials[0] in sides else []
+        return low + self.trials + ([self.trials[-1] + 1] if self.trials[-1] in sides else [])
+
+
+def first_trials(count: int) -> list[int]:
+    """Around 0, which is the arm's own learning rate."""
+    return list(range(-((count - 1) // 2), count // 2 + 1))
+
+
+def choose(steps: list[Step], store: Store, trials: list[int]) -> Choice:
+    """The best on validation; ties go to the lower loss, then to the value nearer to the arm's."""
+    choice, found = Choice(trials), {}
+    for step in steps:
+        if step.stage == "tune":
+            choice.flops[step.arm] = choice.flops.get(step.arm, 0.0) + step.flops
+            found.setdefault(f"{step.arm} {step.data}", {})[step.trial] = store.summary(step)
+    for who, summaries in found.items():
+        done = {t: s for t, s in summaries.items() if s.get("val/accuracy") is not None}
+        choice.accuracies[who] = {t: s["val/accuracy"] for t, s in done.items()}
+        if not done:
+            continue  # all failed, which is reported elsewhere
+        best = max(done, key=lambda t: (done[t]["val/accuracy"], -done[t]["val/loss"], -abs(t)))
+        choice.chosen[who] = best
+        if len(trials) > 1 and best in (trials[0], trials[-1]):
+            choice.edge.append(who)
+    return choice

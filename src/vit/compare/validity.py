@@ -1,0 +1,61 @@
+"""Did a self-supervised arm train at all? Judged on validation, before anybody looks at a test.
+
+An arm that fails is listed as not trained and stays in every table.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vit.compare.step import Step
+from vit.compare.store import Store
+
+COLLAPSED = 1.5  # effective rank below which features lie on about one line
+JUDGES = ("attentive", "linear", "knn")  # the first that was measured on both
+
+
+@dataclass
+class Verdict:
+    """Of one self-supervised arm.
+
+    Args:
+        trained: did it pass every check that could be made?
+        reasons: what was found, failures first.
+    """
+
+    trained: bool
+    reasons: list[str]
+
+
+def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] | None) -> Verdict:
+    """Better than random features, above its trivial floor, not collapsed.
+
+    Args:
+        arm: its name.
+        steps: of the study.
+        store: where runs lie.
+        floor: the objective's own (metric, what a trivial answer scores), where it has one.
+    """
+    declared = [step for step in steps if step.point is None]
+    probes = [store.summary(s) for s in declared if s.arm == arm and s.stage == "probe"]
+    controls = [store.summary(s) for s in declared if s.stage == "control"]
+    probes, controls = [s for s in probes if s], [s for s in controls if s]
+    good, bad = [], []
+    name = next((f"val/{j}/accuracy" for j in JUDGES
+                 if all(f"val/{j}/accuracy" in s for s in [*probes, *controls])), None)  # fmt: skip
+    if name and probes and controls:
+        own, random = (np.mean([s[name] for s in group]) for group in (probes, controls))
+        line = f"{name} {100 * own:.1f} % against {100 * random:.1f} % of random features"
+        (good if own > random else bad).append(line)
+    ranks = [s["effective_rank"] for s in probes if "effective_rank" in s]
+    if ranks:
+        line = f"effective rank {np.mean(ranks):.1f}"
+        (good if min(ranks) > COLLAPSED else bad).append(line)
+    if floor:
+        fits = [store.summary(s) for s in steps if s.arm == arm and s.stage == "pretrain"]
+        pairs = [(s[floor[0]], s[floor[1]]) for s in fits if floor[0] in s and floor[1] in s]
+        if pairs:
+            own, trivial = np.mean(pairs, axis=0)
+            line = f"{floor[0]} {own:.3f} against {trivial:.3f} of a trivial answer"
+            (good if own > trivial else bad).append(line)
+    return Verdict(not bad and bool(good), bad + good)

@@ -1,0 +1,18 @@
+"""How many directions features really use: the effective rank that tells of collapse.
+
+RankMe: Garrido et al., arXiv:2210.02885, equation 1: the exponential of the entropy of the
+normalised singular values. 1: all images on one line. Needs no labels.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+EPSILON = 1e-7  # the paper's
+
+
+def rankme(features: Float[Tensor, "M _d"]) -> float:
+    """Between 1 and the smaller of M and the width; features are not centred (as in the paper)."""
+    values = torch.linalg.svdvals(features.double().cpu())
+    share = values / values.sum() + EPSILON
+    return float((-(share * share.log()).sum()).exp())

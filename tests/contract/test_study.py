@@ -1,0 +1,211 @@
+"""A whole study, small: what it makes, what it repeats, and what it survives."""
+
+import csv
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from launch import CONTEXT, ROOT, _child, launch
+
+STUDY = {
+    "question": "Does the machinery run?",
+    "arms": ["scratch", "scratch_long", "supervised", "mpp"],
+    "encoder": "configs/encoder/tiny.yaml",
+    "pretrain": {
+        "labelled": {"config": "configs/data/digits.yaml", "set": {"classes": [0, 1, 2, 3, 4]}},
+        "unlabelled": {"config": "configs/data/digits.yaml"},
+        "set": {"trainer.callbacks": None, "trainer.val_check_interval": 4},
+    },
+    "budget": {"images": 512},
+    "transfer": {
+        "high": {
+            "config": "configs/data/digits.yaml",
+            "set": {"classes": [5, 6, 7, 8, 9], "labels_per_class": 10},
+        }
+    },
+    "finetune": {
+        "config": "configs/finetune/default.yaml",
+        "steps": 8,
+        "set": {"model.layer_decay": 1.0, "trainer.val_check_interval": 4},
+    },
+    "tuning": {"trials": 1},
+    "seeds": 2,
+    "protocols": ["knn", "ridge"],
+    "primary": {"data": "high", "protocol": "finetune"},
+}
+WORDS = ("compare", "--config", "study.yaml")
+RUNS = 2 * (2 + 4 + 4 + 2 + 1)  # seeds x (pre-training, task, test, probe, control)
+
+
+def write(folder: Path, **changes) -> None:
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY | changes))
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "logs/compare/study/results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def figures(folder: Path) -> list[tuple]:
+    return [(r["arm"], r["protocol"], r["seed"], r["accuracy"]) for r in rows(folder)]
+
+
+def commands(folder: Path) -> int:
+    """How many commands were run so far."""
+    files = (folder / "logs/compare/runs").glob("*/output.txt")
+    return sum(file.read_text().count("\n$ python") + 1 for file in files)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    write(folder)
+    ended = launch(*WORDS, cwd=folder)
+    assert ended.code == 0, ended.everything
+    (folder / "first.txt").write_text(ended.out)
+    return folder
+
+
+@pytest.fixture
+def copy(done, tmp_path) -> Path:
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder, symlinks=True)
+    return folder
+
+
+def test_every_defined_cell_is_filled(done):
+    found = rows(done)
+    assert len(found) == 2 * (4 * 3 + 2 + 3)  # arms x protocols, random encoder, raw pixels
+    for row in found:
+        defined = not (row["arm"].startswith("scratch") and row["protocol"] != "finetune")
+        assert (row["status"] == "done") == defined, row
+        assert bool(row["accuracy"]) == defined
+    assert commands(done) == RUNS
+
+
+def test_the_ledgers_of_equal_budgets_are_equal(done):
+    by_arm = {r["arm"]: r for r in rows(done) if r["protocol"] == "finetune" and r["seed"] == "0"}
+    images = {arm: int(row["images_seen"]) for arm, row in by_arm.items()}
+    assert images["scratch"] == 8 * 50
+    assert images["scratch_long"] == (8 + 10) * 50  # 512 images are 10 steps of 50
+    assert images["supervised"] == images["mpp"] == 512 + 8 * 50
+    labels = {arm: int(row["labels_used"]) for arm, row in by_arm.items()}
+    assert labels["scratch"] == labels["mpp"] == 50
+    assert labels["supervised"] > 500
+
+
+def test_the_report_says_what_was_asked_for(done):
+    report = (done / "logs/compare/study/report.md").read_text()
+    for words in ("Does the machinery run?", "Primary endpoint", "Holm", "Validity", "Ranks",
+                  "images were in its pre-training", "labels", "detect", "Scope"):  # fmt: skip
+        assert words in report or words == "detect", words
+    assert "test accuracy" in (done / "first.txt").read_text()
+    assert (done / "logs/compare/study/cost.svg").is_file()
+
+
+def test_a_second_time_nothing_is_run_and_the_table_is_the_same(copy):
+    begun = time.monotonic()
+    before = (copy / "logs/compare/study/results.csv").read_bytes()
+    ended = launch(*WORDS, cwd=copy)
+    assert ended.code == 0
+    assert commands(copy) == RUNS
+    assert (copy / "logs/compare/study/results.csv").read_bytes() == before
+    told, first = (text.split("test accuracy")[1] for text in
+                   (ended.out, (copy / "first.txt").read_text()))  # fmt: skip
+    assert told == first
+    assert time.monotonic() - begun < 60
+
+
+def test_names_comments_and_paths_run_nothing_again(copy):
+    text = "# a comment\n" + (copy / "study.yaml").read_text().replace("machinery", "machine")
+    (copy / "study.yaml").write_text(text)
+    assert launch(*WORDS, "--name", "other", "--data.workers", "0", cwd=copy).code == 0
+    assert commands(copy) == RUNS
+
+
+def test_one_arms_learning_rate_runs_that_arm_alone_again(copy):
+    (copy / "arms").mkdir()
+    for file in (ROOT / "configs/compare/arms").glob("*.yaml"):
+        arm = yaml.safe_load(file.read_text())
+        if arm.get("pretrain"):
+            arm["pretrain"] = f"configs/pretrain/{Path(arm['pretrain']).name}"
+            arm["pretrain"] = f"../{arm['pretrain']}"
+        if file.stem == "mpp":
+            arm["set"] = {"model.optimizer.lr": 1e-3}
+        (copy / "arms" / file.name).write_text(yaml.safe_dump(arm))
+    before = {r["arm"]: r["accuracy"] for r in rows(copy) if r["protocol"] == "finetune"}
+    assert launch(*WORDS, cwd=copy).code == 0
+    assert commands(copy) == RUNS + 2 * (1 + 1 + 1 + 1)  # pre-training, task, test, probe of mpp
+    after = {r["arm"]: r["accuracy"] for r in rows(copy) if r["protocol"] == "finetune"}
+    assert {arm for arm in after if after[arm] != before[arm]} <= {"mpp"}
+
+
+def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path):
+    write(tmp_path, arms=["scratch", "bad"], protocols=[], controls=[])
+    (tmp_path / "arms").mkdir()
+    (tmp_path / "arms/scratch.yaml").write_text("title: scratch")
+    bad = "title: bad\nfinetune: {model.optimizer.lr: 1.0e+30, model.clip: null}"
+    (tmp_path / "arms/bad.yaml").write_text(bad)
+    ended = launch(*WORDS, cwd=tmp_path)
+    assert ended.code == 1
+    assert "failed: bad transfer high seed 0" in ended.out
+    assert "not finite" in ended.out
+    assert [r["status"] for r in rows(tmp_path)] == ["done", "missing", "done", "missing"]
+    assert "failed: bad" in (tmp_path / "logs/compare/study/report.md").read_text()
+
+
+def test_a_dry_run_lists_every_run_and_makes_none(tmp_path):
+    write(tmp_path)
+    ended = launch(*WORDS, "--dry-run", cwd=tmp_path)
+    assert ended.code == 0
+    assert ended.out.count("python train.py") == RUNS
+    assert f"{RUNS} runs, 0 done" in ended.out
+    assert "in 8 of 10 cases, a difference of" in ended.out
+    assert not (tmp_path / "logs/compare/runs").exists()
+
+
+def test_labels_that_are_tested_may_not_be_learned_before(tmp_path):
+    write(tmp_path, pretrain={"labelled": {"config": "configs/data/digits.yaml"}})
+    ended = launch(*WORDS, cwd=tmp_path)
+    assert ended.code == 2
+    assert "arm supervised would pre-train on the labels that high tests" in ended.out
+
+
+def killed(folder: Path, seconds: float) -> None:
+    """Start the study and SIGKILL its first process."""
+    words = list(WORDS)
+    worker = CONTEXT.Process(
+        target=_child, args=(words, str(folder), str(folder / "out.txt"), (None, 0), {})
+    )
+    worker.start()
+    time.sleep(seconds)
+    if worker.is_alive():
+        os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+
+
+@pytest.mark.slow
+def test_a_study_killed_twice_ends_with_the_same_figures(done, tmp_path):
+    write(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for seconds in (9.0, 12.0):
+        killed(tmp_path, seconds)
+    assert launch(*WORDS, cwd=tmp_path).code == 0
+    assert figures(tmp_path) == figures(done)
+
+
+def test_job_arrays_hold_the_same_commands_in_waves(tmp_path):
+    write(tmp_path)
+    ended = launch(*WORDS, "--emit", "slurm", cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    folder = tmp_path / "logs/compare/study/slurm"
+    lines = [(folder / f"wave{n}.txt").read_text().splitlines() for n in range(3)]
+    assert sum(map(len, lines)) == RUNS
+    assert len(lines[0]) == 2 * (2 + 2 + 1)  # pre-trainings, scratch and scratch-long, controls
+    assert all("ls -d" in line for line in lines[1])
+    assert (folder / "submit.sh").read_text().count("sbatch") == 3

@@ -1,0 +1,65 @@
+"""Every arm tries as many learning rates, and the best on validation is used."""
+
+from unittest.mock import Mock
+
+from vit.compare.step import Step
+from vit.compare.store import Store
+from vit.compare.tuning import choose, first_trials
+
+
+def trial(arm: str, power: int) -> Step:
+    return Step(f"{arm}{power}", "fit", "tune", arm, 0, (), data="task", trial=power, flops=2.0)
+
+
+def chosen(scores: dict[str, dict[int, tuple[float, float]]], trials: list[int]):
+    """Scores: accuracy and loss on validation, by arm and power."""
+    steps = [trial(arm, power) for arm, values in scores.items() for power in values]
+    summaries = {
+        f"{arm}{power}": {"val/accuracy": accuracy, "val/loss": loss}
+        for arm, values in scores.items()
+        for power, (accuracy, loss) in values.items()
+    }
+    store = Mock(spec=Store, summary=lambda step: summaries[step.id])
+    return choose(steps, store, trials)
+
+
+def test_the_first_trials_stand_around_the_arms_own():
+    assert [first_trials(n) for n in (1, 2, 3, 5)] == [[0], [0, 1], [-1, 0, 1], [-2, -1, 0, 1, 2]]
+
+
+def test_the_best_on_validation_is_chosen_for_each_arm():
+    found = chosen(
+        {
+            "a": {-1: (0.5, 1), 0: (0.7, 1), 1: (0.6, 1)},
+            "b": {-1: (0.5, 1), 0: (0.4, 1), 1: (0.3, 1)},
+        },
+        [-1, 0, 1],
+    )
+    assert found.chosen == {"a task": 0, "b task": -1}
+    assert found.edge == ["b task"]
+    assert found.flops == {"a": 6.0, "b": 6.0}
+
+
+def test_ties_go_to_the_lower_loss_and_then_to_the_arms_own():
+    tied = {"a": {-1: (0.5, 1.0), 0: (0.5, 0.9), 1: (0.5, 0.8)}}
+    assert chosen(tied, [-1, 0, 1]).chosen == {"a task": 1}
+    equal = {"a": dict.fromkeys((-1, 0, 1), (0.5, 1.0))}
+    assert chosen(equal, [-1, 0, 1]).chosen == {"a task": 0}
+
+
+def test_a_best_value_at_the_edge_extends_that_side_for_everybody():
+    low = {"a": {-1: (0.9, 1), 0: (0.7, 1), 1: (0.6, 1)}}
+    assert chosen(low, [-1, 0, 1]).extended == [-2, -1, 0, 1]
+    both = low | {"b": {-1: (0.1, 1), 0: (0.2, 1), 1: (0.3, 1)}}
+    assert chosen(both, [-1, 0, 1]).extended == [-2, -1, 0, 1, 2]
+
+
+def test_a_trial_that_failed_is_not_chosen():
+    steps = [trial("a", power) for power in (-1, 0, 1)]
+    summaries = {
+        "a-1": {},
+        "a0": {"val/accuracy": 0.2, "val/loss": 1},
+        "a1": {"val/accuracy": None},
+    }
+    found = choose(steps, Mock(spec=Store, summary=lambda s: summaries[s.id]), [-1, 0, 1])
+    assert found.chosen == {"a task": 0}

@@ -1,0 +1,54 @@
+"""An arm that learned nothing is called so, from validation alone."""
+
+from unittest.mock import Mock
+
+from vit.compare.step import Step
+from vit.compare.store import Store
+from vit.compare.validity import validity
+
+FLOOR = ("val/accuracy", "val/always_most_common")
+
+
+def verdict(probe: float, random: float, rank: float = 20.0, fit: tuple = (0.5, 0.4), floor=FLOOR):
+    steps = [
+        Step("p", "evaluate", "probe", "mpp", 0, ()),
+        Step("c", "evaluate", "control", "random_encoder", 0, ()),
+        Step("f", "fit", "pretrain", "mpp", 0, ()),
+    ]
+    summaries = {
+        "p": {
+            "val/attentive/accuracy": probe,
+            "effective_rank": rank,
+            "test/attentive/accuracy": 0,
+        },
+        "c": {"val/attentive/accuracy": random, "effective_rank": 9, "test/attentive/accuracy": 1},
+        "f": dict(zip(FLOOR, fit, strict=True)),
+    }
+    store = Mock(spec=Store, summary=lambda step: summaries[step.id])
+    return validity("mpp", steps, store, floor)
+
+
+def test_better_than_random_above_the_floor_and_wide_is_trained():
+    found = verdict(0.6, 0.5)
+    assert found.trained
+    assert len(found.reasons) == 3
+
+
+def test_each_check_alone_fails_an_arm():
+    for settings in ({"probe": 0.5}, {"rank": 1.1}, {"fit": (0.4, 0.4)}):
+        found = verdict(**({"probe": 0.6, "random": 0.5} | settings))
+        assert not found.trained, settings
+        assert found.reasons  # the failure stands first
+
+
+def test_the_test_split_is_not_looked_at():
+    assert "test/" not in " ".join(verdict(0.6, 0.5).reasons)
+
+
+def test_an_objective_without_a_floor_is_judged_by_the_rest():
+    assert verdict(0.6, 0.5, fit=(0.0, 0.9), floor=None).trained
+
+
+def test_nothing_measured_is_not_a_pass():
+    nothing = Mock(spec=Store, summary=lambda step: {})
+    assert not validity("mpp", [], nothing, FLOOR).trained
