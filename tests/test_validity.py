@@ -9,7 +9,9 @@ from vit.compare.validity import validity
 FLOOR = ("val/accuracy", "val/always_most_common")
 
 
-def verdict(probe: float, random: float, rank: float = 20.0, fit: tuple = (0.5, 0.4), floor=FLOOR):
+def verdict(
+    probe: float, random: float, rank: float = 20.0, fit: tuple = (0.5, 0.4), floor=FLOOR, losses=()
+):
     steps = [
         Step("p", "evaluate", "probe", "mpp", 0, ()),
         Step("c", "evaluate", "control", "random_encoder", 0, ()),
@@ -25,6 +27,7 @@ def verdict(probe: float, random: float, rank: float = 20.0, fit: tuple = (0.5, 
         "f": dict(zip(FLOOR, fit, strict=True)),
     }
     store = Mock(spec=Store, summary=lambda step: summaries[step.id])
+    store.validation_losses.return_value = list(losses)
     return validity("mpp", steps, store, floor)
 
 
@@ -52,3 +55,11 @@ def test_an_objective_without_a_floor_is_judged_by_the_rest():
 def test_nothing_measured_is_not_a_pass():
     nothing = Mock(spec=Store, summary=lambda step: {})
     assert not validity("mpp", [], nothing, FLOOR).trained
+
+
+def test_an_arm_whose_loss_still_fell_was_too_short():
+    short = verdict(0.5, 0.5, losses=(2.0, 1.5))
+    assert not short.trained
+    assert "too short" in short.words
+    assert "too short" not in verdict(0.5, 0.5, losses=(2.0, 1.99)).words
+    assert verdict(0.6, 0.5, losses=(2.0, 1.5)).words == "trained"

@@ -56,6 +56,19 @@ def hold(folder: Path) -> None:
     HELD.append(handle)
 
 
+def held(folder: Path) -> bool:
+    """Is another process going on with this run?"""
+    before = len(HELD)
+    try:
+        hold(folder)
+    except ValueError:
+        return True
+    for handle in HELD[before:]:
+        HELD.remove(handle)
+        os.close(handle)
+    return False
+
+
 def environment() -> dict[str, Any]:
     """Code, versions and hardware."""
     git = ["git", "-C", str(Path(__file__).parent)]

@@ -25,7 +25,7 @@ from vit.compare.study import Arm, Study, check, relative
 from vit.evaluate.catalogue import defaults
 from vit.flops import training_flops
 
-ARMS = Path("configs/compare/arms")  # where arms lie unless a folder beside the study has some
+ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
 FLAGS = ("--dry-run", "--rerun-stale")
 
 
@@ -89,11 +89,11 @@ def read(words: list[str]) -> tuple[Study, dict[str, Arm], Path]:
 
 def parsed(kind: type, words: list[str], file: Path) -> Any:
     """A dataclass from YAML and words; one line where they do not fit."""
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(kind)
     try:
-        values = parser.instantiate_classes(parser.parse_args(words))
+        values = parser.instantiate(parser.parse_args(words))
     except Exception as error:  # whatever jsonargparse meets, said in one line
         raise UsageError(f"{file}: {condense(str(error))}") from error
     return kind(**{part.name: values[part.name] for part in fields(kind)})
@@ -117,15 +117,17 @@ def data_keys(words: list[str]) -> tuple[list[str], dict[str, Any], str | None]:
 
 def arm_files(study: Study, file: Path) -> list[Path]:
     """The files of the arms, in the study's order."""
-    folder = next((f for f in (file.parent / "arms", ARMS) if f.is_dir()), ARMS)
+    folders = [folder for folder in (file.parent / "arms", ARMS) if folder.is_dir()]
     if study.arms == "all":
-        return sorted(folder.glob("*.yaml"))
+        return [path for folder in folders[:1] for path in sorted(folder.glob("*.yaml"))]
     found = []
     for name in study.arms:
-        path = file.parent / name if name.endswith(".yaml") else folder / f"{name}.yaml"
-        if not path.is_file():
-            raise UsageError(f"{file}: arms: {path}: no such file{nearest_file(name)}")
-        found.append(path)
+        paths = [folder / f"{name}.yaml" for folder in folders]
+        paths = [file.parent / name] if name.endswith(".yaml") else paths
+        there = [path for path in paths if path.is_file()]
+        if not there:
+            raise UsageError(f"{file}: arms: no file for {name!r}{nearest_file(name)}")
+        found.append(there[0])
     return found
 
 

@@ -60,8 +60,8 @@ class Findings:
             )
         absent = [name for name in self.arms if name not in found.arms]
         words = statistics.sentence(found, self.study.margin, self.titles)
-        untrained = [name for name, verdict in self.verdicts.items() if not verdict.trained]
-        words += f" Not trained: {', '.join(untrained)}; see Validity." if untrained else ""
+        for name, verdict in self.verdicts.items():
+            words += "" if verdict.trained else f" {self.titles[name]}: {verdict.words}."
         words += f" Without {', '.join(absent)}, whose runs are missing." if absent else ""
         return words
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from vit.compare.findings import Findings
 from vit.compare.overlap import Overlap
 from vit.compare.results import Results
-from vit.compare.step import Asked, Step
+from vit.compare.step import Asked
 from vit.compare.tuning import Choice
+from vit.compare.validity import still_falling
 
 
 class Report:
@@ -58,8 +59,7 @@ class Report:
 
     def _validity(self) -> list[str]:
         return [
-            f"{self.titles[name]}: {'trained' if verdict.trained else 'NOT TRAINED'}: "
-            + "; ".join(verdict.reasons)
+            f"{self.titles[name]}: {verdict.words}: {'; '.join(verdict.reasons)}"
             for name, verdict in self.findings.verdicts.items()
         ] or ["no self-supervised arm"]
 
@@ -118,27 +118,16 @@ def still_improving(results: Results, titles: dict[str, str]) -> list[str]:
     """Had the loss on validation stopped falling when each stage ended?"""
     found: dict[tuple[str, str], list[bool]] = {}
     for step in results.by_id.values():
-        if step.stage not in ("pretrain", "transfer") or step.point is not None:
-            continue
-        losses = validation_losses(results, step)
-        if len(losses) > 1:
-            found.setdefault((step.arm, step.stage), []).append(losses[-1] < 0.99 * losses[-2])
+        if step.stage in ("pretrain", "transfer") and step.point is None:
+            losses = results.store.validation_losses(step)
+            if len(losses) > 1:
+                found.setdefault((step.arm, step.stage), []).append(still_falling(losses))
     return [
         f"{titles[arm]}, {'pre-training' if stage == 'pretrain' else 'task'}: still improving at "
         f"the end (validation loss fell by more than 1 % in its last interval): "
         f"{sum(votes)} of {len(votes)} runs"
         for (arm, stage), votes in found.items()
     ]
-
-
-def validation_losses(results: Results, step: Step) -> list[float]:
-    """In the order of the run."""
-    folder = results.store.folder(step)
-    path = folder / "metrics.csv" if folder else None
-    if path is None or not path.is_file():
-        return []
-    rows = (line.split(",") for line in path.read_text().splitlines()[1:])
-    return [float(value) for _, _, name, value in rows if name == "val/loss"]
 
 
 def tuning_words(choice: Choice, trials: int) -> str:

@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from vit.callbacks.run_folder import held
 from vit.compare.step import UPSTREAM, Step
 from vit.compare.store import Store
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 WARM = ["vit.cli.verbs", "vit.evaluate.catalogue", "sklearn.datasets", "sklearn.model_selection"]
+PATIENCE = 20.0  # seconds
 OUTPUT = "output.txt"  # beside the run folder: what the command said
 
 
@@ -55,6 +57,7 @@ class Pool:
             tick: called about once a second.
         """
         todo = [step for step in steps if self.store.status(step) != "done"]
+        self._wait_for_others(todo)
         done = {step.id for step in steps} - {step.id for step in todo}
         try:
             while todo or self.running:
@@ -68,6 +71,14 @@ class Pool:
         except BaseException:
             self._stop()
             raise
+
+    def _wait_for_others(self, steps: list[Step]) -> None:
+        """Runs of a study that was killed a moment ago save and leave."""
+        end = time.monotonic() + PATIENCE
+        folders = [self.store.folder(step) for step in steps if step.kind == "fit"]
+        for folder in filter(None, folders):
+            while held(folder) and time.monotonic() < end:
+                time.sleep(0.2)
 
     def _leave_out(self, todo: list[Step]) -> list[Step]:
         left = []

@@ -21,10 +21,19 @@ class Verdict:
     Args:
         trained: did it pass every check that could be made?
         reasons: what was found, failures first.
+        short: was its loss on validation still falling when pre-training ended?
     """
 
     trained: bool
     reasons: list[str]
+    short: bool = False
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.trained:
+            return "trained"
+        return "NOT TRAINED, too short: its loss was still falling" if self.short else "NOT TRAINED"
 
 
 def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] | None) -> Verdict:
@@ -58,4 +67,11 @@ def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] |
             own, trivial = np.mean(pairs, axis=0)
             line = f"{floor[0]} {own:.3f} against {trivial:.3f} of a trivial answer"
             (good if own > trivial else bad).append(line)
-    return Verdict(not bad and bool(good), bad + good)
+    fits = [s for s in declared if s.arm == arm and s.stage == "pretrain"]
+    votes = [still_falling(store.validation_losses(step)) for step in fits]
+    return Verdict(not bad and bool(good), bad + good, sum(votes) > len(votes) / 2)
+
+
+def still_falling(losses: list[float]) -> bool:
+    """By more than 1 % between the last two validations."""
+    return len(losses) > 1 and losses[-1] < 0.99 * losses[-2]

@@ -1,0 +1,90 @@
+"""Every study is a document that reads; those whose data is at hand can be planned."""
+
+import re
+
+import pytest
+
+from launch import ROOT, launch
+from vit.cli.compare import read
+
+FOLDER = ROOT / "configs/compare"
+STUDIES = sorted([*FOLDER.glob("*.yaml"), *(FOLDER / "claims").glob("*.yaml")])
+ARMS = sorted([*(FOLDER / "arms").glob("*.yaml"), *(FOLDER / "claims/arms").glob("*.yaml")])
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda f: f.stem)
+def test_a_study_reads_and_carries_its_header(file, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study, arms, _ = read(["--config", str(file.relative_to(ROOT))])
+    assert study.question.endswith("?")
+    assert len(arms) > 1
+    header = "\n".join(line for line in file.read_text().splitlines() if line.startswith("#"))
+    assert "Here:" in header
+    command = re.search(r"Run: +python train.py compare --config (\S+)", header)
+    assert ROOT / command[1] == file
+    for part in (
+        study.encoder,
+        study.finetune.config,
+        *(p.config for p in study.transfer.values()),
+    ):
+        assert (ROOT / part).is_file()
+
+
+@pytest.mark.parametrize("file", ARMS, ids=lambda f: f.stem)
+def test_an_arm_is_short_and_says_what_it_is(file):
+    lines = file.read_text().splitlines()
+    assert len(lines) <= 25
+    assert lines[0].startswith("# ")
+
+
+def test_the_studies_of_digits_can_be_planned(tmp_path):
+    for name, runs in (("quick", 65), ("claims/flops", None), ("claims/resolution", None)):
+        words = ("compare", "--config", f"configs/compare/{name}.yaml", "--dry-run")
+        ended = launch(*words, cwd=tmp_path)
+        assert ended.code == 0, ended.everything
+        assert runs is None or f"{runs} runs, 0 done" in ended.out
+
+
+def test_axes_and_tuning_are_counted_out(tmp_path):
+    """Seeds x (pre-trainings, tasks, tests, probes, controls), and the trials of the first seed."""
+    words = ("compare", "--config", "configs/compare/quick.yaml", "--dry-run", "--seeds", "2")
+    more = ("--tuning.trials", "3", "--axes", "{labels_per_class: [5], budget: [2]}")
+    ended = launch(*words, *more, cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    pretrained = 2 * 2 * 2  # arms with one x seeds x budgets
+    trials = 4 * 2  # arms x the two learning rates that are not the declared one
+    tasks = 2 * (4 + 4 + 3)  # seeds x (declared, fewer labels, twice the budget but for scratch)
+    probes = 2 * (2 + 1)
+    assert f"{pretrained + trials + 2 * tasks + probes} runs, 0 done" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--arms", "[scratch, dinosaur]"), "arms: no file for 'dinosaur'"),
+        (("--primary.data", "cats"), "primary.data: unknown 'cats'; known: digits"),
+        (("--primary.protocol", "svm"), "primary.protocol: unknown 'svm'"),
+        (("--axes", "{depth: [2]}"), "axes: unknown 'depth'; known: labels_per_class"),
+        (("--budget.images", "5"), "budget: give one of flops, images, epochs"),
+        (("--budget.flops", "0"), "budget.flops must be above 0"),
+        (("--seeds", "0"), "seeds must be at least 1"),
+        (("--seed", "3"), "seed"),
+        (("--jobs", "none"), "--jobs must be a number from 1"),
+        (("--data", "nowhere.yaml"), "--data: nowhere.yaml: no such file"),
+        (("--data.canvas", "3"), "canvas must be at least 14"),
+        (("--emit", "pbs"), "emit: unknown 'pbs'; known: slurm"),
+        (("--protocols", "[knn, tarot]"), "tarot"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, words, line):
+    ended = launch("compare", "--config", "configs/compare/quick.yaml", *words, cwd=tmp_path)
+    assert ended.code == 2, ended.everything
+    assert line in ended.out
+    assert len(ended.out.strip().splitlines()) == 1, ended.out
+    assert not (tmp_path / "logs/compare/runs").exists()
+
+
+def test_a_study_that_is_not_there_is_named_with_the_nearest(tmp_path):
+    ended = launch("compare", "--config", "configs/compare/quik.yaml", cwd=tmp_path)
+    assert ended.code == 2
+    assert "did you mean configs/compare/quick.yaml?" in ended.out

@@ -1,0 +1,118 @@
+"""Planted arms: what a study says of them, cell by cell."""
+
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from vit.compare.findings import Findings
+from vit.compare.results import PIXELS, RANDOM, Results
+from vit.compare.step import Step
+from vit.compare.store import Store
+from vit.compare.study import Arm, Budget, Claim, Finetuning, Part, Primary, Study, Tuning
+from vit.compare.tuning import Choice
+from vit.compare.validity import Verdict
+
+SEEDS, IMAGES = 5, 1000
+
+
+def planted(accuracy: dict[str, float], **settings) -> Results:
+    """Results of arms with these true accuracies; images are equally hard for all arms."""
+    study = Study(
+        question="?", arms=list(accuracy), encoder="", transfer={"task": Part("")},
+        finetune=Finetuning("", 1), primary=Primary("task"), budget=Budget(), protocols=["knn"],
+        tuning=Tuning(1), seeds=SEEDS, **settings,
+    )  # fmt: skip
+    draw, hard = np.random.default_rng(0), np.random.default_rng(1).random(IMAGES)
+    right, steps = {}, []
+    for arm, share in accuracy.items():
+        for seed in range(SEEDS):
+            noise = draw.random(IMAGES) < 0.1
+            right[f"{arm}{seed}t"] = (
+                np.where(noise, draw.random(IMAGES) < share, hard < share) * 1.0
+            )
+            fit = Step(f"{arm}{seed}", "fit", "transfer", arm, seed, (), 0, "task", flops=10.0,
+                       images=100, labels=50, validation=20)  # fmt: skip
+            steps += [fit, Step(f"{arm}{seed}t", "test", "test", arm, seed, (), 0, "task",
+                                needs=(fit.id,))]  # fmt: skip
+    store = Mock(spec=Store, summary=lambda step: {}, folder=lambda step: None)
+    store.correct = lambda step, column: right.get(step.id)
+    return Results(study, list(accuracy), steps, store, Choice([0]))
+
+
+def findings(results: Results, **verdicts: Verdict) -> Findings:
+    arms = {name: Arm(title=f"arm {name}") for name in results.arms}
+    return Findings(results, arms, verdicts, [])
+
+
+def test_a_planted_random_arm_is_no_winner_and_a_better_one_is():
+    same = findings(planted({"a": 0.6, "b": 0.6, "c": 0.6})).conclusion()
+    assert "Not distinguishable" in same
+    assert "not evidence of equality" in same
+    better = findings(planted({"a": 0.6, "b": 0.8, "c": 0.6})).conclusion()
+    assert better.startswith("arm b is better than every other arm")
+
+
+def test_cells_hold_each_arms_own_figures_and_ledgers():
+    results = planted({"a": 0.2, "b": 0.9})
+    for arm, share in (("a", 0.2), ("b", 0.9)):
+        cells = results.of(arm, "task", "finetune")
+        assert [cell.seed for cell in cells] == list(range(SEEDS))
+        assert np.mean([cell.accuracy for cell in cells]) == pytest.approx(share, abs=0.03)
+        assert {(c.total_flops, c.images_seen, c.labels_used) for c in cells} == {(10.0, 100, 50)}
+
+
+def test_validation_labels_count_where_something_was_tuned():
+    results = planted({"a": 0.2, "b": 0.9})
+    tuned = Results(results.study, results.arms, list(results.by_id.values()), results.store,
+                    Choice([-1, 0, 1], flops={"a": 30.0}))  # fmt: skip
+    cells = {cell.arm: cell for cell in tuned.cells if cell.protocol == "finetune"}
+    assert cells["a"].labels_used == 70
+    assert cells["a"].total_flops == 40.0
+    assert cells["b"].total_flops == 10.0
+
+
+def test_what_is_not_there_says_so():
+    results = planted({"a": 0.5, "b": 0.5})
+    statuses = {(c.arm, c.protocol): c.status for c in results.cells}
+    assert statuses["a", "knn"].startswith("not defined")
+    results.store.correct = lambda step, column: None
+    again = Results(results.study, results.arms, list(results.by_id.values()), results.store,
+                    results.choice)  # fmt: skip
+    assert {c.status for c in again.cells if c.protocol == "finetune"} == {"missing"}
+    assert findings(again).conclusion().startswith("No conclusion")
+
+
+def test_an_untrained_arm_is_named_and_stays_in_the_table():
+    found = findings(planted({"a": 0.6, "b": 0.3}), b=Verdict(False, ["collapsed"], short=True))
+    assert "arm b: NOT TRAINED, too short" in found.conclusion()
+    assert any(row[0] == "arm b" for row in found.headline("task"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [("b", "a", "agrees"), ("a", "b", "contradicts"), ("a", "c", "cannot tell")],
+)
+def test_claims_are_judged_by_the_interval(first, second, verdict):
+    claims = [Claim("somebody said", first, second, 2.0)]
+    found = findings(planted({"a": 0.6, "b": 0.8, "c": 0.6}, claims=claims))
+    row = found.claims()[1]
+    assert row[:2] == ["somebody said", "+2"]
+    assert row[-1] == verdict
+    if verdict != "cannot tell":
+        assert float(row[2]) == pytest.approx(20 if first == "b" else -20, abs=3)
+
+
+def test_each_extension_halves_alpha():
+    results = planted({"a": 0.6, "b": 0.63})
+    first = findings(results)
+    later = Findings(results, first.arms, {}, [3, 4])
+    assert (first.alpha, later.alpha) == (0.05, 0.0125)
+    widths = [(p.high - p.low) for f in (first, later) for p in f.comparison(*f.primary).pairs]
+    assert widths[1] > widths[0]
+
+
+def test_controls_stand_outside_the_family():
+    results = planted({"a": 0.6, "b": 0.8})
+    assert {RANDOM, PIXELS} == {cell.arm for cell in results.cells if cell.arm not in "ab"}
+    assert len(findings(results).comparison("task", "finetune", None).family) == 1
