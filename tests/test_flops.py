@@ -1,14 +1,17 @@
 """Counted operations agree with the formula on paper, and counting leaves no trace."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from builders import GREY, RGB, small_vit
+from vit.batch import Batch
 from vit.flops import peak_of, training_flops
 from vit.mixing import Mixing
 from vit.module import ViTModule
+from vit.objectives.base import Losses, Objective
 from vit.objectives.dino import DINO
 from vit.objectives.mpp import MaskedPatchPrediction
 from vit.objectives.supervised import Supervised
@@ -43,6 +46,26 @@ def test_two_large_views_and_their_teacher_cost_eight_forwards():
     objective = DINO(small_vit(), GREY, **tiny_head)
     forward = 2 * forward_macs(8, 1, 2, 32, 2, 0)
     assert training_flops(objective, GREY) == pytest.approx((2 * 3 + 2) * forward, rel=0.05)
+
+
+class Quarter(Objective):
+    """Encodes a quarter of the patches, as masked autoencoders do."""
+
+    def forward(self, batch: Batch, progress: float) -> Losses:
+        patches = self.encoder.add_position(self.encoder.embed(batch.images))
+        kept = torch.arange(patches.shape[1] // 4, device=patches.device).expand(len(patches), -1)
+        loss = self.encoder.encode(patches, kept=kept).mean()
+        return Losses(loss, {}, {})
+
+
+def test_tokens_that_are_dropped_cost_nothing():
+    """Of 64 patches 16 go through the blocks, with the class token; all are embedded."""
+    spec = replace(GREY, image_size=(16, 16))
+    n, d, mlp, depth = 17, 32, 128, 4
+    blocks = depth * (4 * n * d**2 + 2 * n * d * mlp + 2 * n**2 * d)
+    expected = 6 * (64 * 4 * d + blocks)
+    counted = training_flops(Quarter(small_vit(spec, depth=depth), spec), spec)
+    assert counted == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("objective", [Supervised, MaskedPatchPrediction, DINO])

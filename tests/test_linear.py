@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from builders import small_vit
 from vit.data import Digits
 from vit.evaluate import linear as module
-from vit.evaluate.base import Frozen, Task, batches, choose
+from vit.evaluate.base import Frozen, Task
+from vit.evaluate.grid import batches, choose
 from vit.evaluate.linear import linear
 
 

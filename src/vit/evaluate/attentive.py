@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vit.evaluate.base import Result, Rows, Task, batches, check_grid, choose, descend
+from vit.evaluate.base import Result, Task
+from vit.evaluate.grid import Rows, batches, check_grid, choose, descend
 from vit.randomness import step_seed
 
 NEEDS_TOKENS = True

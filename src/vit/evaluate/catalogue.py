@@ -10,7 +10,7 @@ from typing import Any
 import vit.evaluate
 from vit.evaluate.base import Result
 
-NOT_ONE = ("base", "catalogue", "rankme")
+NOT_ONE = ("base", "catalogue", "grid", "rankme")
 
 
 def protocols() -> list[str]:
