@@ -65,7 +65,7 @@ def test_cells_hold_each_arms_own_figures_and_ledgers():
 def test_validation_labels_count_where_something_was_tuned():
     results = planted({"a": 0.2, "b": 0.9})
     tuned = Results(results.study, results.arms, list(results.by_id.values()), results.store,
-                    Choice([-1, 0, 1], flops={"a": 30.0}))  # fmt: skip
+                    Choice([-1, 0, 1], flops={"a task": {"x": 30.0}}))  # fmt: skip
     cells = {cell.arm: cell for cell in tuned.cells if cell.protocol == "finetune"}
     assert cells["a"].labels_used == 70
     assert cells["a"].total_flops == 40.0

@@ -138,7 +138,7 @@ def test_a_damaged_summary_is_one_line(stopped):
 def test_a_folder_is_held_once(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "HELD", [])
     hold(tmp_path)
-    with pytest.raises(ValueError, match=f"{tmp_path} is being trained by another process"):
+    with pytest.raises(ValueError, match=f"{tmp_path} is in use by another process"):
         hold(tmp_path)
     fcntl.flock(run_folder.HELD[0], fcntl.LOCK_UN)
     hold(tmp_path)
@@ -157,7 +157,7 @@ def test_a_run_being_trained_cannot_be_resumed_by_another_process(tmp_path):
     trainer.kill()
     starter.join()
     assert ended.code == 2
-    assert complaint(ended).endswith("is being trained by another process")
+    assert complaint(ended).endswith("is in use by another process")
     assert not (run / "summary.json").exists()
     assert resume(run).code == 0
 

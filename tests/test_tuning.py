@@ -37,7 +37,8 @@ def test_the_best_on_validation_is_chosen_for_each_arm():
     )
     assert found.chosen == {"a task": 0, "b task": -1}
     assert found.edge == ["b task"]
-    assert found.flops == {"a": 6.0, "b": 6.0}
+    assert found.cost("a task", "another") == 6.0
+    assert found.cost("a task", "a0") == 4.0  # the final run is one of the trials
 
 
 def test_ties_go_to_the_lower_loss_and_then_to_the_arms_own():

@@ -49,7 +49,7 @@ def hold(folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise ValueError(f"{folder} is being trained by another process") from None
+        raise ValueError(f"{folder} is in use by another process") from None
     except OSError:  # a file system without locks
         os.close(handle)
         return
@@ -57,7 +57,9 @@ def hold(folder: Path) -> None:
 
 
 def held(folder: Path) -> bool:
-    """Is another process going on with this run?"""
+    """Is another process at work in this folder?"""
+    if not folder.is_dir():
+        return False
     before = len(HELD)
     try:
         hold(folder)

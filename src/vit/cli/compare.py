@@ -1,5 +1,9 @@
 """The verb compare: read a study, plan it, run what it lacks, report."""
 
+import contextlib
+import io
+import re
+import shlex
 import time
 from dataclasses import fields
 from itertools import pairwise
@@ -16,12 +20,14 @@ from vit.callbacks.run_folder import hold
 from vit.callbacks.run_log import RunLog
 from vit.cli import main
 from vit.cli.engine import CLI
-from vit.cli.errors import UsageError, condense, nearest_file
+from vit.cli.errors import UsageError, condense, nearest_file, one_line
 from vit.compare.conduct import Conductor
 from vit.compare.plan import Planner
+from vit.compare.refusals import check
 from vit.compare.step import Asked
 from vit.compare.store import Store
-from vit.compare.study import Arm, Study, check, relative
+from vit.compare.study import Arm, Study, relative
+from vit.data.transforms import Augmentation
 from vit.evaluate.catalogue import defaults
 from vit.flops import training_flops
 
@@ -35,17 +41,18 @@ def compare(own: dict[str, str], rest: list[str]) -> int:
     rest = [word for word in rest if word not in FLAGS]
     torch.set_num_threads(1)
     study, arms, file = read(rest)
-    logs = Path(own.get("--logs", "logs")) / "compare"
-    folder = logs / own.get("--name", file.stem)
-    folder.mkdir(parents=True, exist_ok=True)
-    hold(folder)
-    store = Store(logs / "runs")
+    logs, name = Path(own.get("--logs", "logs")) / "compare", own.get("--name", file.stem)
+    if Path(name).name != name or name == "runs":
+        raise UsageError(f"--name: {name!r} is no name for a study's folder")
+    folder, store = logs / name, Store(logs / "runs")
     planner = Planner(study, arms, ask, lambda names: {name: defaults(name) for name in names})
     conductor = Conductor(planner, store, folder, jobs_of(own))
     if "--emit" in own:
         return conductor.emit(own["--emit"])
     if "--dry-run" in flags:
         return conductor.describe()
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
     return conductor.carry_out(main, "--rerun-stale" in flags)
 
 
@@ -82,8 +89,14 @@ def read(words: list[str]) -> tuple[Study, dict[str, Arm], Path]:
         arm = parsed(Arm, ["--config", str(path)], path)
         arm.pretrain = arm.pretrain and relative(arm.pretrain, path)
         arm.encoder = arm.encoder and relative(arm.encoder, path)
+        arm.pretrained = arm.pretrained and relative(arm.pretrained, path)
+        if path.stem in arms:
+            raise UsageError(f"{file}: arms: {path.stem} twice; each file wants a name of its own")
         arms[path.stem] = arm
-    check(study, arms)
+    try:
+        check(study, arms)
+    except ValueError as error:
+        raise UsageError(f"{file}: {error}") from error
     return study, arms, file
 
 
@@ -95,7 +108,8 @@ def parsed(kind: type, words: list[str], file: Path) -> Any:
     try:
         values = parser.instantiate(parser.parse_args(words))
     except Exception as error:  # whatever jsonargparse meets, said in one line
-        raise UsageError(f"{file}: {condense(str(error))}") from error
+        text = condense(str(error)).partition("; start from a file")[0]
+        raise UsageError(f"{file}: {text}") from error
     return kind(**{part.name: values[part.name] for part in fields(kind)})
 
 
@@ -107,7 +121,10 @@ def data_keys(words: list[str]) -> tuple[list[str], dict[str, Any], str | None]:
         if key == "--data":
             other = value if equals else next(left, "")
         elif key.startswith("--data."):
-            shared[key.removeprefix("--data.")] = yaml.safe_load(value or next(left, ""))
+            value = value if equals else next(left, "")
+            if not value or value.startswith("--"):
+                raise UsageError(f"{key} needs a value")
+            shared[key.removeprefix("--data.")] = yaml.safe_load(value)
         else:
             rest += [key, value] if equals else [word]
     if other is not None and not Path(other).is_file():
@@ -132,9 +149,21 @@ def arm_files(study: Study, file: Path) -> list[Path]:
 
 
 def ask(words: tuple[str, ...]) -> Asked:
-    """What a fit would do: everything is built and nothing run."""
-    built = CLI(list(words[1:]), Plan("fit", None, Path("logs"), 0, ""), RunLog())
-    built.datamodule.prepare_data()
+    """What a fit would do: everything is built and nothing run.
+
+    Raises:
+        UsageError: what is wrong with it, and which command it was.
+    """
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):  # where the parser says what is wrong
+            built = CLI(list(words[1:]), Plan("fit", None, Path("logs"), 0, ""), RunLog())
+            built.datamodule.prepare_data()
+    except (SystemExit, ValueError, FileNotFoundError) as error:
+        text = told.getvalue().strip().removeprefix("error: ") or one_line(error)
+        text = re.sub(r"; did you mean .*", "", text) if isinstance(error, SystemExit) else text
+        line = shlex.join(["python", "train.py", *words])
+        raise UsageError(f"{text}; the study asks for: {line}") from error
     objective = built.model.objective
     return Asked(
         settings=built.settings,
@@ -144,7 +173,7 @@ def ask(words: tuple[str, ...]) -> Asked:
         judges=hasattr(objective, "predict"),
         parameters=sum(p.numel() for p in objective.parameters()),
         seconds=measured(built),
-        views=f"{views(objective.views)}; {built.datamodule.augmentation}",
+        views=f"{views(objective.views)}; {changes(built.datamodule.augmentation)}",
         floor=objective.floor,
     )
 
@@ -163,6 +192,12 @@ def measured(built: CLI) -> float:
         objective(batch, 0.0).loss.backward()
         took.append(time.perf_counter() - start)
     return took[-1] / count
+
+
+def changes(augmentation: Augmentation) -> str:
+    """Those that are made, in words."""
+    made = {name: value for name, value in vars(augmentation).items() if value}
+    return ", ".join(f"{name} {value}" for name, value in made.items()) or "no augmentation"
 
 
 def views(specs: tuple[ViewSpec, ...]) -> str:

@@ -51,6 +51,7 @@ class Evaluation:
     ) -> None:
         self.module, self.data, self.settings = cli.model, cli.datamodule, cli.settings
         self.protocols, self.splits, self.controls, self.cache = protocols, splits, controls, cache
+        self.precision = str(cli.trainer.precision)
         self.functions = {name: protocol(name) for name in (*protocols, CLASSICAL)}
         self.module.to(cli.trainer.strategy.root_device)
         self.data.trainer = OneProcess(self.module)
@@ -101,7 +102,10 @@ class Evaluation:
 
     def key(self, encoder: nn.Module, split: str, tokens: bool) -> str:
         """Of features: the weights, the images and how they are shown."""
-        return digest([hash_of(encoder), self.about(split), self.module.spec.to_dict(), tokens])
+        kind = [encoder.class_path, encoder.settings, str(self.module.device), self.precision]
+        return digest(
+            [hash_of(encoder), kind, self.about(split), self.module.spec.to_dict(), tokens]
+        )
 
     def about(self, split: str) -> dict[str, Any]:
         """What of the data and its presentation belongs to a protocol's id."""
@@ -154,12 +158,18 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
         name for name in own.get("--protocols", "knn,ridge,linear,attentive").split(",") if name
     ]
     started, folder, extra = time.perf_counter(), None, {}
+    if not splits or not names:
+        raise UsageError("evaluate: --split and --protocols must name at least one")
+    if "--resume" in own:
+        raise UsageError("evaluate: --resume belongs to fit")
     if subject:
         file = checkpoint_in(Path(subject))
         inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
         folder = None if Path(subject).is_file() else inside
+        if folder and {"--name", "--logs"} & set(own):
+            raise UsageError("evaluate: a run keeps its figures; --name and --logs are for a file")
         only(rest, (*FROM_MAY, "threads"), "evaluate")
-        rest = ["--config", config_of(open_checkpoint(file)["config"], file), *rest]
+        rest = ["--config", config_of(open_checkpoint(file)["config"], file, rest), *rest]
         extra = {"checkpoint": str(file)}
     elif not any(word.split("=")[0] in ("--config", "-c") for word in rest):
         raise UsageError("evaluate: say what: python train.py evaluate <run folder | checkpoint>")
@@ -189,6 +199,7 @@ def write(folder: Path, work: Evaluation, seconds: float, extra: dict[str, Any])
         "encoder_hash": hash_of(encoder),
         "effective_rank": round(work.rank, 2),
         "labels": {split: work.data.spec.counts[split] for split in ("train", "val")},
+        "splits": {split: work.data.split_hash(split) for split in work.needed},
         **extra,
         "chosen": work.notes,
         "protocol_ids": work.ids,

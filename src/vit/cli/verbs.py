@@ -113,7 +113,7 @@ def resumed(folder: Path) -> tuple[str | None, str, Plan]:
     base, text = str(recorded), recorded.read_text()
     if start:
         edited, text = text, open_checkpoint(Path(start))["config"]
-        base = config_of(text, Path(start))
+        base = config_of(text, Path(start), [])
         if text != edited:
             warn(f"{recorded} was edited; a run goes on with the settings it began with")
     return start, base, Plan("fit", folder, folder.parent, 0, command(), resuming=True, config=text)
@@ -149,7 +149,11 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
         config=content["config"],
     )
     cli = CLI(
-        ["--config", config_of(content["config"], file), *only(rest, FROM_MAY, f"{verb} --from")],
+        [
+            "--config",
+            config_of(content["config"], file, rest),
+            *only(rest, FROM_MAY, f"{verb} --from"),
+        ],
         plan,
         files,
     )

@@ -16,13 +16,16 @@ RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_mod
 FROM_MAY = ("data", "trainer", "seed_everything")
 
 
-def config_of(text: str, weights: Path) -> str:
+def config_of(text: str, weights: Path, words: list[str]) -> str:
     """A recorded config whose encoder is built from a checkpoint of the run itself.
 
     The checkpoint knows its architecture and the normalisation its weights expect, also when the
-    file they once came from is gone.
+    file they once came from is gone. Where the words name other data, nothing of the recorded data
+    is left: a split or a choice of classes of the training would else move what is judged.
     """
     settings = yaml.safe_load(text)
+    if any(word.partition("=")[0] == "--data" for word in words):
+        del settings["data"]
     settings["model"] |= {"encoder": None, "pretrained": str(weights)}
     return yaml.safe_dump(settings)
 

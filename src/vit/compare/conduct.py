@@ -163,10 +163,11 @@ class Conductor:
         results = Results(self.study, list(self.arms), steps, self.store, choice)
         results.write(self.folder / "results.csv")
         labels = {step.id: step.label for step in steps}
-        found = Findings(results, self.arms, self.verdicts(steps), self.earlier_seeds())
+        seeds, primaries = self.history()
+        found = Findings(results, self.arms, self.verdicts(steps), seeds)
         stale = [step.label for step in unique(steps) if self.store.stale(step)]
         lines = [f"{labels.get(id_, id_)}: {why}" for id_, why in failed.items()]
-        report = Report(found, self.asked, self.overlaps, lines, stale)
+        report = Report(found, self.asked, self.overlaps, lines, stale, primaries)
         pictures = draw(found, self.folder)
         (self.folder / "report.md").write_text(report.page(pictures))
         for name in self.study.transfer:
@@ -186,14 +187,18 @@ class Conductor:
                 found[arm] = validity(arm, steps, self.store, asked.floor)
         return found
 
-    def earlier_seeds(self) -> list[int]:
-        """Seed counts with which this study was reported before; an extension is remembered."""
-        path = self.folder / "study.json"
-        known = read_json(path).get("seeds", [])
-        if not known or known[-1][1] < self.study.seeds:
-            known.append([date.today().isoformat(), self.study.seeds])
-            write_json(path, {"seeds": known})
-        return [count for _, count in known if count < self.study.seeds]
+    def history(self) -> tuple[list[int], list[str]]:
+        """Seed counts and primary endpoints that this study was reported with before."""
+        path, today = self.folder / "study.json", date.today().isoformat()
+        known = {"seeds": [], "primary": []} | read_json(path)
+        primary = f"{self.study.primary.data}, {self.study.primary.protocol}"
+        if not known["seeds"] or known["seeds"][-1][1] < self.study.seeds:
+            known["seeds"].append([today, self.study.seeds])
+        if not known["primary"] or known["primary"][-1][1] != primary:
+            known["primary"].append([today, primary])
+        write_json(path, known)
+        counts = [count for _, count in known["seeds"] if count < self.study.seeds]
+        return counts, [f"{name} ({day})" for day, name in known["primary"][:-1]]
 
 
 def unique(steps: list[Step]) -> list[Step]:

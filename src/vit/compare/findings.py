@@ -3,7 +3,7 @@
 import numpy as np
 
 from vit.compare import statistics
-from vit.compare.results import CLASSICAL, PIXELS, RANDOM, Results
+from vit.compare.results import CLASSICAL, PIXELS, RANDOM, Cell, Results
 from vit.compare.statistics import Comparison
 from vit.compare.study import FINETUNE, Arm
 from vit.compare.validity import Verdict
@@ -58,7 +58,11 @@ class Findings:
                 "No conclusion: an interval wants at least two seeds of each arm, "
                 f"this study has {self.study.seeds}."
             )
-        absent = [name for name in self.arms if name not in found.arms]
+        absent = [
+            self.titles[name]
+            for name in self.arms
+            if any(cell.status == "missing" for cell in self.results.of(name, *self.primary))
+        ]
         words = statistics.sentence(found, self.study.margin, self.titles)
         for name, verdict in self.verdicts.items():
             words += "" if verdict.trained else f" {self.titles[name]}: {verdict.words}."
@@ -103,10 +107,16 @@ class Findings:
             rows.append([
                 self.titles[arm],
                 *(self._figure(arm, data, name, found[name]) for name in protocols),
-                f"{cells[0].pretraining_flops:.2g}", f"{cells[0].total_flops:.2g}",
+                *self._cost(arm, cells[0]),
                 f"{max(cell.labels_used for cell in cells):,}",
             ])  # fmt: skip
         return rows
+
+    def _cost(self, arm: str, cell: Cell) -> tuple[str, str]:
+        """Both ledgers; what somebody else paid for is not nothing."""
+        if arm in self.arms and self.arms[arm].pretrained:
+            return "not paid here", f"{cell.total_flops:.2g} + not paid"
+        return f"{cell.pretraining_flops:.2g}", f"{cell.total_flops:.2g}"
 
     def _figure(self, arm: str, data: str, protocol: str, found: Comparison | None) -> str:
         if found and arm in found.arms:
@@ -122,11 +132,11 @@ class Findings:
     def pairs(self) -> list[list[str]]:
         """Of the primary endpoint."""
         found = self.comparison(*self.primary)
-        rows = [["better", "than", "points", "95 % interval", "Holm p", "noise from images"]]
+        rows = [["arm", "minus", "points", "95 % interval", "Holm p", "noise from images"]]
         for pair in found.pairs if found else []:
             rows.append([
                 self.titles[pair.first], self.titles[pair.second], f"{100 * pair.value:+.1f}",
-                f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
+                f"{100 * max(pair.low, -1):+.1f} to {100 * min(pair.high, 1):+.1f}",
                 "outside the family" if pair.holm is None else f"{pair.holm:.2g}",
                 f"{100 * pair.image_share:.0f} %",
             ])  # fmt: skip

@@ -6,12 +6,14 @@ from a choice are planned once its trials are done.
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from vit.compare.commands import data_words, file_hash, keys, without
 from vit.compare.identity import VERSION, data_identity, digest, fit_identity, plain
 from vit.compare.step import UPSTREAM, Asked, Point, Stage, Step
 from vit.compare.study import FINETUNE, Arm, Part, Study
+from vit.models.weights import checkpoint_in
 
 Ask = Callable[[tuple[str, ...]], Asked]
 Protocols = Callable[[list[str]], dict[str, Any]]  # settings of protocols, which their ids hold
@@ -143,7 +145,7 @@ class Planner:
         before = self.pretraining(arm, seed, factor)
         if before is None and not what.pretrained:
             return None
-        start = UPSTREAM if before else what.pretrained
+        start = UPSTREAM if before else str(checkpoint_in(Path(what.pretrained)))
         words = ("evaluate", start, *self._task(name, draw, point), "--controls", "none")
         upstream = before.id if before else file_hash(what.pretrained)
         step = self._evaluate(words, arm, (name, seed, draw, point), upstream)
@@ -188,11 +190,11 @@ class Planner:
     ) -> Step:
         asked, given = self.ask(words), self.arms[arm].pretrained
         upstream = before.id if before else None
-        if stage == "transfer" and (before or given):
-            upstream = upstream or file_hash(given)
+        if stage == "transfer" and before:
             at = words.index("--model.encoder")
-            start = UPSTREAM if before else given
-            words = (*words[:at], "--model.pretrained", start, *words[at + 2 :])
+            words = (*words[:at], "--model.pretrained", UPSTREAM, *words[at + 2 :])
+        elif given:
+            upstream = file_hash(given)
         splits = {split: asked.data.split_hash(split) for split in ("train", "val")}
         settings = asked.settings | {"seed_everything": seed}
         if upstream and not any(key.startswith("model.encoder") for key in self.arms[arm].finetune):
@@ -203,7 +205,7 @@ class Planner:
             digest(about), "fit", stage, arm, seed, (*words, "--seed_everything", str(seed)),
             needs=(before.id,) if before else (), flops=flops * images, images=images,
             labels=asked.data.spec.counts["train"] if asked.uses_labels else 0,
-            validation=asked.data.spec.counts["val"], batch=asked.data.batch_size,
+            validation=asked.data.spec.counts["val"], tested=asked.data.spec.counts["test"],
             parameters=asked.parameters, seconds=asked.seconds * images + 3, about=about,
         )  # fmt: skip
 
@@ -231,19 +233,22 @@ class Planner:
         return Step(
             digest(about), "evaluate", "control", arm, seed, words, draw, name, point,
             labels=asked.data.spec.counts["train"], validation=asked.data.spec.counts["val"],
-            about=about,
+            tested=asked.data.spec.counts["test"], about=about,
         )  # fmt: skip
 
     def _task(self, name: str, draw: int, point: Point) -> tuple[str, ...]:
         part = self.study.transfer[name]
-        if point and point[0] != "budget":
+        if point and point[0] != "budget":  # whole numbers, which study.check saw to
             part = Part(part.config, part.set | {point[0]: int(point[1])})
         if part.set.get("labels_per_class") is not None:
             part = Part(part.config, part.set | {"label_draw": draw})
         return data_words(part)
 
     def _encoder(self, arm: str) -> tuple[str, ...]:
-        return ("--model.encoder", self.arms[arm].encoder or self.study.encoder)
+        what = self.arms[arm]
+        if what.pretrained:
+            return ("--model.pretrained", what.pretrained)
+        return ("--model.encoder", what.encoder or self.study.encoder)
 
     def _where(self) -> tuple[str, ...]:
         return ("--trainer", self.study.trainer) if self.study.trainer else ()

@@ -30,7 +30,7 @@ class Cell:
         correct: M, the share of draws in which each test image was right.
         status: done, missing, or what makes it undefined.
         labels_used: that learning, tuning and probes looked at, validation included.
-        total_flops: pre-training, fine-tuning, and the arm's tuning trials.
+        total_flops: pre-training, fine-tuning, and the arm's other tuning trials for the task.
     """
 
     arm: str
@@ -85,7 +85,7 @@ class Results:
         for data in self.study.transfer:
             for seed in range(self.study.seeds):
                 for point in points if data == self.study.primary.data else [None]:
-                    for arm in rows:
+                    for arm in rows if point is None else self.arms:
                         yield from self.probed(arm, data, seed, point)
 
     def finetuned(self, arm: str, data: str, seed: int, point: Point, finals: list[Step]) -> Cell:
@@ -97,7 +97,7 @@ class Results:
         before = [self.by_id[final.needs[0]] for final in finals if final.needs][:1]
         cell.pretraining_flops = sum(step.flops for step in before)
         cell.total_flops = cell.pretraining_flops + finals[0].flops
-        cell.total_flops += self.choice.flops.get(arm, 0.0)
+        cell.total_flops += self.choice.cost(f"{arm} {data}", finals[0].id)
         cell.images_seen = finals[0].images + sum(step.images for step in before)
         cell.labels_used = finals[0].labels + sum(step.labels for step in before)
         cell.labels_used += finals[0].validation if len(self.choice.trials) > 1 else 0

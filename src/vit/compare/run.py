@@ -5,10 +5,10 @@ a run starts in milliseconds (where there is no fork, each is started afresh). A
 stopped goes on; one that failed is reported, and those that need it are left out.
 """
 
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
-import re
 import shlex
 import signal
 import sys
@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vit.callbacks.run_folder import held
+from vit.callbacks.run_folder import held, hold
 from vit.compare.step import UPSTREAM, Step
 from vit.compare.store import Store
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 WARM = ["vit.cli.verbs", "vit.evaluate.catalogue", "sklearn.datasets", "sklearn.model_selection"]
-PATIENCE = 20.0  # seconds
+TAKEN = 75  # exit code of a child that found another process at its run
 OUTPUT = "output.txt"  # beside the run folder: what the command said
 
 
@@ -45,6 +45,9 @@ class Pool:
         self.context = multiprocessing.get_context(METHOD)
         if METHOD == "forkserver":
             self.context.set_forkserver_preload(WARM)
+            listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is ours to answer
+            importlib.import_module("multiprocessing.forkserver").ensure_running()
+            signal.signal(signal.SIGINT, listening)
         self.running: dict[int, tuple[Step, multiprocessing.process.BaseProcess, float]] = {}
         self.failed: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
@@ -56,39 +59,36 @@ class Pool:
             steps: without repetitions, those that are needed first standing first.
             tick: called about once a second.
         """
-        todo = [step for step in steps if self.store.status(step) != "done"]
-        self._wait_for_others(todo)
-        done = {step.id for step in steps} - {step.id for step in todo}
+        todo = [s for s in steps if s.id not in self.failed and self.store.status(s) != "done"]
+        done = {step.id for step in steps} - {step.id for step in todo} - self.failed.keys()
         try:
             while todo or self.running:
-                todo = self._leave_out(todo)
-                for step in [s for s in todo if set(s.needs) <= done]:
-                    if len(self.running) >= self.jobs:
-                        break
-                    todo.remove(step)
-                    self._start(step)
-                done |= self._wait(tick)
+                for step in list(todo):
+                    if any(id_ in self.failed for id_ in step.needs):
+                        self.failed[step.id] = "left out: what it needs failed"
+                        todo.remove(step)
+                    elif set(step.needs) <= done and len(self.running) < self.jobs:
+                        done |= self._take(step, todo)
+                ended, put_back = self._wait(tick)
+                done |= ended
+                todo = put_back + todo
         except BaseException:
             self._stop()
             raise
 
-    def _wait_for_others(self, steps: list[Step]) -> None:
-        """Runs of a study that was killed a moment ago save and leave."""
-        end = time.monotonic() + PATIENCE
-        folders = [self.store.folder(step) for step in steps if step.kind == "fit"]
-        for folder in filter(None, folders):
-            while held(folder) and time.monotonic() < end:
-                time.sleep(0.2)
-
-    def _leave_out(self, todo: list[Step]) -> list[Step]:
-        left = []
-        for step in todo:
-            lost = [id_ for id_ in step.needs if id_ in self.failed]
-            if lost:
-                self.failed[step.id] = "left out: what it needs failed"
-            else:
-                left.append(step)
-        return left
+    def _take(self, step: Step, todo: list[Step]) -> set[str]:
+        """Start a step, unless another study, or a run of one just killed, is at it."""
+        if held(self.store.place(step)):
+            return set()
+        todo.remove(step)
+        if self.store.status(step) == "done":  # the other study has made it
+            return {step.id}
+        try:
+            self._start(step)
+        except FileNotFoundError as error:
+            self.failed[step.id] = str(error)
+            self.say(f"failed: {step.label}: {error}")
+        return set()
 
     def _start(self, step: Step) -> None:
         words = command(step, self.store)
@@ -98,13 +98,14 @@ class Pool:
         slot = next(i for i in range(self.jobs) if i not in self.running)
         output = self.store.place(step) / OUTPUT
         gpu = slot % self.gpus if self.gpus else None
-        process = self.context.Process(target=child, args=(self.main, words, str(output), gpu))
+        place = str(output.parent)
+        process = self.context.Process(target=child, args=(self.main, words, place, gpu))
         process.start()
         self.running[slot] = (step, process, time.monotonic())
 
-    def _wait(self, tick: Callable[[], None]) -> set[str]:
-        """Ids of what has ended well."""
-        ended = set()
+    def _wait(self, tick: Callable[[], None]) -> tuple[set[str], list[Step]]:
+        """Ids of what has ended well, and steps that somebody else had begun first."""
+        ended, put_back = set(), []
         handles = [process.sentinel for _, process, _ in self.running.values()]
         multiprocessing.connection.wait(handles, timeout=1.0)
         for slot, (step, process, begun) in list(self.running.items()):
@@ -113,18 +114,22 @@ class Pool:
             process.join()
             del self.running[slot]
             self.seconds[step.id] = time.monotonic() - begun
-            if process.exitcode == 0 and self.store.status(step) == "done":
+            if process.exitcode == TAKEN:
+                put_back.append(step)
+            elif process.exitcode == 0 and self.store.status(step) == "done":
                 ended.add(step.id)
             else:
                 self._fail(step, process.exitcode)
         tick()
-        return ended
+        return ended, put_back
 
     def _fail(self, step: Step, code: int | None) -> None:
         file = self.store.place(step) / OUTPUT
-        lines = file.read_text(errors="replace").strip().splitlines() if file.is_file() else []
+        text = file.read_text(errors="replace") if file.is_file() else ""
+        lines = text.rpartition("\n$ python ")[2].strip().splitlines()  # of this attempt
         why = next((line for line in reversed(lines) if line.startswith("error:")), "")
-        self.failed[step.id] = why.removeprefix("error: ") or f"exit code {code}, see {file}"
+        how = f"ended with code {code}" if code else "ended, but not with what was asked for"
+        self.failed[step.id] = why.removeprefix("error: ") or f"{how}; see {file}"
         self.say(f"failed: {step.label}: {self.failed[step.id]}")
 
     def _stop(self) -> None:
@@ -147,7 +152,10 @@ def command(step: Step, store: Store) -> list[str]:
     if UPSTREAM in words:
         upstream = store.folder_of(step.needs[0])
         bare = step.kind == "evaluate"  # a folder of its own, not the upstream's
-        start = upstream / "checkpoints" / "last.ckpt" if bare else upstream
+        file = upstream / "checkpoints" / "last.ckpt"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is gone; remove {upstream.parent} to make it again")
+        start = file if bare else upstream
         words[words.index(UPSTREAM)] = str(start)
     if step.kind == "test":
         return words
@@ -155,22 +163,29 @@ def command(step: Step, store: Store) -> list[str]:
     return [*words, "--logs", str(place.parent), "--name", place.name]
 
 
-def shown(step: Step, store: Store) -> str:
-    """The command as a person would type it."""
-    words = list(step.words)
-    if UPSTREAM in words:
-        file = "/checkpoints/last.ckpt" if step.kind == "evaluate" else ""
-        words[words.index(UPSTREAM)] = f"{store.root}/*.{step.needs[0]}/*{file}"
+def typed(step: Step, store: Store) -> list[str]:
+    """The words that a person would type; UPSTREAM stands for a folder that is not there yet."""
     place = store.place(step)
     where = [] if step.kind == "test" else ["--logs", str(place.parent), "--name", place.name]
-    line = shlex.join(["python", "train.py", *words, *where])
-    return re.sub(r"'([^' ]*\*[^' ]*)'", r"\1", line)  # the shell shall fill in the star
+    return ["python", "train.py", *step.words, *where]
 
 
-def child(main: Callable, words: list[str], output: str, gpu: int | None) -> None:
+def shown(step: Step, store: Store) -> str:
+    """The command for people, with a pattern where the run before will be."""
+    file = "/checkpoints/last.ckpt" if step.kind == "evaluate" else ""
+    before = f"{store.root}/*.{''.join(step.needs)}/*{file}"
+    words = typed(step, store)
+    return " ".join(before if word == UPSTREAM else shlex.quote(word) for word in words)
+
+
+def child(main: Callable, words: list[str], place: str, gpu: int | None) -> None:
     """In the new process: one command, its words to a file."""
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    Path(place).mkdir(parents=True, exist_ok=True)
+    try:
+        hold(Path(place))  # until this process ends, however it does
+    except ValueError:
+        os._exit(TAKEN)
+    file = os.open(Path(place) / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115

@@ -7,7 +7,7 @@ array waits for the one before it. What was done before is left out, and what wa
 import shlex
 from pathlib import Path
 
-from vit.compare.run import shown
+from vit.compare.run import typed
 from vit.compare.step import UPSTREAM, Step
 from vit.compare.store import Store
 
@@ -36,6 +36,8 @@ def write_jobs(steps: list[Step], store: Store, folder: Path) -> list[str]:
         waves.setdefault(depth[step.id], []).append(step)
     target = folder / "slurm"
     target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("wave*"):
+        old.unlink()
     queue = ["#!/bin/bash", "set -euo pipefail"]
     for number, wave in sorted(waves.items()):
         lines, job = target / f"wave{number}.txt", target / f"wave{number}.sh"
@@ -48,8 +50,9 @@ def write_jobs(steps: list[Step], store: Store, folder: Path) -> list[str]:
         queue.append(f"job=$(sbatch --parsable {wait}{shlex.quote(str(job))})")
     script = target / "submit.sh"
     script.write_text("\n".join(queue) + "\n")
+    how = f"bash {shlex.quote(str(script))}"
     return [
-        f"{sum(map(len, waves.values()))} runs in {len(waves)} arrays; queue them: bash {script}",
+        f"{sum(map(len, waves.values()))} runs in {len(waves)} arrays; queue them: {how}",
         "when they are done: the same compare command without --emit adds what is left and reports",
     ]
 
@@ -59,8 +62,8 @@ def line_of(step: Step, store: Store) -> str:
     folder = store.folder(step)
     if step.kind == "fit" and folder:
         return f"python train.py fit --resume {shlex.quote(str(folder))}"
-    line = shown(step, store)
-    if UPSTREAM not in step.words:
-        return line
-    found = f"$(ls -d {store.root}/*.{step.needs[0]}/*_seed* | tail -1)"
-    return line.replace(f"{store.root}/*.{step.needs[0]}/*", found)
+    runs = f"{shlex.quote(str(store.root))}/*.{''.join(step.needs)}/*_seed*"
+    found = f"$(ls -dt {runs} | head -1)"
+    tail = "/checkpoints/last.ckpt" if step.kind == "evaluate" else ""
+    words = typed(step, store)
+    return " ".join(f'"{found}"{tail}' if word == UPSTREAM else shlex.quote(word) for word in words)

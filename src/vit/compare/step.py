@@ -66,7 +66,7 @@ class Step:
         images: it trains on, counted over all its steps.
         labels: it learns from: training images of a labelled objective or protocol.
         validation: labelled images that choices may look at.
-        batch: images of one step.
+        tested: images of the test split.
         parameters: of the objective.
         seconds: that it may take, on one thread of this machine's CPU.
         about: what the id is the hash of.
@@ -87,7 +87,7 @@ class Step:
     images: int = 0
     labels: int = 0
     validation: int = 0
-    batch: int = 0
+    tested: int = 0
     parameters: int = 0
     seconds: float = 5.0
     about: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)

@@ -4,6 +4,8 @@ logs/compare/runs/<arm>.<id>/ holds the run folder of one id, whichever studies 
 """
 
 import csv
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,13 +37,11 @@ class Store:
 
     def folder(self, step: Step) -> Path | None:
         """The run folder, once there is one."""
-        runs = sorted(self.place(step).glob("*_seed*"), key=lambda path: path.stat().st_mtime)
-        return runs[-1] if runs else None
+        return newest(self.place(step).glob("*_seed*"))
 
     def folder_of(self, id_: str) -> Path | None:
         """The run folder of an id."""
-        runs = sorted(self.root.glob(f"*.{id_}/*_seed*"), key=lambda path: path.stat().st_mtime)
-        return runs[-1] if runs else None
+        return newest(self.root.glob(f"*.{id_}/*_seed*"))
 
     def summary(self, step: Step) -> dict[str, Any]:
         """What a step reported; empty until it has."""
@@ -52,12 +52,22 @@ class Store:
         """How far it has come."""
         if self.folder(step) is None:
             return "new"
-        status = self.summary(step).get("status")
-        if status == "completed":
+        summary = self.summary(step)
+        status = summary.get("status")
+        if status == "completed" and self._whole(step, summary):
             return "done"
         if step.kind != "fit":
             return "failed" if status == "failed" else "new"
         return "failed" if status == "failed" else "begun"
+
+    def _whole(self, step: Step, summary: dict[str, Any]) -> bool:
+        """Is what it measured there, of the images it was meant to be measured on?"""
+        if step.kind == "fit":
+            return True
+        rows = self._rows(step)
+        if len(rows) != step.tested or [row["index"] for row in rows] != numbers(step.tested):
+            return False
+        return step.kind == "test" or summary.get("splits") == step.about["splits"]
 
     def note(self, step: Step) -> None:
         """Beside the run: what its id is the hash of, and the code that makes it."""
@@ -93,16 +103,44 @@ class Store:
             place.rename(place.with_name(f"{place.name}.stale{number}"))
 
     def correct(self, step: Step, column: str) -> np.ndarray | None:
-        """M, 1 for each test image that was right; None where the cell is not defined."""
-        folder = self.folder(step)
-        name = "correct.csv" if step.kind == "test" else "correct.test.csv"
-        if folder is None or not (folder / name).is_file():
-            return None
-        with (folder / name).open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        """M, 1 for each test image that was right; None where the cell is not there."""
+        rows = self._rows(step) if self.status(step) == "done" else ()
         if not rows or column not in rows[0]:
             return None
         return np.array([float(row[column]) for row in rows])
+
+    def _rows(self, step: Step) -> tuple[dict[str, str], ...]:
+        """Of the file of correctness, image by image."""
+        folder = self.folder(step)
+        path = folder and folder / ("correct.csv" if step.kind == "test" else "correct.test.csv")
+        if path is None or not path.is_file():
+            return ()
+        about = path.stat()
+        return rows_of(path, about.st_mtime_ns, about.st_size)
+
+
+def newest(runs: Iterable[Path]) -> Path | None:
+    """Of the completed ones, else of all."""
+
+    def rank(run: Path) -> tuple[bool, float]:
+        done = read_json(run / "summary.json").get("status") == "completed"
+        return done, run.stat().st_mtime
+
+    return max(runs, key=rank, default=None)
+
+
+@cache
+def rows_of(path: Path, changed: int, size: int) -> tuple[dict[str, str], ...]:
+    """A file's rows, as long as it stays the same; none where one is not whole."""
+    with path.open(newline="") as file:
+        rows = tuple(csv.DictReader(file))
+    return rows if all(None not in row.values() for row in rows) else ()
+
+
+@cache
+def numbers(count: int) -> list[str]:
+    """0 to count - 1, as they stand in a file."""
+    return [str(number) for number in range(count)]
 
 
 def made_by() -> str:

@@ -191,50 +191,6 @@ class Study:
     claims: list[Claim] = field(default_factory=list)
 
 
-def check(study: Study, arms: dict[str, Arm]) -> None:
-    """Refuse, in one line, what no honest study can be.
-
-    Raises:
-        ValueError: naming the key.
-    """
-    measured = (FINETUNE, *study.protocols)
-    if not arms:
-        raise ValueError("arms: name at least one")
-    for key, value, known in (
-        ("primary.data", study.primary.data, tuple(study.transfer)),
-        ("primary.protocol", study.primary.protocol, measured),
-        *(("axes", axis, AXES) for axis in study.axes),
-        *(("claims", name, tuple(arms)) for c in study.claims for name in (c.first, c.second)),
-        *(("claims.at", axis, tuple(study.axes)) for c in study.claims for axis in c.at or {}),
-    ):
-        if value not in known:
-            raise ValueError(f"{key}: unknown {value!r}; known: {', '.join(known)}")
-    for key, number, least in (
-        ("seeds", study.seeds, 1),
-        ("label_draws", study.label_draws, 1),
-        ("tuning.trials", study.tuning.trials, 1),
-        ("tuning.lr", study.tuning.lr, 1.01),
-        ("finetune.steps", study.finetune.steps, 1),
-    ):
-        if number < least:
-            raise ValueError(f"{key} must be at least {least}, got {number}")
-    for name, arm in arms.items():
-        if arm.pretrain and arm.pretrained:
-            raise ValueError(f"arm {name}: pretrain or pretrained, not both")
-    _check_budget(study, arms)
-
-
-def _check_budget(study: Study, arms: dict[str, Arm]) -> None:
-    given = [name for name, value in vars(study.budget).items() if value is not None]
-    wanting = [name for name, arm in arms.items() if arm.pretrain or arm.longer]
-    if wanting and len(given) != 1:
-        raise ValueError(f"budget: give one of flops, images, epochs, got {given or 'none'}")
-    if wanting and study.pretrain is None and any(arms[name].pretrain for name in wanting):
-        raise ValueError(f"pretrain: arm {wanting[0]} wants data to learn from")
-    if given and vars(study.budget)[given[0]] <= 0:
-        raise ValueError(f"budget.{given[0]} must be above 0")
-
-
 def relative(path: str, to: Path) -> str:
     """A path written in a file, as seen from where the command is typed."""
     found = os.path.relpath(to.parent / path)  # symbolic links stay as they are

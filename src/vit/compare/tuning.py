@@ -21,14 +21,18 @@ class Choice:
         chosen: the best power by "arm task".
         accuracies: on validation, by "arm task" and power.
         edge: "arm task" whose best value is the first or the last that was tried.
-        flops: of all trials of an arm, by arm.
+        flops: of each trial, by "arm task" and the trial's id.
     """
 
     trials: list[int]
     chosen: dict[str, int] = field(default_factory=dict)
     accuracies: dict[str, dict[int, float]] = field(default_factory=dict)
     edge: list[str] = field(default_factory=list)
-    flops: dict[str, float] = field(default_factory=dict)
+    flops: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def cost(self, who: str, final: str) -> float:
+        """Of an "arm task"'s trials, but for the one that is the final run itself."""
+        return sum((f for id_, f in self.flops.get(who, {}).items() if id_ != final), 0.0)
 
     @property
     def extended(self) -> list[int]:
@@ -48,7 +52,7 @@ def choose(steps: list[Step], store: Store, trials: list[int]) -> Choice:
     choice, found = Choice(trials), {}
     for step in steps:
         if step.stage == "tune":
-            choice.flops[step.arm] = choice.flops.get(step.arm, 0.0) + step.flops
+            choice.flops.setdefault(f"{step.arm} {step.data}", {})[step.id] = step.flops
             found.setdefault(f"{step.arm} {step.data}", {})[step.trial] = store.summary(step)
     for who, summaries in found.items():
         done = {t: s for t, s in summaries.items() if s.get("val/accuracy") is not None}
