@@ -82,6 +82,18 @@ def test_a_second_time_reads_the_cache_and_says_the_same(copy, tmp_path):
     assert summary(copy) | {"seconds": 0} == first | {"seconds": 0}
 
 
+def test_encoders_that_differ_in_heads_alone_share_no_features(tmp_path):
+    """Their weights have equal shapes, and equal values before training."""
+    found = {}
+    for heads in ("4", "8"):
+        words = ("--trainer.max_steps", "1", "--trainer.val_check_interval", "1")
+        fit = launch(*SHORT, *words, "--model.encoder.heads", heads, cwd=tmp_path)
+        for cache in ("logs/cache", "none"):
+            launch("evaluate", str(fit.run), "--protocols", "knn", "--cache", cache, cwd=tmp_path)
+            found[heads, cache] = summary(tmp_path / fit.run)["val/knn/accuracy_random"]
+    assert found["8", "logs/cache"] == found["8", "none"] != found["4", "none"]
+
+
 def test_every_reading_is_recorded_and_none_is_lost(copy, tmp_path):
     for split in ("val", "test"):
         launch("evaluate", str(copy), *FAST, "--split", split, cwd=tmp_path)
@@ -131,6 +143,8 @@ def test_an_encoder_without_patches_has_no_attentive_probe(tmp_path):
         (("--protocols", "knn,rigde"), "protocols: unknown 'rigde'; did you mean ridge?"),
         (("--split", "train"), "--split: unknown 'train'; known: val, test"),
         (("--controls", "noise"), "--controls: unknown 'noise'"),
+        (("--protocols", ","), "--split and --protocols must name at least one"),
+        (("--name", "x"), "a run keeps its figures; --name and --logs are for a file"),
         (("--model.layer_decay", "0.5"), "evaluate: --model.layer_decay would change the result"),
     ],
 )

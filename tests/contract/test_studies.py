@@ -6,6 +6,7 @@ import pytest
 
 from launch import ROOT, launch
 from vit.cli.compare import read
+from vit.cli.errors import UsageError
 
 FOLDER = ROOT / "configs/compare"
 STUDIES = sorted([*FOLDER.glob("*.yaml"), *(FOLDER / "claims").glob("*.yaml")])
@@ -58,26 +59,54 @@ def test_axes_and_tuning_are_counted_out(tmp_path):
     assert f"{pretrained + trials + 2 * tasks + probes} runs, 0 done" in ended.out
 
 
+QUICK = ["--config", "configs/compare/quick.yaml"]
+READ = [
+    (("--arms", "[scratch, dinosaur]"), "arms: no file for 'dinosaur'"),
+    (("--arms", "[mpp, mpp]"), "arms: mpp twice"),
+    (("--primary.data", "cats"), "primary.data: unknown 'cats'; known: digits"),
+    (("--primary.protocol", "svm"), "primary.protocol: unknown 'svm'"),
+    (("--axes", "{depth: [2]}"), "axes: unknown 'depth'; known: labels_per_class"),
+    (("--axes", "{labels_per_class: [2.7]}"), "axes.labels_per_class: whole numbers above 0"),
+    (("--axes", "{budget: [-1.0]}"), "axes.budget: numbers above 0"),
+    (("--axes", "{budget: []}"), "axes.budget: numbers above 0, each once, got []"),
+    (("--budget.images", "5"), "budget: give one of flops, images, epochs"),
+    (("--budget.flops", "0"), "budget.flops must be above 0"),
+    (("--budget.flops", ".inf"), "budget.flops must be above 0, got inf"),
+    (("--seeds", "0"), "quick.yaml: seeds must be at least 1"),
+    (("--seeds", "many"), "many"),
+    (("--seed", "3"), "seed"),
+    (("--margin", "5.0"), "margin is a fraction between 0 and 1"),
+    (("--label_draws", "0"), "label_draws must be at least 1"),
+    (("--protocols", "[knn, tarot]"), "tarot"),
+    (("--protocols", "[knn, knn]"), "protocols: each once"),
+    (("--data", "nowhere.yaml"), "--data: nowhere.yaml: no such file"),
+    (("--data.root",), "--data.root needs a value"),
+    (("--pretrain", "null"), "pretrain: arm supervised wants data to learn from"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), READ)
+def test_a_mistake_in_a_study_is_one_line(words, line, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UsageError) as told:
+        read([*QUICK, *words])
+    assert line in str(told.value)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--arms", "[scratch, dinosaur]"), "arms: no file for 'dinosaur'"),
-        (("--primary.data", "cats"), "primary.data: unknown 'cats'; known: digits"),
-        (("--primary.protocol", "svm"), "primary.protocol: unknown 'svm'"),
-        (("--axes", "{depth: [2]}"), "axes: unknown 'depth'; known: labels_per_class"),
-        (("--budget.images", "5"), "budget: give one of flops, images, epochs"),
-        (("--budget.flops", "0"), "budget.flops must be above 0"),
-        (("--seeds", "0"), "seeds must be at least 1"),
-        (("--seed", "3"), "seed"),
         (("--jobs", "none"), "--jobs must be a number from 1"),
-        (("--data", "nowhere.yaml"), "--data: nowhere.yaml: no such file"),
+        (("--name", "../x"), "'../x' is no name for a study's folder"),
         (("--data.canvas", "3"), "canvas must be at least 14"),
         (("--emit", "pbs"), "emit: unknown 'pbs'; known: slurm"),
-        (("--protocols", "[knn, tarot]"), "tarot"),
+        (("--axes", "{train_images: [50]}"), "train_images' is not accepted; the study asks for"),
+        (("--encoder", "configs/encoder/resnet18.yaml"), "needs a TokenEncoder, got a ResNet"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path, words, line):
-    ended = launch("compare", "--config", "configs/compare/quick.yaml", *words, cwd=tmp_path)
+def test_a_mistake_is_one_line_and_nothing_is_begun(tmp_path, words, line):
+    ended = launch("compare", *QUICK, *words, cwd=tmp_path)
     assert ended.code == 2, ended.everything
     assert line in ended.out
     assert len(ended.out.strip().splitlines()) == 1, ended.out

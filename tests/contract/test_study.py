@@ -1,6 +1,7 @@
 """A whole study, small: what it makes, what it repeats, and what it survives."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -174,6 +175,67 @@ def test_labels_that_are_tested_may_not_be_learned_before(tmp_path):
     ended = launch(*WORDS, cwd=tmp_path)
     assert ended.code == 2
     assert "arm supervised would pre-train on the labels that high tests" in ended.out
+
+
+def test_probes_are_judged_on_the_task_whatever_the_pre_training_saw(tmp_path):
+    """Settings of the pre-training's data must not reach the task's."""
+    labelled = {"classes": [0, 1, 2, 3, 4], "test_share": 0.05, "labels_per_class": 100}
+    pretrain = {
+        "labelled": {"config": "configs/data/digits.yaml", "set": labelled},
+        "set": STUDY["pretrain"]["set"],
+    }
+    task = {"config": "configs/data/digits.yaml", "set": {"classes": [5, 6, 7, 8, 9]}}
+    write(tmp_path, pretrain=pretrain, transfer={"high": task}, arms=["supervised"], seeds=1)
+    assert launch(*WORDS, cwd=tmp_path).code == 0
+    runs = (tmp_path / "logs/compare/runs").glob("*/*/summary.evaluate.json")
+    labels = [json.loads(file.read_text())["labels"] for file in runs]
+    assert labels == [{"train": 645, "val": 71}] * 2  # the arm and the random encoder
+    assert all(row["status"] == "done" for row in rows(tmp_path))
+
+
+def test_an_imported_run_is_judged_and_left_alone(done, tmp_path):
+    write(tmp_path, arms=["imported.yaml", "scratch"], seeds=1)
+    run = next((done / "logs/compare/runs").glob("mpp.*/*_seed0/checkpoints")).parent
+    shutil.copytree(run, tmp_path / "mine")
+    before = sorted(path.name for path in (tmp_path / "mine").iterdir())
+    arm = {"title": "mine", "pretrained": "mine", "upstream": "10 steps of masked patches"}
+    (tmp_path / "imported.yaml").write_text(yaml.safe_dump(arm))
+    ended = launch(*WORDS, cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    assert "not paid here" in ended.out
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == before
+    assert {r["status"] for r in rows(tmp_path) if r["arm"] == "imported"} == {"done"}
+    assert "10 steps of masked patches" in (tmp_path / "logs/compare/study/report.md").read_text()
+    own = {
+        r["protocol"]: r["accuracy"] for r in rows(done) if (r["arm"], r["seed"]) == ("mpp", "0")
+    }
+    imported = {r["protocol"]: r["accuracy"] for r in rows(tmp_path) if r["arm"] == "imported"}
+    assert imported == own  # the same encoder, the same task, the same seed
+
+
+def test_a_damaged_record_of_correctness_is_made_again(copy):
+    before = figures(copy)
+    runs = copy / "logs/compare/runs"
+    test = next(runs.glob("scratch.*/*/correct.csv"))
+    test.write_text("\n".join(test.read_text().splitlines()[:50]) + "\n")
+    probe = next(runs.glob("mpp.*/*/correct.test.csv"))
+    probe.write_text(probe.read_text().splitlines()[0] + "\n")
+    assert launch(*WORDS, cwd=copy).code == 0
+    assert figures(copy) == before
+    assert commands(copy) == RUNS + 2
+
+
+def test_lost_checkpoints_are_named_when_somebody_needs_them(copy):
+    runs = copy / "logs/compare/runs"
+    weights = next(runs.glob("mpp.*/*_seed0/checkpoints"))
+    for place in [
+        p for p in runs.glob("mpp.*") if "pretrained: " in str(p) or p != weights.parents[1]
+    ]:
+        shutil.rmtree(place)
+    shutil.rmtree(weights)
+    ended = launch(*WORDS, cwd=copy)
+    assert ended.code == 1
+    assert "last.ckpt is gone; remove logs/compare/runs/mpp." in ended.out
 
 
 def killed(folder: Path, seconds: float) -> None:
