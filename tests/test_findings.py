@@ -1,48 +1,14 @@
 """Planted arms: what a study says of them, cell by cell."""
 
-from unittest.mock import Mock
-
 import numpy as np
 import pytest
 
+from planted import SEEDS, findings, planted
 from vit.compare.findings import Findings
 from vit.compare.results import PIXELS, RANDOM, Results
-from vit.compare.step import Step
-from vit.compare.store import Store
-from vit.compare.study import Arm, Budget, Claim, Finetuning, Part, Primary, Study, Tuning
+from vit.compare.study import Claim
 from vit.compare.tuning import Choice
 from vit.compare.validity import Verdict
-
-SEEDS, IMAGES = 5, 1000
-
-
-def planted(accuracy: dict[str, float], **settings) -> Results:
-    """Results of arms with these true accuracies; images are equally hard for all arms."""
-    study = Study(
-        question="?", arms=list(accuracy), encoder="", transfer={"task": Part("")},
-        finetune=Finetuning("", 1), primary=Primary("task"), budget=Budget(), protocols=["knn"],
-        tuning=Tuning(1), seeds=SEEDS, **settings,
-    )  # fmt: skip
-    draw, hard = np.random.default_rng(0), np.random.default_rng(1).random(IMAGES)
-    right, steps = {}, []
-    for arm, share in accuracy.items():
-        for seed in range(SEEDS):
-            noise = draw.random(IMAGES) < 0.1
-            right[f"{arm}{seed}t"] = (
-                np.where(noise, draw.random(IMAGES) < share, hard < share) * 1.0
-            )
-            fit = Step(f"{arm}{seed}", "fit", "transfer", arm, seed, (), 0, "task", flops=10.0,
-                       images=100, labels=50, validation=20)  # fmt: skip
-            steps += [fit, Step(f"{arm}{seed}t", "test", "test", arm, seed, (), 0, "task",
-                                needs=(fit.id,))]  # fmt: skip
-    store = Mock(spec=Store, summary=lambda step: {}, folder=lambda step: None)
-    store.correct = lambda step, column: right.get(step.id)
-    return Results(study, list(accuracy), steps, store, Choice([0]))
-
-
-def findings(results: Results, **verdicts: Verdict) -> Findings:
-    arms = {name: Arm(title=f"arm {name}") for name in results.arms}
-    return Findings(results, arms, verdicts, [])
 
 
 def test_a_planted_random_arm_is_no_winner_and_a_better_one_is():

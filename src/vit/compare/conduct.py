@@ -44,6 +44,7 @@ class Conductor:
         self.gpus = torch.cuda.device_count()
         self.jobs = jobs or self.gpus or os.cpu_count() or 1
         self.refuse()
+        self.planner.steps({}, first_trials(self.study.tuning.trials))  # mistakes come out now
 
     def refuse(self) -> None:
         """What no run shall begin with.

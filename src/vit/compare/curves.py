@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from vit.compare.findings import Findings
@@ -77,8 +78,9 @@ def line(plot: object, number: int, title: str, points: list) -> None:
     values = [100 * one.value for _, one in points]
     below = [100 * (one.value - one.low) for _, one in points]
     above = [100 * (one.high - one.value) for _, one in points]
+    aside = 1.015**number  # a little to the right of the arm before, so that bars stay visible
     plot.errorbar(
-        [x for x, _ in points], values, yerr=[below, above], label=title, marker="o",
+        [x * aside for x, _ in points], values, yerr=[below, above], label=title, marker="o",
         color=COLOURS[number % len(COLOURS)], capsize=3, linewidth=1.5,
     )  # fmt: skip
 
@@ -91,5 +93,6 @@ def save(figure: Figure, plot: object, path: Path, title: str) -> str:
     plot.set_title(f"{title} (95 % intervals)", fontsize=10)
     plot.grid(alpha=0.3)
     plot.legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None})  # the same figures give the same file
+    with rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata={"Date": None})  # the same figures give the same file
     return path.name

@@ -108,7 +108,7 @@ class Findings:
                 self.titles[arm],
                 *(self._figure(arm, data, name, found[name]) for name in protocols),
                 *self._cost(arm, cells[0]),
-                f"{max(cell.labels_used for cell in cells):,}",
+                f"{cells[0].labels_used:,}",
             ])  # fmt: skip
         return rows
 

@@ -192,6 +192,8 @@ class Study:
 
 
 def relative(path: str, to: Path) -> str:
-    """A path written in a file, as seen from where the command is typed."""
-    found = os.path.relpath(to.parent / path)  # symbolic links stay as they are
+    """A path written in a file, or typed, as seen from where the command is typed."""
+    beside = to.parent / path
+    chosen = Path(path) if Path(path).exists() and not beside.exists() else beside
+    found = os.path.relpath(chosen)  # symbolic links stay as they are
     return str(Path(found).absolute()) if found.startswith("..") else found

@@ -1,0 +1,70 @@
+"""The page: what a reviewer looks for stands in it."""
+
+from types import SimpleNamespace
+
+from planted import findings, planted
+from vit.compare.overlap import Overlap
+from vit.compare.report import Report, plain, tuning_words
+from vit.compare.step import Asked
+from vit.compare.tuning import Choice
+
+
+def asked(**settings) -> Asked:
+    spec = SimpleNamespace(counts={"train": 50, "val": 45, "test": 448}, classes=tuple("56789"))
+    values = {"settings": {}, "data": SimpleNamespace(spec=spec), "flops": 1.0, "uses_labels": True,
+              "judges": True, "parameters": 1, "seconds": 1.0, "views": "1 whole image; flip",
+              "floor": None}  # fmt: skip
+    return Asked(**values | settings)
+
+
+def page(**changes) -> str:
+    found = findings(planted({"a": 0.6, "b": 0.8}))
+    settings = {
+        "asked": {("a", "task"): asked(), ("b", "task"): asked(), ("b", "pretrain"): asked()},
+        "overlaps": {("b", "task"): Overlap(3, 7, 448, ("5",))},
+        "failed": [], "stale": [], "primaries": [],
+    }  # fmt: skip
+    return Report(found, **settings | changes).page([])
+
+
+def test_the_page_names_data_labels_views_and_overlap():
+    text = page()
+    assert "task: 50 train, 45 val, 448 test, 5 classes" in text
+    assert (
+        "arm b pre-trains on 50 train, 45 val, 448 test, with labels; it sees 1 whole image" in text
+    )
+    assert (
+        "3 of 448 test images were in its pre-training, 7 more look alike; classes in both: 5"
+        in text
+    )
+    assert "every arm fine-tunes on 1 whole image; flip" in text
+    assert "5 seeds x 1 label draws, shared by all arms" in text
+
+
+def test_what_went_wrong_or_was_changed_is_told():
+    text = page(failed=["a transfer seed 1: not finite"], stale=["b test"] * 6,
+                primaries=["task, knn (2026-01-01)"])  # fmt: skip
+    assert "failed: a transfer seed 1: not finite" in text
+    assert "6 runs were made by other code" in text
+    assert "the primary endpoint was another before: task, knn (2026-01-01)" in text
+
+
+def test_imported_weights_are_not_free():
+    found = findings(planted({"a": 0.6, "b": 0.8}))
+    found.arms["a"].pretrained, found.arms["a"].upstream = "their.ckpt", "14 million labels"
+    report = Report(found, {("a", "task"): asked()}, {}, [], [], [])
+    assert "starts from their.ckpt, not paid here: 14 million labels" in report.page([])
+    assert "not paid here" in found.headline("task")[1]
+
+
+def test_tuning_is_told_with_its_edges():
+    choice = Choice([-1, 0, 1], {"a task": 1, "b task": 0}, edge=["a task"])
+    text = tuning_words(choice, 3)
+    assert "3 learning rates for each arm and task" in text
+    assert "still at the grid's edge: a task" in text
+    assert "nothing was tuned" in tuning_words(Choice([0]), 1)
+
+
+def test_a_table_for_a_terminal_is_aligned():
+    lines = plain([["arm", "accuracy"], ["a long name", "1"]])
+    assert lines == ["arm          accuracy", "a long name  1"]
