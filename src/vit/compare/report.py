@@ -51,7 +51,7 @@ class Report:
         if study.claims:
             parts += ["## Published claims, on this data", markdown(found.claims())]
         parts += ["## Differences at the primary endpoint", markdown(found.pairs())]
-        parts += ["Each interval is for itself; Holm's p is for all pairs of trained arms together."]
+        parts += ["Each interval is for itself; Holm's p is for all pairs of arms together."]
         parts += [f"![{Path(p).stem}]({p})" for p in pictures]
         parts += ["## Validity, on validation", bullets(self._validity())]
         parts += ["## How it was made fair", bullets(self._fairness())]
