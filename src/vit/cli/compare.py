@@ -32,6 +32,8 @@ from vit.evaluate.catalogue import defaults
 from vit.flops import training_flops
 
 ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
+HERE = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto",
+        "--trainer.num_nodes", "1")  # planning needs no GPU, also for runs that do  # fmt: skip
 FLAGS = ("--dry-run", "--rerun-stale")
 
 
@@ -157,7 +159,7 @@ def ask(words: tuple[str, ...]) -> Asked:
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):  # where the parser says what is wrong
-            built = CLI(list(words[1:]), Plan("fit", None, Path("logs"), 0, ""), RunLog())
+            built = CLI([*words[1:], *HERE], Plan("fit", None, Path("logs"), 0, ""), RunLog())
             built.datamodule.prepare_data()
     except (SystemExit, ValueError, FileNotFoundError) as error:
         text = told.getvalue().strip().removeprefix("error: ") or one_line(error)
@@ -170,7 +172,6 @@ def ask(words: tuple[str, ...]) -> Asked:
         data=built.datamodule,
         flops=training_flops(objective, built.model.spec),
         uses_labels=objective.uses_labels,
-        judges=hasattr(objective, "predict"),
         parameters=sum(p.numel() for p in objective.parameters()),
         seconds=measured(built),
         views=f"{views(objective.views)}; {changes(built.datamodule.augmentation)}",

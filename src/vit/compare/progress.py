@@ -50,8 +50,10 @@ class Bar:
         words = f"{len(ended)} of {len(self.steps)} runs"
         note = f"about {minutes(left)} left" if fresh else "time left: after the first run"
         names = ", ".join(step.label for step, _, _ in pool.running.values())
-        self.progress.update(self.task, description=words, left=f"{note}; {names}",
-                             total=whole or 1, completed=gone)  # fmt: skip
+        room = max(self.progress.console.width - 75, 0)  # beside the bar and the numbers
+        short = f"{note}; {names[:room]}" if room > 10 else note
+        self.progress.update(self.task, description=words, left=short, total=whole or 1,
+                             completed=gone)  # fmt: skip
         if not self.terminal and now - self.spoken > EVERY:
             self.spoken = now
             print(f"{words}, {note}; {names}", flush=True)

@@ -1,7 +1,8 @@
 """The same runs as SLURM job arrays, so that an existing scheduler does the work.
 
 Runs that need nothing stand in the first array, those that need them in the next, and so on; each
-array waits for the one before it. What was done before is left out, and what was begun goes on.
+array waits until the one before it has ended, well or not. What was done before is left out, and
+what was begun goes on.
 """
 
 import shlex
@@ -46,7 +47,7 @@ def write_jobs(steps: list[Step], store: Store, folder: Path) -> list[str]:
             name=f"{folder.name}-{number}", count=len(wave), here=shlex.quote(str(Path.cwd())),
             file=shlex.quote(str(lines)),
         ))  # fmt: skip
-        wait = '--dependency=afterok:"$job" ' if number else ""
+        wait = '--dependency=afterany:"$job" ' if number else ""
         queue.append(f"job=$(sbatch --parsable {wait}{shlex.quote(str(job))})")
     script = target / "submit.sh"
     script.write_text("\n".join(queue) + "\n")

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, ndtr, ndtri, owens_t, stdtrit
-from scipy.stats import binomtest
 
 OUTLIER = 2.5  # a pair this much noisier than the pool gets the freedom of its own seeds alone
 SMALLEST = -230.0  # log p; below it p is 0, because the quantiles overflow further out
@@ -113,12 +112,6 @@ def holm(values: list[float]) -> list[float]:
         least = max(least, min(1.0, (len(values) - rank) * values[index]))
         adjusted[index] = least
     return adjusted
-
-
-def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Exact p for two given checkpoints; words for it are "these two files", never "recipes"."""
-    better, worse = int((first > second).sum()), int((first < second).sum())
-    return binomtest(better, better + worse).pvalue if better + worse else 1.0
 
 
 def _summary(values: np.ndarray, pool: float, freedom: int, alpha: float) -> tuple:

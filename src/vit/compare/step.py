@@ -19,7 +19,6 @@ class Asked(NamedTuple):
         data: the data module.
         flops: of a training step, for one image.
         uses_labels: does the objective?
-        judges: does the objective predict classes?
         parameters: of the objective.
         seconds: of a training step, for one image, on one thread of this machine's CPU.
         views: what it sees of an image, in words.
@@ -30,7 +29,6 @@ class Asked(NamedTuple):
     data: Images
     flops: float
     uses_labels: bool
-    judges: bool
     parameters: int
     seconds: float
     views: str

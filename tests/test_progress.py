@@ -1,0 +1,29 @@
+"""What is told of a study's progress: runs, and time left as runs so far suggest."""
+
+from unittest.mock import Mock
+
+import pytest
+
+from vit.compare.progress import Bar, minutes
+from vit.compare.run import Pool
+from vit.compare.step import Step
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(7.4, "7 s"), (90.0, "2 min"), (5400.0, "1.5 h"), (5399.0, "90 min")]
+)
+def test_times_are_told_in_the_unit_people_use(seconds, words):
+    assert minutes(seconds) == words
+
+
+def test_time_left_follows_from_what_was_done(capsys):
+    """Two of four runs took twice what was expected; two at a time, two are left."""
+    pool = Mock(spec=Pool, jobs=2, running={}, seconds={"a": 20.0, "b": 40.0})
+    bar = Bar(pool)
+    bar.spoken = -100.0  # no line was printed lately
+    steps = [Step(id_, "fit", "transfer", "x", 0, (), seconds=s) for id_, s in
+             (("a", 10.0), ("b", 20.0), ("c", 30.0), ("d", 30.0))]  # fmt: skip
+    bar.begin(steps, set())
+    bar.tick()
+    told = bar.progress.tasks[0].fields["left"]
+    assert told.startswith("about 1 min left")
