@@ -17,11 +17,13 @@ def test_the_house_stands_without_an_objective(tmp_path, objective):
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "logs", ".venv", "*cache*"))
     (copy / "src" / "vit" / "objectives" / f"{objective}.py").unlink()
     (copy / "configs" / "objective" / f"{objective}.yaml").unlink()
+    (copy / "configs" / "compare" / "arms" / f"{objective}.yaml").unlink()
     (copy / "tests" / f"test_{objective}.py").unlink()
     environment = os.environ | {"PYTHONPATH": str(copy / "src")}
     for what in (
         ["--collect-only"],
         ["tests/test_architecture.py", "tests/contract/test_configs.py"],
+        ["tests/contract/test_studies.py", "-k", "reads or arm"],
     ):
         command = [sys.executable, "-m", "pytest", *what]
         done = subprocess.run(
