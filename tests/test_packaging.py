@@ -1,6 +1,7 @@
 """What people install and copy: packages, extras, the conda file, the README's commands."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -81,12 +82,13 @@ def test_the_readme_s_commands_run_in_order(tmp_path):
     commands = readme_commands()
     assert len(commands) >= 9
     for command in commands:
-        words = command.split("train.py ")[1].split()
+        words = shlex.split(command.split("train.py ")[1], comments=True)
         for at, word in enumerate(words):
             if word.endswith("/<run>"):
                 runs = sorted((tmp_path / word.removesuffix("/<run>")).iterdir())
                 words[at] = str(runs[-1].relative_to(tmp_path))
-        short = ["--trainer", "configs/trainer/debug.yaml"] if words[0] == "fit" else []
+        short = {"fit": ["--trainer", "configs/trainer/debug.yaml"], "compare": ["--dry-run"]}
+        short = short.get(words[0], [])
         if "--resume" in words:
             short = []
         if "cifar" in command:  # no images here: the settings must at least fit together
