@@ -225,6 +225,17 @@ def test_a_damaged_record_of_correctness_is_made_again(copy):
     assert commands(copy) == RUNS + 2
 
 
+def test_a_damaged_summary_fails_its_own_run_alone(copy):
+    before = figures(copy)
+    summary = next((copy / "logs/compare/runs").glob("scratch.*/*_seed1/summary.json"))
+    summary.write_text('{"status": "comp')
+    ended = launch(*WORDS, cwd=copy)
+    assert ended.code == 1
+    assert "failed: scratch transfer high seed 1" in ended.out
+    assert f"{summary.relative_to(copy)} is damaged" in ended.out
+    assert figures(copy) == before  # its test is there, and so are all other runs
+
+
 def test_lost_checkpoints_are_named_when_somebody_needs_them(copy):
     runs = copy / "logs/compare/runs"
     weights = next(runs.glob("mpp.*/*_seed0/checkpoints"))

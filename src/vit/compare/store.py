@@ -46,7 +46,7 @@ class Store:
     def summary(self, step: Step) -> dict[str, Any]:
         """What a step reported; empty until it has."""
         folder = self.folder(step)
-        return read_json(folder / SUMMARY[step.kind]) if folder else {}
+        return known(folder / SUMMARY[step.kind]) if folder else {}
 
     def status(self, step: Step) -> Status:
         """How far it has come."""
@@ -84,7 +84,7 @@ class Store:
         """Was it made, by other code than this?"""
         if step.kind == "test" or self.status(step) != "done":
             return False
-        return read_json(self.place(step) / "identity.json").get("made_by") != made_by()
+        return known(self.place(step) / "identity.json").get("made_by") != made_by()
 
     def validation_losses(self, step: Step) -> list[float]:
         """Of a fit, in its order."""
@@ -123,10 +123,18 @@ def newest(runs: Iterable[Path]) -> Path | None:
     """Of the completed ones, else of all."""
 
     def rank(run: Path) -> tuple[bool, float]:
-        done = read_json(run / "summary.json").get("status") == "completed"
+        done = known(run / "summary.json").get("status") == "completed"
         return done, run.stat().st_mtime
 
     return max(runs, key=rank, default=None)
+
+
+def known(path: Path) -> dict[str, Any]:
+    """What a file says; a damaged one is a failed run's, whose next attempt names it."""
+    try:
+        return read_json(path)
+    except ValueError:
+        return {"status": "failed"}
 
 
 @cache
