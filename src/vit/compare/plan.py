@@ -125,7 +125,7 @@ class Planner:
             words += ("--model.optimizer.lr", f"{lr:.6g}")
         asked = self.ask(words)
         steps = study.finetune.steps
-        steps += self.budget_steps(asked, factor) if what.longer else 0
+        steps += self.longer_steps(asked, factor) if what.longer else 0
         words += self._length(asked, steps)
         step = self._fit(words, asked.flops, "transfer", arm, seed, before)
         return replace(step, data=name, draw=draw, point=point, trial=trial)
@@ -257,6 +257,18 @@ class Planner:
         ended = asked.settings["trainer"].get("max_epochs") is not None
         epochs = ("--trainer.max_epochs", "-1") if ended else ()
         return (*epochs, "--trainer.max_steps", str(steps))
+
+    def longer_steps(self, asked: Asked, factor: float) -> int:
+        """What an arm without pre-training gets for the task instead.
+
+        A budget in epochs counts passes over pre-training data: here it is as many images as the
+        longest pre-training sees.
+        """
+        others = [self.pretraining(arm, 0, factor) for arm in self.arms]
+        seen = max((step.images for step in others if step), default=0)
+        if self.study.budget.epochs is not None and seen:
+            return max(round(seen / asked.data.batch_size), 1)
+        return self.budget_steps(asked, factor)
 
     def budget_steps(self, asked: Asked, factor: float) -> int:
         """Optimiser steps that the budget pays for."""
