@@ -38,7 +38,8 @@ def test_the_page_names_data_labels_views_and_overlap():
         in text
     )
     assert "every arm fine-tunes on 1 whole image; flip" in text
-    assert "5 seeds x 1 label draws, shared by all arms" in text
+    assert "5 seeds x 1 label draws, each seed with its own" in text
+    assert "chance about 20 %" in text
 
 
 def test_what_went_wrong_or_was_changed_is_told():

@@ -297,7 +297,8 @@ def test_an_open_question_says_what_the_study_could_have_seen():
     often, seen = 10 * power(0.03, 3, 360, 2, noise), 100 * detectable(3, 360, 2, noise)
     text = told(pair("ab", 0.021, 0.04, 0.3))
     assert text.startswith(
-        "Not distinguishable: a, +2.1 points over b (95 % interval -1.9 to +6.1, Holm p 0.3). "
+        "Not distinguishable: a, +2.1 points over b (95 % interval of this pair alone "
+        "-1.9 to +6.1, Holm p of all pairs 0.3). "
         "With 3 seeds and 360 test images this study finds a 3-point difference in about "
         f"{often:.0f} of 10 cases; it could reliably see about {seen:.1f} points. "
         "Noise: test images 80 %, seeds 20 %."
@@ -319,7 +320,7 @@ def test_what_is_separated_is_said_with_and_without_a_winner():
     assert (places, places[0]) == (sorted(places), 0)
     assert told(*pairs, winner="a", labels={"a": "MAE"}) == (
         "MAE is better than every other arm: +1.0 points over b "
-        "(95 % interval -3.0 to +5.0, Holm p 0.6)."
+        "(95 % interval of this pair alone -3.0 to +5.0, Holm p of all pairs 0.6)."
     )
 
 

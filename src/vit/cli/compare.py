@@ -145,7 +145,8 @@ def arm_files(study: Study, file: Path) -> list[Path]:
         paths = [file.parent / name] if name.endswith(".yaml") else paths
         there = [path for path in paths if path.is_file()]
         if not there:
-            raise UsageError(f"{file}: arms: no file for {name!r}{nearest_file(name)}")
+            known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+            raise UsageError(f"{file}: arms: no file for {name!r}; known: {', '.join(known)}")
         found.append(there[0])
     return found
 

@@ -98,7 +98,7 @@ class Conductor:
         study, arms = self.study, len(self.arms)
         images = self.asked[next(iter(self.arms)), study.primary.data].data.spec.counts["test"]
         if study.seeds < 2 or arms < 2:
-            return "no difference can be detected: that wants two arms and three seeds or more"
+            return "no difference can be detected: that wants two arms and two seeds at least"
         noise = statistics.expected()
         points = 100 * statistics.detectable(study.seeds, images, arms, noise)
         cheaper = statistics.cheaper(study.seeds, images, arms, noise)
@@ -172,7 +172,7 @@ class Conductor:
         pictures = draw(found, self.folder)
         (self.folder / "report.md").write_text(report.page(pictures))
         for name in self.study.transfer:
-            print(f"\n{name}: test accuracy, %, with 95 % intervals")
+            print(f"\n{name}: test accuracy, %, with {found.level}s")
             print("\n".join(plain(found.headline(name))))
         if self.study.claims:
             print("\n" + "\n".join(plain(found.claims())))

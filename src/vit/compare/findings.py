@@ -50,6 +50,11 @@ class Findings:
         """The endpoint that the conclusion is drawn from."""
         return self.study.primary.data, self.study.primary.protocol, None
 
+    @property
+    def level(self) -> str:
+        """Of the primary endpoint's intervals; each extension of the seeds widens them."""
+        return f"{100 - 100 * self.alpha:g} % interval"
+
     def conclusion(self) -> str:
         """In words."""
         found = self.comparison(*self.primary)
@@ -132,7 +137,7 @@ class Findings:
     def pairs(self) -> list[list[str]]:
         """Of the primary endpoint."""
         found = self.comparison(*self.primary)
-        rows = [["arm", "minus", "points", "95 % interval", "Holm p", "noise from images"]]
+        rows = [["arm", "minus", "points", self.level, "Holm p", "noise from images"]]
         for pair in found.pairs if found else []:
             rows.append([
                 self.titles[pair.first], self.titles[pair.second], f"{100 * pair.value:+.1f}",

@@ -43,8 +43,9 @@ class Report:
         parts = [
             f"# {study.question}",
             f"**{found.conclusion()}**",
-            f"Primary endpoint: accuracy on the test split of {data}, {protocol}; everything else "
-            "is exploratory. Percent, with 95 % intervals over seeds and test images.",
+            f"Primary endpoint: accuracy on the test split of {data}, {protocol}, with its "
+            f"{found.level}; everything else is exploratory, with 95 % intervals. All in percent, "
+            "over seeds and test images.",
         ]
         for name in study.transfer:
             parts += [f"## {name}", markdown(found.headline(name))]
@@ -56,7 +57,8 @@ class Report:
         parts += ["## Validity, on validation", bullets(self._validity())]
         parts += ["## How it was made fair", bullets(self._fairness())]
         parts += ["## Ranks by protocol", markdown(found.ranks())]
-        parts += ["## Runs", bullets(self._runs())]
+        if notes := self._runs():
+            parts += ["## Notes on the runs", bullets(notes)]
         parts += ["Scope: this data, this size; not other data sets."]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -71,13 +73,15 @@ class Report:
         budget = next((f"{v:g} {k}" for k, v in vars(study.budget).items() if v), "none")
         lines = [
             f"pre-training budget of each arm: {budget}; fine-tuning: {study.finetune.steps} steps",
-            f"{study.seeds} seeds x {study.label_draws} label draws, shared by all arms; last "
-            "weights count, each test split was read once by each final model",
+            f"{study.seeds} seeds x {study.label_draws} label draws, each seed with its own, the "
+            "same for all arms; last weights count, each final model read its test split once",
             tuning_words(choice, study.tuning.trials),
         ]
         for name in study.transfer:
             spec = self.asked[next(iter(self.arms)), name].data.spec
-            lines.append(f"{name}: {numbers(spec.counts)}, {len(spec.classes)} classes")
+            kinds = len(spec.classes)
+            chance = f"chance about {100 / kinds:.0f} %"
+            lines.append(f"{name}: {numbers(spec.counts)}, {kinds} classes, {chance}")
         for (arm, stage), asked in self.asked.items():
             if stage == "pretrain":
                 lines.append(

@@ -277,7 +277,8 @@ def sentence(
     for pair in family:
         value, low, high = (f"{100 * x:+.1f}" for x in (pair.value, pair.low, pair.high))
         level = (
-            f"{100 - 100 * comparison.alpha:g} % interval {low} to {high}, Holm p {pair.holm:.2g}"
+            f"{100 - 100 * comparison.alpha:g} % interval of this pair alone {low} to {high}, "
+            f"Holm p of all pairs {pair.holm:.2g}"
         )
         told = f"{value} points over {name[pair.second]} ({level})."
         if pair.first == comparison.winner:

@@ -65,11 +65,12 @@ def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] |
         pairs = [(s[floor[0]], s[floor[1]]) for s in fits if floor[0] in s and floor[1] in s]
         if pairs:
             own, trivial = np.mean(pairs, axis=0)
-            line = f"{floor[0]} {own:.3f} against {trivial:.3f} of a trivial answer"
+            line = f"its own task, {floor[0]}, {own:.3f} against {trivial:.3f} of a trivial answer"
             (good if own > trivial else bad).append(line)
     fits = [s for s in declared if s.arm == arm and s.stage == "pretrain"]
     votes = [still_falling(store.validation_losses(step)) for step in fits]
-    return Verdict(not bad and bool(good), bad + good, sum(votes) > len(votes) / 2)
+    lines = [f"failed: {line}" for line in bad] + [f"passed: {line}" for line in good]
+    return Verdict(not bad and bool(good), lines, sum(votes) > len(votes) / 2)
 
 
 def still_falling(losses: list[float]) -> bool:
