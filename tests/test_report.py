@@ -22,7 +22,7 @@ def page(**changes) -> str:
     settings = {
         "asked": {("a", "task"): asked(), ("b", "task"): asked(), ("b", "pretrain"): asked()},
         "overlaps": {("b", "task"): Overlap(3, 7, 448, ("5",))},
-        "failed": [], "stale": [], "primaries": [],
+        "failed": [], "stale": [], "others": [],
     }  # fmt: skip
     return Report(found, **settings | changes).page([])
 
@@ -44,10 +44,10 @@ def test_the_page_names_data_labels_views_and_overlap():
 
 def test_what_went_wrong_or_was_changed_is_told():
     text = page(failed=["a transfer seed 1: not finite"], stale=["b test"] * 6,
-                primaries=["task, knn (2026-01-01)"])  # fmt: skip
+                others=["2026-01-01: 3 seeds, primary task, knn"])  # fmt: skip
     assert "failed: a transfer seed 1: not finite" in text
     assert "6 runs were made by other code" in text
-    assert "the primary endpoint was another before: task, knn (2026-01-01)" in text
+    assert "reported before with other settings: 2026-01-01: 3 seeds, primary task, knn" in text
 
 
 def test_imported_weights_are_not_free():

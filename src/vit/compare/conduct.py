@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vit.callbacks.run_folder import read_json, write_json
 from vit.compare import statistics
 from vit.compare.curves import draw
 from vit.compare.findings import Findings
+from vit.compare.identity import digest
 from vit.compare.overlap import Overlap, labels_shared, overlap
 from vit.compare.plan import Planner
 from vit.compare.progress import Bar, minutes
@@ -22,6 +24,7 @@ from vit.compare.run import Pool, shown
 from vit.compare.slurm import write_jobs
 from vit.compare.step import Asked, Step
 from vit.compare.store import Store
+from vit.compare.study import FINETUNE
 from vit.compare.tuning import EXTENSIONS, Choice, choose, first_trials
 from vit.compare.validity import Verdict, validity
 
@@ -95,7 +98,9 @@ class Conductor:
 
     def detectable(self) -> str:
         """The difference that the study finds with 80 % power, guessed before it has begun."""
-        study, arms = self.study, len(self.arms)
+        study = self.study
+        frozen = study.primary.protocol != FINETUNE  # only arms with an encoder before the task
+        arms = sum(bool(a.pretrain or a.pretrained) or not frozen for a in self.arms.values())
         images = self.asked[next(iter(self.arms)), study.primary.data].data.spec.counts["test"]
         if study.seeds < 2 or arms < 2:
             return "no difference can be detected: that wants two arms and two seeds at least"
@@ -164,11 +169,11 @@ class Conductor:
         results = Results(self.study, list(self.arms), steps, self.store, choice)
         results.write(self.folder / "results.csv")
         labels = {step.id: step.label for step in steps}
-        seeds, primaries = self.history()
+        seeds, others = self.history()
         found = Findings(results, self.arms, self.verdicts(steps), seeds)
         stale = [step.label for step in unique(steps) if self.store.stale(step)]
         lines = [f"{labels.get(id_, id_)}: {why}" for id_, why in failed.items()]
-        report = Report(found, self.asked, self.overlaps, lines, stale, primaries)
+        report = Report(found, self.asked, self.overlaps, lines, stale, others)
         pictures = draw(found, self.folder)
         (self.folder / "report.md").write_text(report.page(pictures))
         for name in self.study.transfer:
@@ -189,17 +194,24 @@ class Conductor:
         return found
 
     def history(self) -> tuple[list[int], list[str]]:
-        """Seed counts and primary endpoints that this study was reported with before."""
+        """What was reported under this name before: seed counts of this very study, and others.
+
+        Only the seeds of the same settings are an extension; anything else that was changed after
+        a report is told.
+        """
         path, today = self.folder / "study.json", date.today().isoformat()
-        known = {"seeds": [], "primary": []} | read_json(path)
+        before = read_json(path).get("reports", [])
+        settings = asdict(self.study) | {"seeds": None, "question": None}
+        own = digest([settings, {name: asdict(arm) for name, arm in self.arms.items()}])
         primary = f"{self.study.primary.data}, {self.study.primary.protocol}"
-        if not known["seeds"] or known["seeds"][-1][1] < self.study.seeds:
-            known["seeds"].append([today, self.study.seeds])
-        if not known["primary"] or known["primary"][-1][1] != primary:
-            known["primary"].append([today, primary])
-        write_json(path, known)
-        counts = [count for _, count in known["seeds"] if count < self.study.seeds]
-        return counts, [f"{name} ({day})" for day, name in known["primary"][:-1]]
+        now = {"date": today, "seeds": self.study.seeds, "settings": own, "primary": primary}
+        if not any(one | {"date": today} == now for one in before):
+            write_json(path, {"reports": [*before, now]})
+        counts = {one["seeds"] for one in before if one["settings"] == own}
+        others = [one for one in before if one["settings"] != own]
+        return sorted(count for count in counts if count < self.study.seeds), [
+            f"{one['date']}: {one['seeds']} seeds, primary {one['primary']}" for one in others
+        ]
 
 
 def unique(steps: list[Step]) -> list[Step]:

@@ -154,7 +154,8 @@ class Findings:
         for data in self.study.transfer:
             for point in dict.fromkeys(cell.point for cell in self.results.cells):
                 where = data if point is None else f"{data}, {point[0]} {point[1]:g}"
-                rows.append([where, *(self._order(data, name, point) for name in protocols)])
+                orders = [self._order(data, name, point) for name in protocols]
+                rows += [[where, *orders]] if set(orders) != {"-"} else []
         return rows
 
     def _order(self, data: str, protocol: str, point: tuple | None) -> str:

@@ -36,7 +36,7 @@ NO_EFFECT = {  # settings that change where or how fast, never what
     "model": ("compile", "pretrained", "spec"),
 }
 PRECISION = {"32": "32-true", 32: "32-true", None: "32-true"}  # other names of one thing
-OUTSIDE = ("cli", "compare", "export.py", "insight")  # code that no result depends on
+OUTSIDE = ("compare", "export.py", "insight")  # code that no run depends on
 WATCHERS = "vit.callbacks."  # our callbacks look at a run and do not touch it
 
 

@@ -16,11 +16,10 @@ class Bar:
 
     Args:
         pool: runs the steps.
-        say: for lines.
     """
 
     def __init__(self, pool: Pool) -> None:
-        self.pool, self.steps, self.before = pool, [], 0
+        self.pool, self.steps, self.done = pool, [], set()
         self.terminal, self.spoken = sys.stderr.isatty(), time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"),

@@ -19,7 +19,7 @@ class Report:
         overlaps: by (pre-training of an arm, task).
         failed: labels and reasons.
         stale: labels of runs that other code made.
-        primaries: endpoints that were declared primary in earlier reports.
+        others: earlier reports under this name, of other settings.
     """
 
     def __init__(
@@ -29,10 +29,10 @@ class Report:
         overlaps: dict[tuple[str, str], Overlap],
         failed: list[str],
         stale: list[str],
-        primaries: list[str],
+        others: list[str],
     ) -> None:
         self.findings, self.asked, self.overlaps = findings, asked, overlaps
-        self.failed, self.stale, self.primaries = failed, stale, primaries
+        self.failed, self.stale, self.others = failed, stale, others
         self.results, self.study = findings.results, findings.study
         self.arms, self.titles = findings.arms, findings.titles
 
@@ -112,8 +112,8 @@ class Report:
                 + ", ".join(self.stale[:5])
                 + (" ..." if len(self.stale) > 5 else "")
             )
-        if self.primaries:
-            lines.append(f"the primary endpoint was another before: {', '.join(self.primaries)}")
+        if self.others:
+            lines.append(f"reported before with other settings: {'; '.join(self.others)}")
         if before := self.findings.seeds_before:
             lines.append(
                 f"extended from {', '.join(map(str, before))} to {self.study.seeds} seeds; each "

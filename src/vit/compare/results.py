@@ -121,7 +121,7 @@ class Results:
             column = f"{name}_pixels" if arm == PIXELS and name != CLASSICAL else name
             self._fill(cell, [self.store.correct(step, column) for step in steps])
             summary = self.store.summary(steps[0])
-            if summary and cell.accuracy is None:
+            if cell.accuracy is None and self.store.status(steps[0]) == "done":
                 cell.status = "not defined: no patch tokens"
             cell.protocol_id = summary.get("protocol_ids", {}).get(f"test/{column}", "")
             before = [self.by_id[step.needs[0]] for step in steps if step.needs][:1]

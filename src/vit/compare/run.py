@@ -96,9 +96,8 @@ class Pool:
             words += ["--threads", str(max((os.cpu_count() or 1) // self.jobs, 1))]
         self.store.note(step)
         slot = next(i for i in range(self.jobs) if i not in self.running)
-        output = self.store.place(step) / OUTPUT
         gpu = slot % self.gpus if self.gpus else None
-        place = str(output.parent)
+        place = str(self.store.place(step))
         process = self.context.Process(target=child, args=(self.main, words, place, gpu))
         process.start()
         self.running[slot] = (step, process, time.monotonic())

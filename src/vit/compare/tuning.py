@@ -4,7 +4,9 @@ Trials are run with the first seed. A best value at the grid's edge extends the 
 at most twice; what still lies at the edge after that is reported.
 """
 
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from vit.compare.step import Step
 from vit.compare.store import Store
@@ -59,8 +61,14 @@ def choose(steps: list[Step], store: Store, trials: list[int]) -> Choice:
         choice.accuracies[who] = {t: s["val/accuracy"] for t, s in done.items()}
         if not done:
             continue  # all failed, which is reported elsewhere
-        best = max(done, key=lambda t: (done[t]["val/accuracy"], -done[t]["val/loss"], -abs(t)))
+        best = max(done, key=lambda t: (done[t]["val/accuracy"], -loss(done[t]), -abs(t)))
         choice.chosen[who] = best
         if len(trials) > 1 and best in (trials[0], trials[-1]):
             choice.edge.append(who)
     return choice
+
+
+def loss(summary: dict[str, Any]) -> float:
+    """On validation; one that was not finite is written as null."""
+    value = summary.get("val/loss")
+    return math.inf if value is None else value
