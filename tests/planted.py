@@ -35,7 +35,7 @@ def planted(accuracy: dict[str, float], **settings) -> Results:
             steps += [fit, Step(f"{arm}{seed}t", "test", "test", arm, seed, (), 0, "task",
                                 needs=(fit.id,))]  # fmt: skip
     store = Mock(spec=Store, summary=lambda step: {}, folder=lambda step: None)
-    store.validation_losses.return_value = []
+    store.validation_losses.return_value = {}
     store.correct = lambda step, column: right.get(step.id)
     return Results(study, list(accuracy), steps, store, Choice([0]))
 

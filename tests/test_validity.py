@@ -4,13 +4,18 @@ from unittest.mock import Mock
 
 from vit.compare.step import Step
 from vit.compare.store import Store
-from vit.compare.validity import validity
+from vit.compare.validity import still_falling, validity
 
 FLOOR = ("val/accuracy", "val/always_most_common")
 
 
 def verdict(
-    probe: float, random: float, rank: float = 20.0, fit: tuple = (0.5, 0.4), floor=FLOOR, losses=()
+    probe: float,
+    random: float,
+    rank: float = 20.0,
+    fit: tuple = (0.5, 0.4),
+    floor=FLOOR,
+    losses=None,
 ):
     steps = [
         Step("p", "evaluate", "probe", "mpp", 0, ()),
@@ -27,7 +32,7 @@ def verdict(
         "f": dict(zip(FLOOR, fit, strict=True)),
     }
     store = Mock(spec=Store, summary=lambda step: summaries[step.id])
-    store.validation_losses.return_value = list(losses)
+    store.validation_losses.return_value = losses or {}
     return validity("mpp", steps, store, floor)
 
 
@@ -58,8 +63,15 @@ def test_nothing_measured_is_not_a_pass():
 
 
 def test_an_arm_whose_loss_still_fell_was_too_short():
-    short = verdict(0.5, 0.5, losses=(2.0, 1.5))
+    short = verdict(0.5, 0.5, losses={500: 2.0, 1000: 1.5})
     assert not short.trained
     assert "too short" in short.words
-    assert "too short" not in verdict(0.5, 0.5, losses=(2.0, 1.99)).words
-    assert verdict(0.6, 0.5, losses=(2.0, 1.5)).words == "trained"
+    assert "too short" not in verdict(0.5, 0.5, losses={500: 2.0, 1000: 1.99}).words
+    assert verdict(0.6, 0.5, losses={500: 2.0, 1000: 1.5}).words == "trained"
+
+
+def test_the_last_fifth_of_a_run_counts_whatever_the_interval():
+    assert still_falling({500: 2.0, 1000: 1.5, 1120: 1.5})  # against step 500, not 1000
+    assert not still_falling({100: 3.0, 800: 2.0, 900: 1.9, 1000: 1.985})
+    assert still_falling({1000: 2.0}) is None
+    assert still_falling({}) is None

@@ -56,7 +56,7 @@ class Checkpoints(Checkpoint):
         """Between two validations, and after the last step, before what may follow it (KNN)."""
         step = trainer.global_step
         whole = pl_module.consumed % trainer.accumulate_grad_batches == 0
-        if not whole or validation_follows(trainer, batch_idx):
+        if not whole or validation_follows(trainer, pl_module, batch_idx):
             return
         stop = self.interruption.wanted(trainer, pl_module)
         if stop or step % self.every == 0 or step == pl_module.total_steps:
@@ -116,10 +116,12 @@ class Checkpoints(Checkpoint):
         self.best = state["best"]
 
 
-def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
+def validation_follows(trainer: Trainer, module: ViTModule, batch_idx: int) -> bool:
     """Will Lightning validate right after this batch?"""
     if not trainer.enable_validation:
         return False
+    if trainer.global_step >= module.total_steps:
+        return True  # LastStep sees to it
     every_epochs, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch
     if every_epochs is None:
         return (trainer.fit_loop.total_batch_idx + 1) % interval == 0

@@ -13,6 +13,7 @@ from vit.callbacks.bar import Bar
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.correct import Correct
 from vit.callbacks.interruption import Interruption
+from vit.callbacks.last_step import LastStep
 from vit.callbacks.predictions import Predictions
 from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
@@ -97,7 +98,6 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse keys that would do nothing, or something else than they say."""
         check_trainer(self.config.trainer)
-        validate_short_runs(self.config.trainer)
 
     def instantiate_classes(self) -> None:
         """Build, and hand the module what only the command line knows."""
@@ -122,6 +122,7 @@ class CLI(LightningCLI):
             *([Bar(refresh_rate=10)] if bar else []),
             self.run_callback,
             self.speed,
+            LastStep(),
             Predictions(self.files),
             Correct(self.files),
             self.interruption,
@@ -158,13 +159,6 @@ def check_trainer(trainer: Any) -> None:
         )
     if not isinstance(trainer.val_check_interval, int | float | None):
         raise UsageError("trainer.val_check_interval counts batches or a share of an epoch")
-
-
-def validate_short_runs(trainer: Any) -> None:
-    """A run with fewer steps than lie between validations is validated at its end."""
-    if trainer.check_val_every_n_epoch is None and trainer.max_steps > 0:
-        batches = trainer.max_steps * trainer.accumulate_grad_batches
-        trainer.val_check_interval = min(trainer.val_check_interval or batches, batches)
 
 
 def check_device(trainer: Any) -> None:

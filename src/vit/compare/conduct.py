@@ -1,9 +1,10 @@
 """A study from its plan to its report."""
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -57,11 +58,13 @@ class Conductor:
         """
         self.asked: dict[tuple[str, str], Asked] = {}
         for arm in self.arms:
-            step = self.planner.pretraining(arm, 0)
+            with naming(f"arm {arm}, pre-training"):
+                step = self.planner.pretraining(arm, 0)
             if step:
                 self.asked[arm, "pretrain"] = self.planner.ask(step.words[:-2])
             for name in self.study.transfer:
-                self.asked[arm, name] = self.planner.ask(self.planner.task_words(arm, name))
+                with naming(f"arm {arm}, task {name}"):
+                    self.asked[arm, name] = self.planner.ask(self.planner.task_words(arm, name))
         self.overlaps: dict[tuple[str, str], Overlap] = {}
         for arm in self.arms:
             before = self.asked.get((arm, "pretrain"))
@@ -108,7 +111,7 @@ class Conductor:
         points = 100 * statistics.detectable(study.seeds, images, arms, noise)
         cheaper = statistics.cheaper(study.seeds, images, arms, noise)
         return (
-            f"with {study.seeds} seeds and {images:,} test images it can see, in 8 of 10 cases, a "
+            f"with {study.seeds} seeds and {images:,} test images it detects, with 80 % power, a "
             f"difference of {points:.1f} points between two of {arms} arms (guessed: accuracy "
             f"80 %, seeds 0.7 points apart); twice the {cheaper} would lower it most"
         )
@@ -212,6 +215,16 @@ class Conductor:
         return sorted(count for count in counts if count < self.study.seeds), [
             f"{one['date']}: {one['seeds']} seeds, primary {one['primary']}" for one in others
         ]
+
+
+@contextlib.contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Say which part of the study a mistake belongs to."""
+    try:
+        yield
+    except Exception as error:
+        error.args = (f"{where}: {error}",)
+        raise
 
 
 def unique(steps: list[Step]) -> list[Step]:

@@ -128,12 +128,12 @@ def still_improving(results: Results, titles: dict[str, str]) -> list[str]:
     found: dict[tuple[str, str], list[bool]] = {}
     for step in results.by_id.values():
         if step.stage in ("pretrain", "transfer") and step.point is None:
-            losses = results.store.validation_losses(step)
-            if len(losses) > 1:
-                found.setdefault((step.arm, step.stage), []).append(still_falling(losses))
+            falling = still_falling(results.store.validation_losses(step))
+            if falling is not None:
+                found.setdefault((step.arm, step.stage), []).append(falling)
     return [
         f"{titles[arm]}, {'pre-training' if stage == 'pretrain' else 'task'}: still improving at "
-        f"the end (validation loss fell by more than 1 % in its last interval): "
+        f"the end (validation loss fell by more than 1 % in its last fifth): "
         f"{sum(votes)} of {len(votes)} runs"
         for (arm, stage), votes in found.items()
     ]

@@ -86,14 +86,14 @@ class Store:
             return False
         return known(self.place(step) / "identity.json").get("made_by") != made_by()
 
-    def validation_losses(self, step: Step) -> list[float]:
-        """Of a fit, in its order."""
+    def validation_losses(self, step: Step) -> dict[int, float]:
+        """Of a fit, by its optimiser step, in their order."""
         folder = self.folder(step)
         path = folder / "metrics.csv" if folder else None
         if path is None or not path.is_file():
-            return []
+            return {}
         rows = (line.split(",") for line in path.read_text().splitlines()[1:])
-        return [float(value) for _, _, name, value in rows if name == "val/loss"]
+        return {int(at): float(value) for at, _, name, value in rows if name == "val/loss"}
 
     def set_aside(self, step: Step) -> None:
         """Rename a run that other code made, so that it is made again; nothing is lost."""

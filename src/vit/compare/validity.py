@@ -68,11 +68,20 @@ def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] |
             line = f"its own task, {floor[0]}, {own:.3f} against {trivial:.3f} of a trivial answer"
             (good if own > trivial else bad).append(line)
     fits = [s for s in declared if s.arm == arm and s.stage == "pretrain"]
-    votes = [still_falling(store.validation_losses(step)) for step in fits]
+    votes = [bool(still_falling(store.validation_losses(step))) for step in fits]
     lines = [f"failed: {line}" for line in bad] + [f"passed: {line}" for line in good]
     return Verdict(not bad and bool(good), lines, sum(votes) > len(votes) / 2)
 
 
-def still_falling(losses: list[float]) -> bool:
-    """By more than 1 % between the last two validations."""
-    return len(losses) > 1 and losses[-1] < 0.99 * losses[-2]
+def still_falling(losses: dict[int, float]) -> bool | None:
+    """By more than 1 % in the last fifth of a run, or since the validation before that.
+
+    Args:
+        losses: on validation, by optimiser step.
+
+    Returns:
+        None where there was no validation before the last fifth.
+    """
+    end = max(losses, default=0)
+    before = [step for step in losses if step <= 0.8 * end]
+    return losses[end] < 0.99 * losses[max(before)] if before else None
