@@ -13,10 +13,11 @@ from vit.compare.validity import Verdict
 
 def test_a_planted_random_arm_is_no_winner_and_a_better_one_is():
     same = findings(planted({"a": 0.6, "b": 0.6, "c": 0.6})).conclusion()
-    assert "Not distinguishable" in same
-    assert "not evidence of equality" in same
+    assert same[0].startswith("No arm is better than every other.")
+    assert "Not distinguishable" in same[1]
+    assert "not evidence of equality" in same[-1]
     better = findings(planted({"a": 0.6, "b": 0.8, "c": 0.6})).conclusion()
-    assert better.startswith("arm b is better than every other arm")
+    assert better[0].startswith("arm b is better than every other arm")
 
 
 def test_cells_hold_each_arms_own_figures_and_ledgers():
@@ -46,12 +47,20 @@ def test_what_is_not_there_says_so():
     again = Results(results.study, results.arms, list(results.by_id.values()), results.store,
                     results.choice)  # fmt: skip
     assert {c.status for c in again.cells if c.protocol == "finetune"} == {"missing"}
-    assert findings(again).conclusion().startswith("No conclusion")
+    assert findings(again).conclusion()[0].startswith("No conclusion")
+
+
+def test_arms_that_the_primary_protocol_cannot_judge_are_named():
+    found = findings(planted({"a": 0.6, "b": 0.6}))
+    for cell in found.results.cells:
+        if (cell.arm, cell.protocol) == ("b", "finetune"):
+            cell.status, cell.accuracy, cell.correct = "not defined: no encoder", None, None
+    assert "arm b: not defined under finetune." in found.conclusion()
 
 
 def test_an_untrained_arm_is_named_and_stays_in_the_table():
     found = findings(planted({"a": 0.6, "b": 0.3}), b=Verdict(False, ["collapsed"], short=True))
-    assert "arm b: NOT TRAINED, too short" in found.conclusion()
+    assert "arm b: NOT TRAINED, too short: its loss was still falling." in found.conclusion()
     assert any(row[0] == "arm b" for row in found.headline("task"))
 
 

@@ -289,7 +289,8 @@ def pair(names: str, value: float, half: float, p: float) -> Difference:
 def told(*pairs: Difference, winner: str | None = None, **settings) -> str:
     names = sorted({x.first for x in pairs} | {x.second for x in pairs})
     arms = dict.fromkeys(names, statistics.Estimate(0.8, 0.7, 0.9, 2e-4, 5e-5, 3, 360))
-    return statistics.sentence(statistics.Comparison(arms, [*pairs], winner, 0.05), **settings)
+    found = statistics.Comparison(arms, [*pairs], winner, 0.05)
+    return "\n".join(statistics.sentences(found, **settings))
 
 
 def test_an_open_question_says_what_the_study_could_have_seen():
@@ -297,8 +298,9 @@ def test_an_open_question_says_what_the_study_could_have_seen():
     often, seen = 10 * power(0.03, 3, 360, 2, noise), 100 * detectable(3, 360, 2, noise)
     text = told(pair("ab", 0.021, 0.04, 0.3))
     assert text.startswith(
+        "No arm is better than every other. a leads, not distinguishable from b.\n"
         "Not distinguishable: a, +2.1 points over b (95 % interval of this pair alone "
-        "-1.9 to +6.1, Holm p of all pairs 0.3). "
+        "-1.9 to +6.1, Holm p of all pairs 0.3).\n"
         "With 3 seeds and 360 test images this study finds a 3-point difference in about "
         f"{often:.0f} of 10 cases; it could reliably see about {seen:.1f} points. "
         "Noise: test images 80 %, seeds 20 %."
@@ -308,14 +310,22 @@ def test_an_open_question_says_what_the_study_could_have_seen():
 
 def test_equality_is_claimed_only_inside_the_margin():
     inside, beyond = pair("ab", 0.0, 0.019, 0.9), pair("ab", 0.002, 0.019, 0.9)
-    assert told(inside, margin=0.02).startswith("Equal within 2 points: a, +0.0 points over b")
+    assert told(inside, margin=0.02).startswith(
+        "No arm is better than every other. a leads.\nEqual within 2 points: a, +0.0 points over b"
+    )
     assert "not evidence of equality" in told(inside)
-    assert told(beyond, margin=0.02).startswith("Not distinguishable: a, +0.2 points over b")
+    assert "\nNot distinguishable: a, +0.2 points over b" in told(beyond, margin=0.02)
 
 
 def test_what_is_separated_is_said_with_and_without_a_winner():
     pairs = pair("ab", 0.01, 0.04, 0.6), pair("ac", 0.1, 0.04, 0.003), pair("bc", 0.09, 0.04, 0.01)
-    words = ["Not distinguishable: a, +1.0", "Better: a, +10.0", "Better: b, +9.0", "With 3 seeds"]
+    words = [
+        "No arm",
+        "Not distinguishable: a, +1.0",
+        "Better: a, +10.0",
+        "Better: b, +9.0",
+        "With 3 seeds",
+    ]
     places = [told(*pairs).find(x) for x in words]
     assert (places, places[0]) == (sorted(places), 0)
     assert told(*pairs, winner="a", labels={"a": "MAE"}) == (

@@ -59,6 +59,15 @@ def test_axes_and_tuning_are_counted_out(tmp_path):
     assert f"{pretrained + trials + 2 * tasks + probes} runs, 0 done" in ended.out
 
 
+def test_words_are_typed_as_for_evaluate(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = ("--arms=scratch,mpp", "--protocols", "knn,ridge", "--controls", "none")
+    study, arms, _ = read([*QUICK, *words, "--budget.images", "5"])
+    assert list(arms) == ["scratch", "mpp"]
+    assert (study.protocols, study.controls) == (["knn", "ridge"], [])
+    assert vars(study.budget) == {"flops": None, "images": 5, "epochs": None}
+
+
 QUICK = ["--config", "configs/compare/quick.yaml"]
 READ = [
     (("--arms", "[scratch, dinosaur]"), "arms: no file for 'dinosaur'"),
@@ -69,7 +78,7 @@ READ = [
     (("--axes", "{labels_per_class: [2.7]}"), "axes.labels_per_class: whole numbers above 0"),
     (("--axes", "{budget: [-1.0]}"), "axes.budget: numbers above 0"),
     (("--axes", "{budget: []}"), "axes.budget: numbers above 0, each once, got []"),
-    (("--budget.images", "5"), "budget: give one of flops, images, epochs"),
+    (("--budget.images", "5", "--budget.flops", "5"), "budget: give one of flops, images, epochs"),
     (("--budget.flops", "0"), "budget.flops must be above 0"),
     (("--budget.flops", ".inf"), "budget.flops must be above 0, got inf"),
     (("--seeds", "0"), "quick.yaml: seeds must be at least 1"),

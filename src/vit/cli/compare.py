@@ -26,7 +26,7 @@ from vit.compare.plan import Planner
 from vit.compare.refusals import check
 from vit.compare.step import Asked
 from vit.compare.store import Store
-from vit.compare.study import Arm, Study, relative
+from vit.compare.study import Arm, Budget, Study, relative
 from vit.data.transforms import Augmentation
 from vit.evaluate.catalogue import defaults
 from vit.flops import training_flops
@@ -34,6 +34,7 @@ from vit.flops import training_flops
 ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
 HERE = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto",
         "--trainer.num_nodes", "1")  # planning needs no GPU, also for runs that do  # fmt: skip
+LISTS = ("--arms", "--protocols", "--controls")
 FLAGS = ("--dry-run", "--rerun-stale")
 
 
@@ -76,7 +77,7 @@ def read(words: list[str]) -> tuple[Study, dict[str, Arm], Path]:
         raise UsageError("compare: say which study: --config configs/compare/quick.yaml")
     if not file.is_file():
         raise UsageError(f"{file}: no such file{nearest_file(str(file))}")
-    study = parsed(Study, words, file)
+    study = parsed(Study, as_yaml(words), file)
     study.encoder = relative(study.encoder, file)
     study.trainer = study.trainer and relative(study.trainer, file)
     study.finetune.config = relative(study.finetune.config, file)
@@ -132,6 +133,19 @@ def data_keys(words: list[str]) -> tuple[list[str], dict[str, Any], str | None]:
     if other is not None and not Path(other).is_file():
         raise UsageError(f"--data: {other}: no such file{nearest_file(other)}")
     return rest, shared, other
+
+
+def as_yaml(words: list[str]) -> list[str]:
+    """Lists as evaluate takes them, and a typed budget instead of the file's."""
+    words = list(words)
+    for i, (key, value) in enumerate(pairwise(words), 1):
+        if key in LISTS and value not in ("all", "null") and not value.startswith("["):
+            words[i] = f"[{'' if value == 'none' else value}]"
+    typed = {word for word in words if word.startswith("--budget.")}
+    for kind in fields(Budget) if typed else ():
+        other = f"--budget.{kind.name}"
+        words += [] if other in typed else [other, "null"]
+    return words
 
 
 def arm_files(study: Study, file: Path) -> list[Path]:

@@ -184,7 +184,7 @@ class Conductor:
             print("\n".join(plain(found.headline(name))))
         if self.study.claims:
             print("\n" + "\n".join(plain(found.claims())))
-        print(f"\n{found.conclusion()}")
+        print("\n" + "\n- ".join(found.conclusion()))
         print(f"report: {self.folder / 'report.md'}")
 
     def verdicts(self, steps: list[Step]) -> dict[str, Verdict]:

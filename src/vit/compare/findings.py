@@ -55,23 +55,30 @@ class Findings:
         """Of the primary endpoint's intervals; each extension of the seeds widens them."""
         return f"{100 - 100 * self.alpha:g} % interval"
 
-    def conclusion(self) -> str:
-        """In words."""
+    def conclusion(self) -> list[str]:
+        """In words, the shortest first."""
         found = self.comparison(*self.primary)
         if found is None:
-            return (
+            return [
                 "No conclusion: an interval wants at least two seeds of each arm, "
                 f"this study has {self.study.seeds}."
-            )
-        absent = [
+            ]
+        status = {
+            name: [cell.status for cell in self.results.of(name, *self.primary)]
+            for name in self.arms
+        }
+        absent = [self.titles[name] for name in self.arms if "missing" in status[name]]
+        others = [
             self.titles[name]
             for name in self.arms
-            if any(cell.status == "missing" for cell in self.results.of(name, *self.primary))
+            if status[name] and all(one.startswith("not defined") for one in status[name])
         ]
-        words = statistics.sentence(found, self.study.margin, self.titles)
+        words = statistics.sentences(found, self.study.margin, self.titles)
         for name, verdict in self.verdicts.items():
-            words += "" if verdict.trained else f" {self.titles[name]}: {verdict.words}."
-        words += f" Without {', '.join(absent)}, whose runs are missing." if absent else ""
+            words += [] if verdict.trained else [f"{self.titles[name]}: {verdict.words}."]
+        words += [f"Without {', '.join(absent)}, whose runs are missing."] if absent else []
+        protocol = self.study.primary.protocol
+        words += [f"{', '.join(others)}: not defined under {protocol}."] if others else []
         return words
 
     def claims(self) -> list[list[str]]:

@@ -40,9 +40,11 @@ class Report:
         """All of it."""
         study, found = self.study, self.findings
         data, protocol, _ = found.primary
+        short, *rest = found.conclusion()
         parts = [
             f"# {study.question}",
-            f"**{found.conclusion()}**",
+            f"**{short}**",
+            bullets(rest),
             f"Primary endpoint: accuracy on the test split of {data}, {protocol}, with its "
             f"{found.level}; everything else is exploratory, with 95 % intervals. All in percent, "
             "over seeds and test images.",

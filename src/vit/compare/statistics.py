@@ -266,14 +266,17 @@ def _limits(comparison: Comparison, asked: float) -> str:
     )
 
 
-def sentence(
+def sentences(
     comparison: Comparison, margin: float | None = None, labels: dict[str, str] | None = None
-) -> str:
-    """The conclusion in words. Equality needs a `margin` declared in advance, as a fraction."""
-    family, words, still_open = comparison.family, [], False
+) -> list[str]:
+    """The conclusion in words, the short one first, then what it rests on.
+
+    Equality needs a `margin` declared in advance, as a fraction.
+    """
+    family, words, still_open = comparison.family, [], []
     name = {arm: (labels or {}).get(arm, arm) for arm in comparison.arms}
     if not family:
-        return "One arm: nothing to compare it with."
+        return ["One arm: nothing to compare it with."]
     for pair in family:
         value, low, high = (f"{100 * x:+.1f}" for x in (pair.value, pair.low, pair.high))
         level = (
@@ -282,12 +285,14 @@ def sentence(
         )
         told = f"{value} points over {name[pair.second]} ({level})."
         if pair.first == comparison.winner:
-            return f"{name[pair.first]} is better than every other arm: {told}"
+            return [f"{name[pair.first]} is better than every other arm: {told}"]
         if pair.holm <= comparison.alpha:
             words.append(f"Better: {name[pair.first]}, {told}")
         elif pair.first == family[0].first:
             equal = margin is not None and -margin < pair.low and pair.high < margin
             verdict = f"Equal within {100 * margin:g} points" if equal else "Not distinguishable"
             words.append(f"{verdict}: {name[pair.first]}, {told}")
-            still_open = still_open or not equal
-    return " ".join([*words, _limits(comparison, margin or 0.03)] if still_open else words)
+            still_open += [] if equal else [name[pair.second]]
+    short = f"No arm is better than every other. {name[family[0].first]} leads"
+    short += f", not distinguishable from {', '.join(still_open)}." if still_open else "."
+    return [short, *words, *([_limits(comparison, margin or 0.03)] if still_open else [])]
