@@ -4,11 +4,13 @@ import csv
 import hashlib
 import sys
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 
 from vit.callbacks.features import OneProcess, frozen, pixels
@@ -39,6 +41,7 @@ class Evaluation:
         splits: that are judged.
         controls: of CONTROLS.
         cache: folder for features; None: none is kept.
+        say: shows what is being done.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class Evaluation:
         splits: list[str],
         controls: list[str],
         cache: Path | None,
+        say: Callable[[str], None],
     ) -> None:
+        self.say = say
         self.module, self.data, self.settings = cli.model, cli.datamodule, cli.settings
         self.protocols, self.splits, self.controls, self.cache = protocols, splits, controls, cache
         self.precision = str(cli.trainer.precision)
@@ -92,6 +97,7 @@ class Evaluation:
             if file and file.is_file():
                 found[split] = Frozen(**torch.load(file, weights_only=True))
                 continue
+            self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
             found[split] = frozen(self.module, self.data, encoder, split, tokens)
             if file:
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +136,7 @@ class Evaluation:
                     continue
                 if declares(function, "CHOOSES") and split == "val":
                     train, choice = halves(train)  # nothing is chosen on what is judged
+                self.say(f"{name}{who.replace('_', ', ')}, judged on {split}")
                 result = function(Task(train, choice, features[split], classes, seed))
                 result.protocol |= self.about(split)
                 self.keep(f"{name}{who}", split, name, who, result)
@@ -179,9 +186,10 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
     files = RunLog()
     cli = CLI(rest, Plan("evaluate", folder, parent, 0, command(), extra=extra), files)
     cli.datamodule.prepare_data()
-    work = Evaluation(cli, names, splits, controls, cache_in(own, subject))
     cli.run_callback.setup(cli.trainer, cli.model, "test")
-    work.run()
+    with Console(stderr=True).status("") as status:  # only where a terminal is
+        work = Evaluation(cli, names, splits, controls, cache_in(own, subject), status.update)
+        work.run()
     write(files.folder, work, time.perf_counter() - started, extra)
     for line in table(work.metrics, work.protocols) + work.undefined:
         print(line)
