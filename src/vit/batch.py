@@ -3,8 +3,8 @@
 B batch, C channels, h w the pixels of one view.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -84,6 +84,7 @@ class Batch:
         index: B, the sample's number in its split; -1 is padding and counts nowhere.
         seed: the run's.
         epoch: which pass over the training split; None in evaluation, whose draws never change.
+        unread: files of it that could not be read: names and why.
     """
 
     views: list[Float[Tensor, "B C _h _w"] | UInt8[Tensor, "B C _h _w"]]
@@ -91,6 +92,7 @@ class Batch:
     index: Int[Tensor, " B"]
     seed: int = 0
     epoch: int | None = None
+    unread: tuple[tuple[str, str], ...] = ()
 
     @property
     def images(self) -> Tensor:
@@ -111,15 +113,12 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
-        views = [view.to(device, non_blocking=non_blocking) for view in self.views]
-        labels = self.labels.to(device, non_blocking=non_blocking)
-        return Batch(
-            views, labels, self.index.to(device, non_blocking=non_blocking), self.seed, self.epoch
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
         """Page-locked copies, for DataLoader(pin_memory=True)."""
-        views = [view.pin_memory() for view in self.views]
-        return Batch(
-            views, self.labels.pin_memory(), self.index.pin_memory(), self.seed, self.epoch
-        )
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        views = [change(view) for view in self.views]
+        return replace(self, views=views, labels=change(self.labels), index=change(self.index))

@@ -146,6 +146,7 @@ def test_one_arms_learning_rate_runs_that_arm_alone_again(copy):
     assert {arm for arm in after if after[arm] != before[arm]} <= {"mpp"}
 
 
+@pytest.mark.slow
 def test_more_seeds_are_an_extension_and_other_settings_are_told(tmp_path):
     write(tmp_path, arms=["scratch"], controls=[], protocols=[], seeds=1)
     words = (*WORDS, "--name", "grown")
@@ -209,6 +210,7 @@ def test_probes_are_judged_on_the_task_whatever_the_pre_training_saw(tmp_path):
     assert all(row["status"] == "done" for row in rows(tmp_path))
 
 
+@pytest.mark.slow
 def test_an_imported_run_is_judged_and_left_alone(done, tmp_path):
     write(tmp_path, arms=["imported.yaml", "scratch"], seeds=1)
     run = next((done / "logs/compare/runs").glob("mpp.*/*_seed0/checkpoints")).parent
@@ -241,6 +243,7 @@ def test_a_damaged_record_of_correctness_is_made_again(copy):
     assert commands(copy) == RUNS + 2
 
 
+@pytest.mark.slow
 def test_a_damaged_summary_fails_its_own_run_alone(copy):
     before = figures(copy)
     summary = next((copy / "logs/compare/runs").glob("scratch.*/*_seed1/summary.json"))
@@ -252,6 +255,7 @@ def test_a_damaged_summary_fails_its_own_run_alone(copy):
     assert figures(copy) == before  # its test is there, and so are all other runs
 
 
+@pytest.mark.slow
 def test_lost_checkpoints_are_named_when_somebody_needs_them(copy):
     runs = copy / "logs/compare/runs"
     weights = next(runs.glob("mpp.*/*_seed0/checkpoints"))

@@ -206,6 +206,7 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
     patch = getattr(encoder, "patch_size", None)
     lines = [
         f"data: {type(data).__name__}, {counts}, {size} pixels",
+        *(f"data: {note}" for note in data.notes),
         f"encoder: {encoder.class_path.rpartition('.')[2]}, {parameters:,} parameters"
         + (
             f", patches of {patch} px on a {encoder.grid[0]}x{encoder.grid[1]} grid"

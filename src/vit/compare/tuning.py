@@ -71,4 +71,4 @@ def choose(steps: list[Step], store: Store, trials: list[int]) -> Choice:
 def loss(summary: dict[str, Any]) -> float:
     """On validation; one that was not finite is written as null."""
     value = summary.get("val/loss")
-    return math.inf if value is None else value
+    return math.inf if value is None else float(value)

@@ -2,5 +2,6 @@
 
 from vit.data.cifar import CIFAR10, CIFAR100
 from vit.data.digits import Digits
+from vit.data.image_folder import ImageFolder
 
-__all__ = ["CIFAR10", "CIFAR100", "Digits"]
+__all__ = ["CIFAR10", "CIFAR100", "Digits", "ImageFolder"]

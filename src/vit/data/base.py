@@ -64,6 +64,7 @@ class Images(LightningDataModule):
     """
 
     spec: DataSpec
+    notes: tuple[str, ...] = ()  # what a person should know before the start, in lines
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class Images(LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, seekable, the same images a step on any number of ranks."""
         module, trainer = self.trainer.lightning_module, self.trainer
-        dataset = self._open("train")
+        dataset = self._open("train", module.objective.views, training=True)
         if len(dataset) < self.batch_size:
             raise ValueError(
                 f"data: batch_size {self.batch_size} is larger than the training split "
@@ -144,9 +145,11 @@ class Images(LightningDataModule):
         )
         return self._loader(dataset, batches)
 
-    def evaluation_loader(self, split: Split) -> ResumableLoader:
-        """Every sample of a split exactly once over all ranks, never augmented."""
-        dataset, trainer = self._open(split), self.trainer
+    def evaluation_loader(
+        self, split: Split, views: tuple[ViewSpec, ...] = (ViewSpec(),)
+    ) -> ResumableLoader:
+        """Every sample of a split exactly once over all ranks; as `show` will show these views."""
+        dataset, trainer = self._open(split, views, training=False), self.trainer
         batches = EvaluationBatches(
             len(dataset), self.eval_batch_size, trainer.global_rank, trainer.world_size
         )
@@ -154,19 +157,26 @@ class Images(LightningDataModule):
 
     def val_dataloader(self) -> ResumableLoader:
         """The validation split."""
-        return self.evaluation_loader("val")
+        return self.evaluation_loader("val", self.trainer.lightning_module.objective.views)
 
     def test_dataloader(self) -> ResumableLoader:
         """The test split, which no choice may read."""
-        return self.evaluation_loader("test")
+        return self.evaluation_loader("test", self.trainer.lightning_module.objective.views)
 
     def predict_dataloader(self) -> ResumableLoader:
         """The test split."""
-        return self.evaluation_loader("test")
+        return self.test_dataloader()
 
-    def _open(self, split: Split) -> Dataset:
+    def _open(self, split: Split, views: tuple[ViewSpec, ...], training: bool) -> Dataset:
         dataset = self.open(split)
+        objective = self.trainer.lightning_module.objective
         dataset.seed = self.trainer.lightning_module.seed
+        if training and objective.uses_labels and (dataset.labels < 0).any():
+            count = int((dataset.labels < 0).sum())
+            raise ValueError(
+                f"data: {count} training images have no label, and {type(objective).__name__} "
+                "learns from labels; label them, or choose a self-supervised objective"
+            )
         if isinstance(dataset, InMemory) and not self.workers:
             dataset.to(self.trainer.lightning_module.device)
         return dataset
@@ -202,18 +212,10 @@ class Images(LightningDataModule):
             spec: whose normalisation is used: the data's, or that of pre-trained weights.
             training: draw augmentations.
         """
-        several = sum(view.count for view in views) > 1
-        if training or several:
+        if training or several(views):
             images = [
-                cut_view(
-                    batch.images,
-                    batch.keys(f"view {number}.{copy}"),
-                    view,
-                    self.augmentation,
-                    self.spec.image_size,
-                )
-                for number, view in enumerate(views)
-                for copy in range(view.count)
+                self.cut(batch, place, view, f"view {name}")
+                for place, (name, view) in enumerate(named(views))
             ]
         else:
             size = tuple(self.spec.image_size)
@@ -221,6 +223,11 @@ class Images(LightningDataModule):
             images = [batch.images if fits else resize(batch.images.float() / 255, size)]
         normalised = [normalise(image, spec) for image in images]
         return Batch(normalised, batch.labels, batch.index, batch.seed, batch.epoch)
+
+    def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
+        """One view of each image, drawn for this purpose; `place` counts the views."""
+        key = batch.keys(purpose)
+        return cut_view(batch.images, key, view, self.augmentation, self.spec.image_size)
 
     def state_dict(self) -> dict[str, Any]:
         """The validation split, so that a checkpoint says what its choices were made on."""
@@ -230,6 +237,20 @@ class Images(LightningDataModule):
         """Refuse to go on with another validation split."""
         if state["val"].tolist() != self.split_indices()["val"]:
             raise ValueError("data: the validation split differs from the one in the checkpoint")
+
+
+def named(views: tuple[ViewSpec, ...]) -> list[tuple[str, ViewSpec]]:
+    """Each view as often as it is wanted, by a name of its own."""
+    return [
+        (f"{number}.{copy}", view)
+        for number, view in enumerate(views)
+        for copy in range(view.count)
+    ]
+
+
+def several(views: tuple[ViewSpec, ...]) -> bool:
+    """Does an objective compare views of an image?"""
+    return sum(view.count for view in views) > 1
 
 
 def normalise(images: Tensor, spec: DataSpec) -> Tensor:

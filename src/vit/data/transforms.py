@@ -28,6 +28,8 @@ class Augmentation:
         shift: share of the side.
         scale: relative size, 0.1 for 0.9 to 1.1.
         flip: mirror every second image, left to right.
+        crop: share of the image's area that a random crop covers, from and to (0.05 and 1 in the
+            ViT paper); for views that are no crops already.
         padding: pixels of black on each side, from which a crop of the image's own size is cut
             (4 is the habit for CIFAR); for views that are no crops already.
         randaugment: operations after all of these; not for objectives whose targets are pixels.
@@ -37,12 +39,17 @@ class Augmentation:
     shift: float = 0.0
     scale: float = 0.0
     flip: bool = False
+    crop: tuple[float, float] | None = None
     padding: int = 0
     randaugment: RandAugment | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
             raise ValueError(f"Augmentation: scale must be in [0, 1), got {self.scale}")
+        if self.crop and not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ValueError(f"Augmentation: crop must rise within (0, 1], got {self.crop}")
+        if self.crop and self.padding:
+            raise ValueError("Augmentation: crop or padding, not both")
         if min(self.degrees, self.shift, self.padding) < 0:
             raise ValueError(
                 "Augmentation: degrees, shift and padding must be at least 0, "
@@ -52,7 +59,7 @@ class Augmentation:
     @property
     def resamples(self) -> bool:
         """Does it need more than moving whole pixels?"""
-        return bool(self.degrees or self.shift or self.scale)
+        return bool(self.degrees or self.shift or self.scale or self.crop)
 
 
 def cut_view(
@@ -73,8 +80,9 @@ def cut_view(
     """
     size = (view.size, view.size) if view.size else size
     if not view.resample:
-        augmentation = replace(augmentation, degrees=0.0, scale=0.0, randaugment=None)
-    if not view.area and (augmentation.padding or not augmentation.resamples):
+        augmentation = replace(augmentation, degrees=0.0, scale=0.0, crop=None, randaugment=None)
+    cropped = view.area or augmentation.crop
+    if not cropped and (augmentation.padding or not augmentation.resamples):
         images = move(images, uniform(key, 3), augmentation.padding, augmentation.flip)
         augmentation = replace(augmentation, flip=False)
         changed = augmentation.resamples or view.photometric or augmentation.randaugment
@@ -83,9 +91,9 @@ def cut_view(
     more = augmentation.randaugment
     draw = uniform(key, 13 + (more.draws if more else 0))  # nine for the geometry, four colours
     pixels = images.float() / 255
-    if not view.area:
+    if not cropped:
         pixels = resize(pixels, size)  # antialiased, as evaluation does it
-    if view.area or augmentation.resamples or augmentation.flip:
+    if cropped or augmentation.resamples or augmentation.flip:
         theta = affine(draw[:, :9], tuple(pixels.shape[-2:]), view, augmentation)
         grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
         pixels = F.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
@@ -134,26 +142,20 @@ def affine(
 ) -> Float[Tensor, "B 2 3"]:
     """Maps from a view's coordinates to the image's, both in [-1, 1] (as F.affine_grid wants).
 
-    A crop covers a share of the area drawn evenly from `view.area`, with an aspect between 3/4 and
-    4/3 with which it fits into the image (Szegedy et al., arXiv:1409.4842, section 6; torchvision
-    redraws where it does not fit), at a place drawn evenly. `u`: even draws in [0, 1).
+    Args:
+        u: even draws in [0, 1).
+        size: height and width of the image.
+        view: what the objective asks for.
+        augmentation: the data's own.
     """
+    area = view.area or augmentation.crop
     height, width = size
     half_h, half_w = height / 2, width / 2
     centre_x = centre_y = torch.zeros_like(u[:, 0])
     crop_h, crop_w = torch.full_like(u[:, 0], half_h), torch.full_like(u[:, 0], half_w)
-    if view.area:
-        low, high = view.area
-        covered = (low + (high - low) * u[:, 0]) * height * width
-        # the aspects (width / height, in logarithms) with which that area fits into the image
-        least, most = (covered / height**2).log(), (width**2 / covered).log()
-        first = torch.minimum(least.clamp(min=-math.log(4 / 3)), most)
-        last = torch.maximum(most.clamp(max=math.log(4 / 3)), least)
-        aspect = torch.exp(first + (last - first) * u[:, 1])
-        crop_w = (covered * aspect).sqrt().clamp(max=width) / 2
-        crop_h = (covered / aspect).sqrt().clamp(max=height) / 2
-        centre_x = (2 * u[:, 2] - 1) * (half_w - crop_w)
-        centre_y = (2 * u[:, 3] - 1) * (half_h - crop_h)
+    if area:
+        sides = (torch.full_like(u[:, 0], side) for side in size)
+        crop_h, crop_w, centre_y, centre_x = crop_of(u[:, :4], *sides, area)
     angle = (2 * u[:, 4] - 1) * math.radians(augmentation.degrees)
     zoom = 1 / (1 + (2 * u[:, 5] - 1) * augmentation.scale)
     shift = (2 * u[:, 7:] - 1) * augmentation.shift  # B 2
@@ -172,6 +174,38 @@ def affine(
         centre_y / half_h,
     ]
     return torch.stack(rows, 1).view(-1, 2, 3)
+
+
+def crop_of(
+    u: Float[Tensor, "B 4"],
+    height: Float[Tensor, " B"],
+    width: Float[Tensor, " B"],
+    area: tuple[float, float],
+) -> tuple[Float[Tensor, " B"], ...]:
+    """Random crops: half their height and width, their centre down and right of the image's.
+
+    A crop covers a share of the area drawn evenly from `area`, with an aspect between 3/4 and 4/3
+    with which it fits into the image (Szegedy et al., arXiv:1409.4842, section 6; torchvision
+    redraws where it does not fit), at a place drawn evenly.
+
+    Args:
+        u: even draws in [0, 1).
+        height: of each image, in pixels.
+        width: of each image, in pixels.
+        area: smallest and largest share of the image.
+    """
+    low, high = area
+    covered = (low + (high - low) * u[:, 0]) * height * width
+    # the aspects (width / height, in logarithms) with which that area fits into the image
+    least, most = (covered / height**2).log(), (width**2 / covered).log()
+    first = torch.minimum(least.clamp(min=-math.log(4 / 3)), most)
+    last = torch.maximum(most.clamp(max=math.log(4 / 3)), least)
+    aspect = torch.exp(first + (last - first) * u[:, 1])
+    wide = (covered * aspect).sqrt().minimum(width) / 2
+    tall = (covered / aspect).sqrt().minimum(height) / 2
+    right = (2 * u[:, 2] - 1) * (width / 2 - wide)
+    down = (2 * u[:, 3] - 1) * (height / 2 - tall)
+    return tall, wide, down, right
 
 
 def jitter(

@@ -1,0 +1,71 @@
+"""Views of images that differ in size, cut one by one in a worker, on decoded uint8 pixels.
+
+What can be done to a whole batch (mirroring, colours, rotation) waits for the device; see
+transforms.py. H W pixels of the image, S side of a view.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import UInt8
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+
+Interpolation = Literal["bilinear", "bicubic"]
+Box = tuple[int, int, int, int]  # top, left, height, width in pixels
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One view of every image.
+
+    Args:
+        size: S.
+        area: a random crop covers so large a share, from and to; None: the whole image.
+        purpose: what its draws are for; different views have different ones.
+        centre: of whole images only the middle square, this share of the short side; None:
+            everything, squeezed.
+        interpolation: of the resize, always antialiased.
+    """
+
+    size: int
+    area: tuple[float, float] | None = None
+    purpose: str = ""
+    centre: float | None = None
+    interpolation: Interpolation = "bilinear"
+
+    def whole(self, image: UInt8[Tensor, "3 H W"]) -> UInt8[Tensor, "3 S S"]:
+        """Without draws; the image shrinks first, then its middle is cut, as usually published."""
+        if self.centre is None:
+            return self._resize(image, self.size, self.size)
+        height, width = image.shape[1:]
+        short = round(self.size / self.centre)
+        long = int(short * max(height, width) / min(height, width))
+        sides = (short, long) if height <= width else (long, short)
+        image = self._resize(image, *sides)
+        top, left = (round((side - self.size) / 2) for side in sides)
+        return image[:, top : top + self.size, left : left + self.size]
+
+    def part(self, image: UInt8[Tensor, "3 H W"], box: Box) -> UInt8[Tensor, "3 S S"]:
+        """A crop; `image` keeps the decoder's order in memory, which the resize is fastest on."""
+        top, left, height, width = box
+        image = image[:, top : top + height, left : left + width]
+        return self._resize(image, self.size, self.size)
+
+    def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
+        mode = InterpolationMode(self.interpolation)
+        return resize(image, [height, width], interpolation=mode, antialias=True)
+
+
+def shrinkable(boxes: list[Box], cuts: list[Cut], shrinks: tuple[int, ...]) -> int:
+    """How many times smaller an image may come without costing any crop a pixel."""
+    room = min(min(box[2:]) / cut.size for box, cut in zip(boxes, cuts, strict=True))
+    return next((n for n in shrinks if n <= room), 1)
+
+
+def shrunk(box: Box, share: float, height: int, width: int) -> Box:
+    """The same place in an image that came smaller, H W then."""
+    top, left, tall, wide = (round(value * share) for value in box)
+    tall, wide = min(max(tall, 1), height), min(max(wide, 1), width)
+    return min(top, height - tall), min(left, width - wide), tall, wide

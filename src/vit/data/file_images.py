@@ -1,0 +1,135 @@
+"""What data sets share whose images are files: cut in workers, finished on the device."""
+
+import os
+import sys
+from abc import abstractmethod
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vit.batch import Batch, ViewSpec
+from vit.data.base import Images, Split, named, several
+from vit.data.crops import Cut, Interpolation
+from vit.data.files import Files, Source
+from vit.data.transforms import cut_view
+
+
+class FileImages(Images):
+    """Loaders over image files. A subclass sets `self.spec` and lists its files.
+
+    Args:
+        image_size: pixels of the square that training and evaluation show.
+        centre: evaluation shows the middle square, so large a share of the short side (0.875 is
+            the habit for ImageNet); null: the whole image, squeezed to a square, as the ViT paper.
+        interpolation: bilinear, or bicubic as many published models want it.
+        shrink: training may decode large JPEG files at half their size or less, where no crop
+            loses a pixel by it; twice as fast on photographs. Evaluation never does.
+        on_error: what a file does that cannot be read: raise ends the run, skip names it, shows
+            another image in its place (in evaluation: none, it counts nowhere) and goes on.
+        most_unread: share of a split that may be skipped before the run ends after all.
+        workers: processes that load; null: one less than there are cores, at most 8 a rank.
+        loading: batch sizes, augmentation, few labels: see Images.
+    """
+
+    own = False  # a person's pictures: see decode
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        centre: float | None = None,
+        interpolation: Interpolation = "bilinear",
+        shrink: bool = True,
+        on_error: Literal["raise", "skip"] = "raise",
+        most_unread: float = 0.01,
+        workers: int | None = None,
+        **loading: Any,
+    ) -> None:
+        workers = usual_workers() if workers is None else workers
+        super().__init__(image_size=image_size, workers=workers, **loading)
+        name = type(self).__name__
+        if centre is not None and not 0 < centre <= 1:
+            raise ValueError(f"{name}: centre must be in (0, 1], got {centre}")
+        if not 0 <= most_unread < 1:
+            raise ValueError(f"{name}: most_unread must be in [0, 1), got {most_unread}")
+        self.centre, self.interpolation, self.shrink = centre, interpolation, shrink
+        self.on_error, self.most_unread = on_error, most_unread
+        self.unread: dict[str, str] = {}
+
+    @abstractmethod
+    def files(self) -> tuple[Source, list[int]]:
+        """Every file of all splits, and their labels; -1 unlabelled."""
+
+    def open(self, split: Split) -> Files:
+        """The samples of a split, shown whole."""
+        source, labels = self.files()
+        places = torch.tensor(self.split_indices()[split], dtype=torch.int64)
+        return Files(source, places, torch.tensor(labels)[places], self.cuts((ViewSpec(),), False))
+
+    def cuts(self, views: tuple[ViewSpec, ...], training: bool) -> list[Cut]:
+        """What workers cut of each image."""
+        side, how = self.spec.image_size[0], {"interpolation": self.interpolation}
+        if not training and not several(views):
+            return [Cut(side, centre=self.centre, **how)]
+        crop = self.augmentation.crop
+        return [
+            Cut(view.size or side, view.area or crop, f"crop {name}", self.centre, **how)
+            for name, view in named(views)
+        ]
+
+    def _open(self, split: Split, views: tuple[ViewSpec, ...], training: bool) -> Files:
+        dataset = super()._open(split, views, training)
+        dataset.cuts, dataset.own = self.cuts(views, training), self.own
+        dataset.shrink = self.shrink and training
+        dataset.replace = training and self.on_error == "skip"
+        return dataset
+
+    def show(self, batch: Batch, views: tuple[ViewSpec, ...], spec: Any, training: bool) -> Batch:
+        """What is left to do with views that workers cut; see Images."""
+        self.note(batch.unread)
+        return super().show(batch, views, spec, training)
+
+    def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
+        """The rest of one view: mirrored, moved, recoloured."""
+        images = batch.views[place]
+        rest = replace(self.augmentation, crop=None)
+        whole = replace(view, area=None, size=None)
+        return cut_view(images, batch.keys(purpose), whole, rest, tuple(images.shape[-2:]))
+
+    def note(self, unread: tuple[tuple[str, str], ...]) -> None:
+        """Name each unreadable file once.
+
+        Raises:
+            ValueError: there shall be none, or there are too many.
+        """
+        for name, why in unread:
+            if self.on_error == "raise":
+                raise ValueError(
+                    f"data: {name} {why}; repair or remove it, or set data.on_error to skip"
+                )
+            if name not in self.unread:
+                self.unread[name] = why
+                print(f"data: skipped {name}: {why}", file=sys.stderr)
+        most = self.most_unread * sum(self.spec.counts.values())
+        if len(self.unread) > max(most, 1):
+            raise ValueError(
+                f"data: {len(self.unread)} files cannot be read, more than data.most_unread "
+                f"({self.most_unread:g}) allows; python train.py prepare --check lists all"
+            )
+
+    def split_hash(self, split: Split) -> str:
+        """Twelve hexadecimal digits that change with the split's files, labels or their order."""
+        source, labels = self.files()
+        found = sha256()
+        for place in self.split_indices()[split]:
+            found.update(f"{source.name(place)} {labels[place]}\n".encode())
+        return found.hexdigest()[:12]
+
+
+def usual_workers() -> int:
+    """One less than there are cores for each rank on this machine, 1 to 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max((cores or 1) // ranks - 1, 1), 8)

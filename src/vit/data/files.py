@@ -1,0 +1,193 @@
+"""Images as files: one batch is read, decoded and cut in one worker, and leaves it as uint8.
+
+B batch, S side of a view in pixels.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vit.batch import Batch
+from vit.data.crops import Box, Cut, shrinkable, shrunk
+from vit.data.decode import SHRINKS, decode, size_of
+from vit.data.sampling import Draw
+from vit.data.transforms import crop_of
+from vit.randomness import keys, uniform
+
+
+class Source(Protocol):
+    """Where images lie: a folder, shards."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, number: int) -> str:
+        """For messages, and for hashes that do not depend on where the data lies."""
+
+    def read(self, number: int) -> bytes:
+        """The whole file."""
+
+
+class Names:
+    """Many strings in two arrays: worker processes share them instead of copying each."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        parts = [name.encode() for name in names]
+        self.text = np.frombuffer(b"".join(parts), np.uint8)
+        self.ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, number: int) -> str:
+        start = self.ends[number - 1] if number else 0
+        return self.text[start : self.ends[number]].tobytes().decode()
+
+
+class Folder:
+    """Files below a folder.
+
+    Args:
+        root: the folder.
+        names: paths below it, with forward slashes.
+    """
+
+    def __init__(self, root: Path, names: Iterable[str]) -> None:
+        self.root, self.names = root, Names(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, number: int) -> str:
+        """Its path below the root."""
+        return self.names[number]
+
+    def read(self, number: int) -> bytes:
+        """The whole file."""
+        return (self.root / self.names[number]).read_bytes()
+
+
+class Files(Dataset):
+    """Images of one split, read when they are asked for.
+
+    Args:
+        source: all files.
+        places: N, those of this split, as numbers into the source.
+        labels: N, int64; -1 unlabelled.
+        cuts: views of each image.
+        own: turned as EXIF says, transparency over white; see decode.
+        shrink: large JPEG files may be decoded smaller where no crop loses a pixel by it.
+        replace: an unreadable image's row shows the next one; else it counts nowhere.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        places: Tensor,
+        labels: Tensor,
+        cuts: list[Cut],
+        own: bool = False,
+        shrink: bool = False,
+        replace: bool = False,
+    ) -> None:
+        self.source, self.places, self.labels, self.cuts = source, places, labels, cuts
+        self.own, self.shrink, self.replace, self.seed = own, shrink, replace, 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        index = torch.tensor(draw.indices)
+        views = [blank(len(index), cut.size) for cut in self.cuts]
+        unread: list[tuple[str, str]] = []
+        rows = (index >= 0).nonzero().flatten()
+        for _ in range(len(self)):
+            failed = self._fill(views, rows, index[rows], draw.epoch, unread)
+            rows = rows[failed]
+            if not len(rows) or not self.replace:
+                break
+            index[rows] = (index[rows] + 1) % len(self)
+        index[rows] = -1
+        labels = torch.where(index < 0, -1, self.labels[index.clamp(min=0)])
+        return Batch(views, labels, index, self.seed, draw.epoch, unread=tuple(unread))
+
+    def _fill(
+        self,
+        views: list[Tensor],
+        rows: Tensor,
+        index: Tensor,
+        epoch: int | None,
+        unread: list[tuple[str, str]],
+    ) -> list[int]:
+        """Show these images in these rows; which of them failed."""
+        found, sizes, failed = [], [], []
+        places = self.places[index].tolist()
+        for place in places:
+            try:
+                found.append(self.source.read(place))
+                sizes.append(size_of(found[-1], self.own))
+            except (ValueError, OSError) as error:
+                unread.append((self.source.name(place), str(error)))
+                found[len(sizes) :] = [b""]
+                sizes.append((1, 1))
+        boxes = self._boxes(torch.tensor(sizes), index, epoch)
+        for at, (place, row) in enumerate(zip(places, rows.tolist(), strict=True)):
+            try:
+                if found[at]:
+                    self._show([view[row] for view in views], found[at], sizes[at], boxes[at])
+                    continue
+            except ValueError as error:
+                unread.append((self.source.name(place), str(error)))
+            failed.append(at)
+        return failed
+
+    def _boxes(self, sizes: Tensor, index: Tensor, epoch: int | None) -> list[list[Box | None]]:
+        """For each image its crop in each view."""
+        columns = []
+        for cut in self.cuts:
+            if cut.area is None:
+                columns.append([None] * len(index))
+                continue
+            luck = uniform(keys(self.seed, epoch, index, cut.purpose), 4)
+            columns.append(boxes_of(luck, sizes, cut.area))
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def _show(
+        self, targets: list[Tensor], data: bytes, size: tuple[int, int], boxes: list[Box | None]
+    ) -> None:
+        drawn = [box for box in boxes if box]
+        small = len(drawn) == len(boxes) and self.shrink
+        image = decode(data, self.own, shrinkable(drawn, self.cuts, SHRINKS) if small else 1)
+        share = image.shape[1] / size[0]
+        for target, cut, box in zip(targets, self.cuts, boxes, strict=True):
+            if box is None:
+                target.copy_(cut.whole(image))
+            else:
+                place = box if share == 1 else shrunk(box, share, *image.shape[1:])
+                target.copy_(cut.part(image, place))
+
+
+def blank(count: int, size: int) -> Tensor:
+    """B 3 S S, uint8 in the order that both the resize and the device like."""
+    return torch.zeros(count, 3, size, size, dtype=torch.uint8, memory_format=torch.channels_last)
+
+
+def boxes_of(luck: Tensor, sizes: Tensor, area: tuple[float, float]) -> list[Box]:
+    """Random crops in whole pixels.
+
+    Args:
+        luck: B 4, in [0, 1).
+        sizes: B 2, heights and widths.
+        area: share of the image, from and to.
+    """
+    height, width = sizes.double().unbind(1)
+    half_h, half_w, down, right = crop_of(luck.double(), height, width, area)
+    tall = (2 * half_h).round().clamp(min=1).minimum(height)
+    wide = (2 * half_w).round().clamp(min=1).minimum(width)
+    top = (height / 2 + down - half_h).round().clamp(min=0).minimum(height - tall)
+    left = (width / 2 + right - half_w).round().clamp(min=0).minimum(width - wide)
+    return [tuple(box) for box in torch.stack([top, left, tall, wide], 1).long().tolist()]

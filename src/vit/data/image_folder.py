@@ -1,0 +1,201 @@
+"""The user's own pictures: classes as folders, a table, or a heap without labels.
+
+Splits are the person's where there are any; else stratified folds, drawn once (seed 0): the same
+for every run and every arm. A group never straddles splits.
+"""
+
+import warnings
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vit.batch import DataSpec
+from vit.data.file_images import FileImages
+from vit.data.files import Folder
+from vit.data.listing import Listing, survey
+
+
+class ImageFolder(FileImages):
+    """A folder of pictures.
+
+    Args:
+        root: the folder: one folder a class; or train, val, test with one folder a class in each;
+            or any pictures and a table; or pictures without classes.
+        labels: CSV file with columns file (below root) and label, and where wanted split (train,
+            val, test) and group (what must not be torn apart); null: root/labels.csv if there.
+        classes: use only these classes, by name; null: all.
+        folds: where nobody said what is tested, it is one of so many equal parts.
+        fold: which one, from 0.
+        val_share: of what is not tested, becomes validation where nobody said what.
+        unlabelled: also train on pictures without a label; for objectives that need none.
+        loading: sizes, crops, what to do with unreadable files, few labels: see FileImages.
+    """
+
+    own = True
+
+    def __init__(
+        self,
+        root: str = "data/my_pictures",
+        labels: str | None = None,
+        classes: list[str] | None = None,
+        folds: int = 5,
+        fold: int = 0,
+        val_share: float = 0.1,
+        unlabelled: bool = False,
+        **loading: Any,
+    ) -> None:
+        super().__init__(**loading)
+        if folds < 2 or not 0 <= fold < folds:
+            raise ValueError(
+                f"ImageFolder: folds must be at least 2 and fold from 0 to folds - 1, got {folds} "
+                f"and {fold}"
+            )
+        if not 0 < val_share <= 0.5:
+            raise ValueError(f"ImageFolder: val_share must be in (0, 0.5], got {val_share}")
+        self.root, self.table = Path(root).resolve(), labels and Path(labels).resolve()
+        self.parts, self.unlabelled = (folds, fold, val_share), unlabelled
+        self.chosen = tuple(classes) if classes is not None else None
+        listing = chosen(self.root, self.table, self.chosen)
+        self.notes = (*listing.notes, *imbalance(listing))
+        counts = {split: len(places) for split, places in self.split_indices().items()}
+        self.spec = DataSpec(
+            listing.classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3, counts=counts
+        )
+
+    def files(self) -> tuple[Folder, list[int]]:
+        """Every file of the folder that belongs to a chosen class, and those without."""
+        return opened(self.root, self.table, self.chosen)
+
+    def split_indices(self) -> dict[str, list[int]]:
+        """Numbers into the listing."""
+        found = splits(self.root, self.table, self.chosen, *self.parts)
+        labels = chosen(self.root, self.table, self.chosen).labels
+        known = [i for i in found["train"] if labels[i] >= 0]
+        if not known:
+            return found  # a heap without labels
+        train = self.few(known, labels)
+        rest = [i for i in found["train"] if labels[i] < 0] if self.unlabelled else []
+        return found | {"train": train + rest}
+
+
+@cache
+def chosen(root: Path, table: Path | None, classes: tuple[str, ...] | None) -> Listing:
+    """The listing, without classes that are not wanted."""
+    listing = survey(root, table)
+    if classes is None:
+        return listing
+    unknown = sorted(set(classes) - set(listing.classes))
+    if unknown:
+        raise ValueError(
+            f"data.classes: no class {unknown[0]!r} below {root}; "
+            f"known: {', '.join(listing.classes[:10])}"
+        )
+    kept = [i for i, name in enumerate(listing.classes) if name in classes]
+    new = {old: i for i, old in enumerate(kept)} | {-1: -1}
+    places = [i for i, label in enumerate(listing.labels) if label in new]
+    return Listing(
+        [listing.names[i] for i in places],
+        [new[listing.labels[i]] for i in places],
+        tuple(listing.classes[i] for i in kept),
+        [listing.splits[i] for i in places],
+        [listing.groups[i] for i in places] if listing.groups else [],
+        listing.notes,
+    )
+
+
+@cache
+def opened(
+    root: Path, table: Path | None, classes: tuple[str, ...] | None
+) -> tuple[Folder, list[int]]:
+    """Ready to be read."""
+    listing = chosen(root, table, classes)
+    return Folder(root, listing.names), listing.labels
+
+
+@cache
+def splits(
+    root: Path,
+    table: Path | None,
+    classes: tuple[str, ...] | None,
+    folds: int,
+    fold: int,
+    val_share: float,
+) -> dict[str, list[int]]:
+    """Who is trained on, chosen on, tested on; numbers into the listing.
+
+    Where a person gave train and val but no test, val is what is tested, and validation is carved
+    from train: nothing is chosen on what is reported.
+
+    Raises:
+        ValueError: a class has no training image, or a group straddles the person's own splits.
+    """
+    listing = chosen(root, table, classes)
+    said = {
+        s: [i for i, x in enumerate(listing.splits) if x == s] for s in ("train", "val", "test")
+    }
+    free = [i for i, split in enumerate(listing.splits) if not split]
+    if said["val"] and not said["test"]:
+        said["test"], said["val"] = said["val"], []
+    train = said["train"] + free
+    # without a class there is nothing to be tested on, unless nothing has one
+    judged = [i for i in train if listing.labels[i] >= 0] or train
+    test, val = said["test"], said["val"]
+    if not test:
+        test = part(listing, judged, folds, fold)
+        judged = sorted(set(judged) - set(test))
+    if not val:
+        val = part(listing, judged, max(round(1 / val_share), 2), 0)
+    train = sorted(set(train) - set(test) - set(val))
+    torn(root, listing, {"train": train, "val": val, "test": test})
+    missing = set(range(len(listing.classes))) - {listing.labels[i] for i in train}
+    if missing:
+        name = listing.classes[min(missing)]
+        raise ValueError(
+            f"data.root: class {name} has no training image left; add some below {root}"
+        )
+    return {"train": train, "val": sorted(val), "test": sorted(test)}
+
+
+def part(listing: Listing, places: list[int], folds: int, fold: int) -> list[int]:
+    """One of so many equal parts: classes as evenly as groups allow."""
+    from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold  # slow to load
+
+    labels = [listing.labels[i] for i in places]
+    groups = [listing.groups[i] or f"alone {i}" for i in places] if listing.groups else None
+    if len(set(groups or places)) < folds:
+        raise ValueError(f"data: {len(places)} pictures do not make {folds} parts; add some")
+    kind = StratifiedGroupKFold if groups else StratifiedKFold if listing.classes else KFold
+    how = kind(folds, shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes smaller than the folds: told by `imbalance`
+        parts = list(how.split(places, labels, groups))
+    return [places[i] for i in parts[fold][1]]
+
+
+def torn(root: Path, listing: Listing, found: dict[str, list[int]]) -> None:
+    """Refuse a group whose pictures a person put into several splits."""
+    where: dict[str, str] = {}
+    for split, places in found.items():
+        for place in places if listing.groups else ():
+            group = listing.groups[place]
+            if group and where.setdefault(group, split) != split:
+                raise ValueError(
+                    f"data.root: group {group} of {root} is in {where[group]} and in {split}; give "
+                    "all its pictures the same split, or none"
+                )
+
+
+def imbalance(listing: Listing) -> list[str]:
+    """What accuracy would hide."""
+    counts = Counter(label for label in listing.labels if label >= 0)
+    if not counts:
+        return ["no classes: for self-supervised objectives only"]
+    (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
+    if many < 3 * few:
+        return []
+    share = 100 * many / counts.total()
+    return [
+        f"classes differ in size: {listing.classes[most]} {many}, {listing.classes[least]} {few}; "
+        f"always saying {listing.classes[most]} scores {share:.0f} %"
+    ]
