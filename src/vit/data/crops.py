@@ -9,8 +9,7 @@ from typing import Literal
 
 from jaxtyping import UInt8
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2.functional import resize
+from torch.nn import functional as F
 
 Interpolation = Literal["bilinear", "bicubic"]
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
@@ -54,8 +53,10 @@ class Cut:
         return self._resize(image, self.size, self.size)
 
     def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
-        mode = InterpolationMode(self.interpolation)
-        return resize(image, [height, width], interpolation=mode, antialias=True)
+        # of one image that keeps its three bytes a pixel together: the fastest there is
+        return F.interpolate(image[None], (height, width), mode=self.interpolation, antialias=True)[
+            0
+        ]
 
 
 def shrinkable(boxes: list[Box], cuts: list[Cut], shrinks: tuple[int, ...]) -> int:

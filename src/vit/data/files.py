@@ -3,9 +3,9 @@
 B batch, S side of a view in pixels.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,20 +14,23 @@ from torch.utils.data import Dataset
 
 from vit.batch import Batch
 from vit.data.crops import Box, Cut, shrinkable, shrunk
-from vit.data.decode import SHRINKS, decode, size_of
+from vit.data.decode import SHRINKS, Memory, decode, size_of
 from vit.data.sampling import Draw
 from vit.data.transforms import crop_of
 from vit.randomness import keys, uniform
 
 
-class Source(Protocol):
+class Source(ABC):
     """Where images lie: a folder, shards."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def name(self, number: int) -> str:
         """For messages, and for hashes that do not depend on where the data lies."""
 
+    @abstractmethod
     def read(self, number: int) -> bytes:
         """The whole file."""
 
@@ -48,7 +51,7 @@ class Names:
         return self.text[start : self.ends[number]].tobytes().decode()
 
 
-class Folder:
+class Folder(Source):
     """Files below a folder.
 
     Args:
@@ -96,6 +99,7 @@ class Files(Dataset):
     ) -> None:
         self.source, self.places, self.labels, self.cuts = source, places, labels, cuts
         self.own, self.shrink, self.replace, self.seed = own, shrink, replace, 0
+        self.memory = Memory()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -161,7 +165,8 @@ class Files(Dataset):
     ) -> None:
         drawn = [box for box in boxes if box]
         small = len(drawn) == len(boxes) and self.shrink
-        image = decode(data, self.own, shrinkable(drawn, self.cuts, SHRINKS) if small else 1)
+        shrink = shrinkable(drawn, self.cuts, SHRINKS) if small else 1
+        image = decode(data, self.own, shrink, self.memory)
         share = image.shape[1] / size[0]
         for target, cut, box in zip(targets, self.cuts, boxes, strict=True):
             if box is None:
@@ -172,8 +177,8 @@ class Files(Dataset):
 
 
 def blank(count: int, size: int) -> Tensor:
-    """B 3 S S, uint8 in the order that both the resize and the device like."""
-    return torch.zeros(count, 3, size, size, dtype=torch.uint8, memory_format=torch.channels_last)
+    """B 3 S S, uint8: black."""
+    return torch.zeros(count, 3, size, size, dtype=torch.uint8)
 
 
 def boxes_of(luck: Tensor, sizes: Tensor, area: tuple[float, float]) -> list[Box]:

@@ -137,6 +137,7 @@ def splits(
     free = [i for i, split in enumerate(listing.splits) if not split]
     if said["val"] and not said["test"]:
         said["test"], said["val"] = said["val"], []
+    torn(root, listing, said)
     train = said["train"] + free
     # without a class there is nothing to be tested on, unless nothing has one
     judged = [i for i in train if listing.labels[i] >= 0] or train
@@ -145,8 +146,15 @@ def splits(
         test = part(listing, judged, folds, fold)
         judged = sorted(set(judged) - set(test))
     if not val:
-        val = part(listing, judged, max(round(1 / val_share), 2), 0)
-    train = sorted(set(train) - set(test) - set(val))
+        most = max(Counter(listing.labels[i] for i in judged).values())  # of the largest class
+        val = part(listing, judged, max(min(round(1 / val_share), most), 2), 0)
+    held = {listing.groups[i] for i in test + val if listing.groups} - {""}
+    train = [
+        i
+        for i in sorted(set(train) - set(test) - set(val))
+        # of an animal that is judged, its unlabelled pictures are not learned from either
+        if listing.labels[i] >= 0 or not held or listing.groups[i] not in held
+    ]
     torn(root, listing, {"train": train, "val": val, "test": test})
     missing = set(range(len(listing.classes))) - {listing.labels[i] for i in train}
     if missing:
@@ -163,7 +171,8 @@ def part(listing: Listing, places: list[int], folds: int, fold: int) -> list[int
 
     labels = [listing.labels[i] for i in places]
     groups = [listing.groups[i] or f"alone {i}" for i in places] if listing.groups else None
-    if len(set(groups or places)) < folds:
+    most = max(Counter(labels).values(), default=0)
+    if min(len(set(groups or places)), most) < folds:
         raise ValueError(f"data: {len(places)} pictures do not make {folds} parts; add some")
     kind = StratifiedGroupKFold if groups else StratifiedKFold if listing.classes else KFold
     how = kind(folds, shuffle=True, random_state=0)

@@ -140,11 +140,9 @@ def read_table(root: Path, table: Path) -> Listing:
             raise ValueError(
                 f"{table}, line {number}: split {row['split']!r}; known: {', '.join(words)}"
             )
-    twice = [name for name, count in Counter(row["file"] for row in rows).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"{table}: {twice[0]} stands in {len(twice)} places or more; each file once"
-        )
+    name, count = Counter(row["file"] for row in rows).most_common()[0]
+    if count > 1:
+        raise ValueError(f"{table}: {name} stands there {count} times; each file once")
     classes = tuple(sorted({row["label"] for row in rows if row.get("label")}))
     number = {name: i for i, name in enumerate(classes)}
     return Listing(

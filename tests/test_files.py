@@ -1,0 +1,163 @@
+"""Files become batches: the right pixels, the same on any worker, and nothing lost unsaid."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import functional as published
+
+from pictures import folder, picture
+from vit.batch import ViewSpec
+from vit.data.crops import Cut, shrinkable, shrunk
+from vit.data.decode import SHRINKS, decode
+from vit.data.files import Files, Folder, Names, boxes_of
+from vit.data.sampling import Draw
+from vit.data.transforms import Augmentation, affine
+from vit.randomness import keys, uniform
+
+WHOLE, PART = Cut(16), Cut(16, (0.3, 0.9), "crop 0.0")
+
+
+@pytest.fixture
+def source(tmp_path) -> Folder:
+    folder(tmp_path, {"a": 4, "b": 3}, width=50, height=40)
+    return Folder(
+        tmp_path, sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.glob("*/*"))
+    )
+
+
+def files(source: Folder, *cuts: Cut, **how) -> Files:
+    count = len(source)
+    return Files(source, torch.arange(count), torch.arange(count) % 2, list(cuts or [WHOLE]), **how)
+
+
+def resized(image: torch.Tensor, *size: int) -> torch.Tensor:
+    return published.resize(image.contiguous(), list(size), antialias=True)
+
+
+def test_names_come_back_as_they_went_in():
+    names = ["a.jpg", "", "b/ü ß.png", "猫/c.jpg"]
+    kept = Names(names)
+    assert [kept[i] for i in range(len(kept))] == names
+
+
+def test_a_whole_image_is_squeezed_or_its_middle_is_cut_as_torchvision_does(source):
+    image = decode(source.read(0))
+    assert torch.equal(files(source)[Draw(None, [0])].images[0], resized(image, 16, 16))
+    for size in ((40, 50), (50, 40), (33, 47)):
+        image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+        middle = published.center_crop(published.resize(image, [18], antialias=True), [16])
+        assert torch.equal(Cut(16, centre=16 / 18).whole(image), middle)
+
+
+def test_a_crop_is_the_resized_part_of_the_image(source):
+    batch = files(source, PART)[Draw(3, [2, 5])]
+    luck = uniform(keys(0, 3, torch.tensor([2, 5]), "crop 0.0"), 4)
+    for row, (top, left, tall, wide) in enumerate(
+        boxes_of(luck, torch.tensor([[40, 50]] * 2), PART.area)
+    ):
+        image = decode(source.read([2, 5][row]))[:, top : top + tall, left : left + wide]
+        assert torch.equal(batch.images[row], resized(image, 16, 16))
+
+
+def test_boxes_are_those_that_the_device_cuts_of_images_in_memory():
+    luck = torch.rand(50, 4)
+    boxes = boxes_of(luck, torch.tensor([[60, 90]] * 50), (0.2, 0.8))
+    theta = affine(torch.cat([luck, torch.full((50, 5), 0.5)], 1), (60, 90),
+                   ViewSpec(area=(0.2, 0.8)), Augmentation())  # fmt: skip
+    for (top, left, tall, wide), map_ in zip(boxes, theta, strict=True):
+        assert map_[0, 0] * 90 == pytest.approx(wide, abs=0.51)
+        assert map_[1, 1] * 60 == pytest.approx(tall, abs=0.51)
+        assert map_[0, 2] * 45 == pytest.approx(left + wide / 2 - 45, abs=1.01)
+        assert map_[1, 2] * 30 == pytest.approx(top + tall / 2 - 30, abs=1.01)
+        assert 0.15 < tall * wide / 5400 < 0.85
+        assert 0 <= top <= 60 - tall
+        assert 0 <= left <= 90 - wide
+
+
+def test_crops_differ_between_epochs_images_views_and_seeds(source):
+    other = replace(PART, purpose="crop 0.1")
+    first = files(source, PART, other)[Draw(0, [0, 1])]
+    again = files(source, PART, other)[Draw(1, [0, 1])]
+    assert not torch.equal(first.views[0], first.views[1])
+    assert not torch.equal(first.views[0], again.views[0])
+    seeded = files(source, PART)
+    seeded.seed = 1
+    assert not torch.equal(seeded[Draw(0, [0, 1])].images, first.views[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_workers_change_nothing(source, workers):
+    draws = [Draw(2, [0, 3]), Draw(2, [6, 1]), Draw(2, [5, 2])]
+    loader = DataLoader(files(source, PART), sampler=draws, batch_size=None, num_workers=workers)
+    expected = files(source, PART)
+    for draw, batch in zip(draws, loader, strict=True):
+        assert torch.equal(batch.images, expected[draw].images)
+        assert batch.labels.tolist() == [i % 2 for i in draw.indices]
+
+
+def test_padding_is_read_from_nowhere(source):
+    batch = files(source)[Draw(None, [1, -1])]
+    assert batch.index.tolist() == [1, -1]
+    assert batch.labels.tolist() == [1, -1]
+    assert not batch.images[1].any()
+
+
+def test_an_unreadable_file_is_named_and_its_row_shows_the_next_or_counts_nowhere(source):
+    for name in ("a/0002.jpg", "a/0003.jpg"):
+        (source.root / name).write_bytes(b"no picture")
+    judged = files(source)[Draw(None, [1, 2, 6])]
+    assert judged.index.tolist() == [1, -1, 6]
+    assert [name for name, _ in judged.unread] == ["a/0002.jpg"]
+    trained = files(source, replace=True)[Draw(0, [1, 2, 6])]
+    assert trained.index.tolist() == [1, 4, 6]
+    assert trained.labels.tolist() == [1, 0, 0]
+    assert [name for name, _ in trained.unread] == ["a/0002.jpg", "a/0003.jpg"]
+    assert torch.equal(trained.images[1], files(source)[Draw(None, [4])].images[0])
+
+
+def test_where_no_file_can_be_read_the_search_ends(source):
+    for name in list(source.root.glob("*/*")):
+        name.write_bytes(b"no picture")
+    assert files(source, replace=True)[Draw(0, [0, 1])].index.tolist() == [-1, -1]
+
+
+def test_a_file_that_is_gone_is_named_too(source):
+    (source.root / "b/0005.jpg").unlink()
+    ((name, why),) = files(source)[Draw(None, [5])].unread
+    assert name == "b/0005.jpg"
+    assert "No such file" in why
+
+
+def test_large_photographs_come_smaller_only_where_no_crop_loses_a_pixel(tmp_path):
+    picture(width=400, height=300).save(tmp_path / "a.jpg", quality=95)
+    large, small = Cut(100, (0.9, 1.0), "large"), Cut(30, (0.9, 1.0), "small")
+    source = Folder(tmp_path, ["a.jpg"])
+    for cuts in ([large], [small], [small, large]):
+        plain = files(source, *cuts)[Draw(0, [0])]
+        quick = files(source, *cuts, shrink=True)[Draw(0, [0])]
+        for one, other in zip(plain.views, quick.views, strict=True):
+            assert (one.int() - other.int()).abs().float().mean() < 2  # smooth picture, of 255
+    assert shrinkable([(0, 0, 290, 390)], [small], SHRINKS) == 8
+    assert shrinkable([(0, 0, 290, 390)] * 2, [small, large], SHRINKS) == 2
+    assert shrinkable([(0, 0, 90, 390)], [large], SHRINKS) == 1
+    assert shrunk((10, 20, 100, 200), 0.5, 150, 200) == (5, 10, 50, 100)
+    assert shrunk((299, 399, 1, 1), 1 / 8, 38, 50) == (37, 49, 1, 1)
+
+
+def test_pixels_agree_with_torchvisions_first_transforms(source):
+    """Pillow's resize, as torchvision's ImageFolder pipelines use it, rounds a little otherwise."""
+    batch = files(source, PART)[Draw(0, list(range(7)))]
+    luck = uniform(keys(0, 0, torch.arange(7), "crop 0.0"), 4)
+    difference = []
+    for row, (top, left, tall, wide) in enumerate(
+        boxes_of(luck, torch.tensor([[40, 50]] * 7), PART.area)
+    ):
+        image = Image.open(source.root / source.name(row)).convert("RGB")
+        part = image.crop((left, top, left + wide, top + tall)).resize((16, 16), Image.BILINEAR)
+        theirs = torch.from_numpy(np.array(part)).permute(2, 0, 1)
+        difference.append((theirs.int() - batch.images[row].int()).abs().float().mean())
+    assert torch.stack(difference).mean() <= 0.1

@@ -1,0 +1,230 @@
+"""A person's own folder: classes, splits and groups as they meant them, or one line why not."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from launch import launch
+from pictures import folder, picture, saved
+from vit.data import ImageFolder, image_folder, listing
+
+FAST = ("--data.image_size", "16", "--data.workers", "0", "--data.batch_size", "8")
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    """Each test looks at its own folder; a process looks at one once."""
+    for known in (listing.survey, image_folder.chosen, image_folder.opened, image_folder.splits):
+        known.cache_clear()
+
+
+def names(data: ImageFolder, split: str) -> list[str]:
+    source, _ = data.files()
+    return [source.name(i) for i in data.split_indices()[split]]
+
+
+def table(root: Path, rows: list[dict]) -> None:
+    with (root / "labels.csv").open("w", newline="") as file:
+        out = csv.DictWriter(file, fieldnames=list(rows[0]))
+        out.writeheader()
+        out.writerows(rows)
+
+
+def test_folders_are_classes_and_folds_take_turns(tmp_path):
+    folder(tmp_path, {"cat": 20, "Dog": 30, "unlabelled": 6})
+    data = [ImageFolder(str(tmp_path), fold=fold) for fold in range(5)]
+    assert data[0].spec.classes == ("Dog", "cat")
+    assert data[0].spec.counts == {"train": 36, "val": 4, "test": 10}
+    tested = sorted(name for one in data for name in names(one, "test"))
+    assert tested == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.glob("[cD]*/*"))
+    for one in data:
+        parts = [set(names(one, split)) for split in ("train", "val", "test")]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == 50
+        assert sum(name.startswith("cat") for name in names(one, "test")) == 4
+
+
+def test_unlabelled_pictures_are_trained_on_where_asked_for(tmp_path):
+    folder(tmp_path, {"cat": 20, "dog": 20, "unlabelled": 6})
+    whole = ImageFolder(str(tmp_path), unlabelled=True, labels_per_class=3)
+    assert whole.spec.counts["train"] == 2 * 3 + 6
+    labels = whole.files()[1]
+    assert [labels[i] for i in whole.split_indices()["train"]][-6:] == [-1] * 6
+    assert names(whole, "test") == names(ImageFolder(str(tmp_path)), "test")
+
+
+def test_folders_of_splits_are_kept_and_classes_are_those_of_train(tmp_path):
+    folder(tmp_path, {"train/a": 6, "train/b": 6, "valid/b": 2, "test/a": 3})
+    data = ImageFolder(str(tmp_path))
+    assert data.spec.counts == {"train": 12, "val": 2, "test": 3}
+    labels = data.files()[1]
+    assert {labels[i] for i in data.split_indices()["val"]} == {1}
+    folder(tmp_path, {"test/c": 1})
+    listing.survey.cache_clear()
+    image_folder.chosen.cache_clear()
+    with pytest.raises(ValueError, match="class c is in test only"):
+        ImageFolder(str(tmp_path))
+
+
+def test_train_and_val_alone_are_tested_on_val_and_choose_on_a_part_of_train(tmp_path):
+    folder(tmp_path, {"train/a": 20, "train/b": 20, "val/a": 5, "val/b": 5})
+    data = ImageFolder(str(tmp_path))
+    assert data.spec.counts == {"train": 36, "val": 4, "test": 10}
+    assert all(name.startswith("val/") for name in names(data, "test"))
+    assert all(name.startswith("train/") for name in names(data, "val"))
+
+
+def test_a_table_says_labels_splits_and_groups(tmp_path):
+    folder(tmp_path, {"": 60})
+    files = sorted(p.name for p in tmp_path.glob("*.jpg"))
+    animals = [f"animal {i // 4}" for i in range(60)]
+    table(tmp_path, [{"file": f, "label": ["x", "y", ""][i % 3], "group": animals[i]}
+                     for i, f in enumerate(files)])  # fmt: skip
+    data = ImageFolder(str(tmp_path), unlabelled=True)
+    assert data.spec.classes == ("x", "y")
+    where = {name: split for split in ("train", "val", "test") for name in names(data, split)}
+    for split in ("val", "test"):
+        seen = {animals[files.index(n)] for n in where if where[n] == split}
+        rest = {animals[files.index(n)] for n in where if where[n] not in (split,)}
+        labelled = {animals[files.index(n)] for n in where
+                    if where[n] != split and files.index(n) % 3 < 2}  # fmt: skip
+        assert seen
+        assert not seen & labelled
+        assert not seen & rest
+
+
+def test_a_group_in_two_of_the_persons_own_splits_is_refused(tmp_path):
+    folder(tmp_path, {"": 12})
+    files = sorted(p.name for p in tmp_path.glob("*.jpg"))
+    table(tmp_path, [{"file": f, "label": "xy"[i % 2], "split": "train" if i < 8 else "test",
+                      "group": f"g{i // 5}"} for i, f in enumerate(files)])  # fmt: skip
+    with pytest.raises(ValueError, match=r"group g1 .* is in train and in test"):
+        ImageFolder(str(tmp_path))
+
+
+def test_a_heap_without_labels_is_split_and_says_so(tmp_path):
+    folder(tmp_path, {"": 40})
+    data = ImageFolder(str(tmp_path))
+    assert data.spec.classes == ()
+    assert data.spec.counts == {"train": 28, "val": 4, "test": 8}
+    assert "self-supervised" in data.notes[0]
+
+
+def test_what_is_no_picture_is_passed_over_and_named_where_it_looks_like_one(tmp_path):
+    folder(tmp_path, {"a": 10, "b": 10, "__MACOSX": 2, ".ipynb_checkpoints": 2})
+    for name in ("a/._0001.jpg", "a/notes.txt", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "b/phone.HEIC").write_bytes(b"x")
+    data = ImageFolder(str(tmp_path))
+    assert data.spec.classes == ("a", "b")
+    assert sum(data.spec.counts.values()) == 20
+    assert data.notes == ("1 .heic files are not read; convert them to JPEG or PNG",)
+
+
+def test_unequal_classes_are_told_with_what_always_one_answer_scores(tmp_path):
+    folder(tmp_path, {"many": 40, "few": 10})
+    (note,) = ImageFolder(str(tmp_path)).notes
+    assert note == "classes differ in size: many 40, few 10; always saying many scores 80 %"
+
+
+def test_chosen_classes_are_numbered_anew(tmp_path):
+    folder(tmp_path, {"a": 10, "b": 10, "c": 10})
+    data = ImageFolder(str(tmp_path), classes=["c", "a"])
+    assert data.spec.classes == ("a", "c")
+    source, labels = data.files()
+    assert {(source.name(i)[0], label) for i, label in enumerate(labels)} == {("a", 0), ("c", 1)}
+
+
+@pytest.mark.parametrize(
+    ("counts", "settings", "error"),
+    [
+        ({}, {}, "no picture below"),
+        ({"a": 3}, {"root": "nowhere"}, "nowhere is no folder"),
+        ({"a": 10, "b": 10}, {"classes": ["q"]}, "no class 'q'.*known: a, b"),
+        ({"a": 10, "b": 10}, {"folds": 1}, "folds must be at least 2"),
+        ({"a": 10, "b": 10}, {"fold": 5}, "fold from 0 to folds - 1"),
+        ({"a": 2, "b": 1}, {}, "do not make 5 parts"),
+        ({"a": 30, "b": 1}, {}, "class b has no training image"),
+        ({"train/a": 5, "cats": 5}, {}, "holds cats beside train"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path, counts, settings, error):
+    folder(tmp_path, counts)
+    with pytest.raises((ValueError, FileNotFoundError), match=error):
+        ImageFolder(**({"root": str(tmp_path)} | settings))
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ([{"name": "0000.jpg"}], "wants columns file and label, holds name"),
+        ([{"file": "0009.jpg", "label": "x"}], r"line 2: .*0009.jpg is not there"),
+        ([{"file": "0000.jpg", "label": "x", "split": "later"}], "line 2: split 'later'; known"),
+        ([{"file": "0000.jpg", "label": "x"}] * 2, "0000.jpg stands there 2 times"),
+    ],
+)
+def test_a_table_that_cannot_be_used_names_its_line(tmp_path, rows, error):
+    folder(tmp_path, {"": 3})
+    table(tmp_path, rows)
+    with pytest.raises((ValueError, FileNotFoundError), match=error):
+        ImageFolder(str(tmp_path))
+
+
+def test_the_same_split_has_the_same_hash_wherever_it_lies(tmp_path):
+    hashes = set()
+    for place in ("here", "there"):
+        folder(tmp_path / place, {"a": 10, "b": 10})
+        hashes.add(ImageFolder(str(tmp_path / place)).split_hash("test"))
+    assert len(hashes) == 1
+    (tmp_path / "there/a/0000.jpg").rename(tmp_path / "there/b/0000.jpg")
+    for known in (listing.survey, image_folder.chosen, image_folder.opened, image_folder.splits):
+        known.cache_clear()
+    moved = ImageFolder(str(tmp_path / "there"))
+    assert {moved.split_hash(s) for s in ("train", "val", "test")} - hashes
+
+
+def run(tmp_path, *words: str):
+    config = ("fit", "--config", "configs/pretrain/supervised.yaml", *FAST)
+    data = ("--data", "configs/data/image_folder.yaml", "--data.root", str(tmp_path / "mine"))
+    return launch(*config[:3], *data, *FAST, "--trainer.max_steps", "4", *words, cwd=tmp_path)
+
+
+def test_a_run_on_ones_own_pictures_learns_and_can_be_judged(tmp_path):
+    folder(tmp_path / "mine", {"a": 20, "b": 20})
+    ended = run(tmp_path, "--test_after_fit", "true")
+    assert ended.code == 0, ended.everything
+    assert "data: ImageFolder, 28 train, 4 val, 8 test, 16x16x3 pixels" in ended.out
+    assert "test/accuracy" in ended.out
+
+
+def test_unlabelled_pictures_are_not_learned_as_class_0(tmp_path):
+    folder(tmp_path / "mine", {"a": 20, "b": 20, "unlabelled": 10})
+    ended = run(tmp_path, "--data.unlabelled", "true")
+    assert ended.code == 2
+    assert "10 training images have no label, and Supervised learns from labels" in ended.out
+
+
+def test_damaged_pictures_end_a_run_or_are_skipped_and_named(tmp_path):
+    folder(tmp_path / "mine", {"a": 100, "b": 100})
+    for number in (0, 100, 101, 102, 103):
+        (tmp_path / "mine" / "ab"[number // 100] / f"{number:04d}.jpg").write_bytes(b"x")
+    ended = run(tmp_path)
+    assert ended.code == 2
+    assert "cannot be read as an image (no image); repair or remove it, or set" in ended.out
+    words = ("--data.on_error", "skip", "--trainer.max_steps", "30", "--test_after_fit", "true")
+    skipped = run(tmp_path, *words, "--data.most_unread", "0.1")
+    assert skipped.code == 0, skipped.everything
+    assert skipped.everything.count("skipped a/0000.jpg") == 1
+    many = run(tmp_path, "--data.on_error", "skip", "--trainer.max_steps", "30",
+               "--data.most_unread", "0.001")  # fmt: skip
+    assert many.code == 2
+    assert "more than data.most_unread (0.001) allows" in many.out
+
+
+def test_pictures_of_every_size_and_kind_stand_in_one_batch(tmp_path):
+    root = tmp_path / "mine"
+    folder(root, {"a": 10, "b": 10})
+    for number, (mode, kind) in enumerate([("L", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG")]):
+        image = picture(number, 20 + 9 * number, 50 - 9 * number, mode)
+        (root / "a" / f"odd{number}.png").write_bytes(saved(image, kind))
+    assert run(tmp_path).code == 0
