@@ -1,0 +1,208 @@
+"""Data sets that were published as arrays: CIFAR-100, SVHN, PatchCamelyon, dSprites, smallNORB."""
+
+import gzip
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vit.data.cifar import CIFAR100
+from vit.data.vtab.order import Key
+from vit.data.vtab.raw import Raw, png
+
+
+class Cifar(Raw):
+    """CIFAR-100; the Python files hold the images in the order of the binary ones."""
+
+    wanted = (
+        "get cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85) and unpack it there"
+    )
+
+    @cached_property
+    def published(self) -> CIFAR100:
+        """All of it, checked by md5."""
+        self.need("cifar-100-python")
+        return CIFAR100(root=str(self.root))
+
+    def keys(self, split: str) -> range:
+        return range(50_000 if split == "train" else 10_000)
+
+    def label(self, split: str, key: Key) -> int:
+        return int(self.published._published("test" if split == "test" else "train")[1][key])
+
+    def image(self, split: str, key: Key) -> bytes:
+        images = self.published._published("test" if split == "test" else "train")[0]
+        return png(images[key].permute(1, 2, 0).numpy())
+
+
+class Svhn(Raw):
+    """Street View House Numbers, cropped."""
+
+    wanted = (
+        "get train_32x32.mat (md5 e26dedcc434d2e4c54c9b2d4a06d8373) and test_32x32.mat (md5 "
+        "eb5a983be6a315427106f1b164d9cef3) from ufldl.stanford.edu/housenumbers"
+    )
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.opened: dict[str, dict[str, np.ndarray]] = {}
+
+    def _file(self, split: str) -> dict[str, np.ndarray]:
+        from scipy.io import loadmat  # slow to load, and only needed here
+
+        if split not in self.opened:
+            self.opened[split] = loadmat(self.need(f"{split}_32x32.mat"))
+        return self.opened[split]
+
+    def keys(self, split: str) -> range:
+        return range(len(self._file(split)["y"]))
+
+    def label(self, split: str, key: Key) -> int:
+        return int(self._file(split)["y"][key, 0]) % 10  # the file says 10 for a nought
+
+    def image(self, split: str, key: Key) -> bytes:
+        return png(self._file(split)["X"][..., key])
+
+
+class PatchCamelyon(Raw):
+    """PatchCamelyon, 96x96 microscopy; tumour in the middle or not."""
+
+    wanted = (
+        "get camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5.gz from zenodo.org/records/"
+        "2546921 and unpack them there (gunzip)"
+    )
+    names: ClassVar[dict[str, str]] = {"train": "train", "validation": "valid", "test": "test"}
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.opened: dict[tuple[str, str], object] = {}
+
+    def _values(self, split: str, what: str) -> Any:
+        """An h5py.Dataset, of which rows are read as they are asked for."""
+        try:
+            import h5py
+        except ImportError as error:
+            raise ImportError(
+                "patch_camelyon: reading .h5 wants pip install -e '.[vtab]'"
+            ) from error
+        if (split, what) not in self.opened:
+            name = f"camelyonpatch_level_2_split_{self.names[split]}_{what}.h5"
+            self.opened[split, what] = h5py.File(self.need(name), "r")[what]
+        return self.opened[split, what]
+
+    def keys(self, split: str) -> list[str]:
+        return [f"{self.names[split]}_{i}" for i in range(len(self._values(split, "y")))]
+
+    def label(self, split: str, key: Key) -> int:
+        return int(self._values(split, "y")[row(key)].item())
+
+    def image(self, split: str, key: Key) -> bytes:
+        return png(self._values(split, "x")[row(key)])
+
+
+def row(key: Key) -> int:
+    """`train_17` is row 17."""
+    return int(str(key).rpartition("_")[2])
+
+
+class DSprites(Raw):
+    """dSprites: 737,280 masks of 64x64; the label follows from the row's number.
+
+    Factors, last fastest: shape 3, scale 6, orientation 40, x 32, y 32.
+
+    Args:
+        root: folder of the file.
+        what: orientation or x.
+    """
+
+    wanted = (
+        "get dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz from github.com/google-deepmind/"
+        "dsprites-dataset"
+    )
+
+    def __init__(self, root: Path, what: str) -> None:
+        super().__init__(root)
+        self.what = what
+
+    @cached_property
+    def _images(self) -> np.ndarray:
+        path = self.need("dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
+        with np.load(path) as file:  # other arrays of it are pickles and stay closed
+            return file["imgs"]
+
+    def keys(self, split: str) -> range:
+        return range(737_280)
+
+    def label(self, split: str, key: Key) -> int:
+        if self.what == "x":
+            return (key // 32) % 32 // 2
+        return int(((key // 1024) % 40) // 2.5)
+
+    def image(self, split: str, key: Key) -> bytes:
+        return png(self._images[key] * np.uint8(255))
+
+
+class SmallNorb(Raw):
+    """smallNORB: 96x96 grey pairs of toys; the first camera's image.
+
+    Args:
+        root: folder of the files.
+        what: azimuth or elevation.
+    """
+
+    wanted = (
+        "get smallnorb-5x46789x9x18x6x2x96x96-training-{dat,info}.mat.gz and smallnorb-"
+        "5x01235x9x18x6x2x96x96-testing-{dat,info}.mat.gz from cs.nyu.edu/~ylclab/data/"
+        "norb-v1.0-small"
+    )
+    names: ClassVar[dict[str, str]] = {
+        "train": "smallnorb-5x46789x9x18x6x2x96x96-training",
+        "test": "smallnorb-5x01235x9x18x6x2x96x96-testing",
+    }
+
+    def __init__(self, root: Path, what: str) -> None:
+        super().__init__(root)
+        self.what = what
+        self.opened: dict[str, np.ndarray] = {}
+
+    def _values(self, split: str, what: str) -> np.ndarray:
+        name = f"{self.names[split]}-{what}.mat"
+        if name not in self.opened:
+            self.opened[name] = matrix(self.need(name, f"{name}.gz"))
+        return self.opened[name]
+
+    def keys(self, split: str) -> range:
+        return range(len(self._values(split, "info")))
+
+    def label(self, split: str, key: Key) -> int:
+        instance, elevation, azimuth, lighting = self._values(split, "info")[key].tolist()
+        del instance, lighting
+        return azimuth // 2 if self.what == "azimuth" else elevation
+
+    def image(self, split: str, key: Key) -> bytes:
+        return png(self._values(split, "dat")[key, 0])
+
+
+MATRICES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
+
+
+def matrix(path: Path) -> np.ndarray:
+    """NORB's own format: a number for the type, how many dimensions, at least three sizes, data.
+
+    Raises:
+        ValueError: it is another format, or cut off.
+    """
+    data = path.read_bytes()
+    data = gzip.decompress(data) if path.suffix == ".gz" else data
+    head = np.frombuffer(data[:8], "<i4")
+    kind = MATRICES.get(int(head[0])) if len(head) == 2 else None
+    if kind is None:
+        raise ValueError(f"{path} is no matrix of NORB's format")
+    count = int(head[1])
+    sizes: Sequence[int] = np.frombuffer(data[8 : 8 + 4 * max(count, 3)], "<i4")[:count].tolist()
+    body = np.frombuffer(data[8 + 4 * max(count, 3) :], kind)
+    if len(body) != np.prod(sizes):
+        raise ValueError(f"{path} is cut off: {len(body)} of {np.prod(sizes)} values")
+    return body.reshape(sizes)

@@ -1,0 +1,98 @@
+"""VTAB-1k: 19 tasks of 1,000 training images each."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from vit.batch import DataSpec
+from vit.data.file_images import FileImages
+from vit.data.files import Folder
+from vit.data.vtab.prepare import ORIGIN
+from vit.data.vtab.tasks import TASKS, task_called
+
+
+class VTAB(FileImages):
+    """One task out of its prepared folder.
+
+    Args:
+        task: by any name in use: cifar, cifar_100, clevr_count, ...
+        root: folder of the tasks' folders: those that `python train.py prepare` writes, or a copy
+            of the one in use elsewhere, whose images were re-encoded (its figures say so).
+        train: train800 while something is chosen on the 200 validation images, train800val200
+            for the one final run; validation is then part of the training.
+        loading: sizes, crops, unreadable files, few labels: see FileImages.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        root: str = "data/vtab-1k",
+        train: Literal["train800", "train800val200"] = "train800",
+        **loading: Any,
+    ) -> None:
+        super().__init__(**loading)
+        self.task, self.train = task_called(task), train
+        self.root = Path(root).resolve()
+        about, counts = TASKS[self.task], {"train": 800 if train == "train800" else 1000}
+        self.origin = origin(self.root / self.task)
+        self.notes = () if self.origin == "raw" else (f"{self.task}: {self.origin}",)
+        if train != "train800":
+            self.notes += ("validation is trained on: choose nothing by it",)
+        few = self.labels_per_class
+        self.spec = DataSpec(
+            tuple(map(str, range(about.classes))), (self.image_size,) * 2, 3, (0.5,) * 3,
+            (0.5,) * 3, counts=counts | {"val": 200, "test": about.tested},
+        )  # fmt: skip
+        if few or (self.root / self.task).is_dir():
+            counts = {split: len(places) for split, places in self.split_indices().items()}
+            self.spec.counts.update(counts)
+
+    def files(self) -> tuple[Folder, list[int]]:
+        """Training and validation images, then those of the test."""
+        source, labels, _ = listed(self.root / self.task)
+        return source, labels
+
+    def split_indices(self) -> dict[str, list[int]]:
+        """Numbers into train800, val200 and test, one after the other."""
+        _, labels, ends = listed(self.root / self.task)
+        train, val, test = range(ends[0]), range(*ends[:2]), range(*ends[1:])
+        whole = train if self.train == "train800" else range(ends[1])
+        return {"train": self.few(list(whole), labels), "val": list(val), "test": list(test)}
+
+
+@cache
+def listed(folder: Path) -> tuple[Folder, list[int], tuple[int, int, int]]:
+    """Images of a prepared folder, their labels, and where each part ends.
+
+    Raises:
+        FileNotFoundError: it is not prepared.
+        ValueError: a list is not what the task's lists are.
+    """
+    names, labels, ends, task = [], [], [], TASKS[folder.name]
+    for part, count in (("train800", 800), ("val200", 200), ("test", task.tested)):
+        path = folder / f"{part}.txt"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"VTAB: {path} is not there; python train.py prepare --vtab {folder.name} makes it"
+            )
+        rows = [line.rsplit(" ", 1) for line in path.read_text().splitlines() if line]
+        found = [int(label) for _, label in rows]
+        other = folder.name == "caltech101" and part == "test"  # copies differ: 6,084 or 6,085
+        if (len(rows) != count and not other) or not set(found) <= set(range(task.classes)):
+            raise ValueError(
+                f"VTAB: {path} wants {count:,} lines with labels below {task.classes}, has "
+                f"{len(rows):,} with labels to {max(found, default=0)}"
+            )
+        names += [name for name, _ in rows]
+        labels += found
+        ends.append(len(labels))
+    return Folder(folder, names), labels, tuple(ends)
+
+
+def origin(folder: Path) -> str:
+    """How the folder came to be: what was made from the published files is not what was not."""
+    file = folder / ORIGIN
+    if file.is_file() and json.loads(file.read_text()).get("task") == folder.name:
+        return "raw"
+    return "prepared elsewhere, images re-encoded" if folder.is_dir() else "raw"

@@ -1,0 +1,87 @@
+"""A folder for each task, in the layout that published code reads, from the raw files.
+
+Pixels stay as published: files are copied, arrays become PNG. The folder that other projects hand
+around holds JPEG of quality 75 instead, also of data that was lossless; `origin` tells them apart.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from vit.data.decode import JPEG
+from vit.data.vtab.order import Key, part_of, published_order, split_of
+from vit.data.vtab.raw import Raw
+from vit.data.vtab.tasks import TASKS, Task
+
+ORIGIN = "origin.json"
+PARTS = ("train800", "val200", "test")
+SUFFIXES = {JPEG: ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp"}
+
+
+def prepare(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], None]) -> Path:
+    """Write one task; what is there already is kept, so an interrupted call goes on.
+
+    Args:
+        name: of TASKS.
+        raw: the published data.
+        root: folder of all tasks.
+        tell: called with the part, images done, images in all.
+
+    Raises:
+        ValueError: the published data has not the images that it should have.
+    """
+    task, folder = TASKS[name], root / name
+    for part in PARTS:
+        keys, split = members(raw, task, part)
+        lines, target = [], folder / "images" / part
+        target.mkdir(parents=True, exist_ok=True)
+        there = {path.stem: path.name for path in target.iterdir() if path.suffix != ".part"}
+        for number, key in enumerate(keys):
+            file = there.get(f"{number:06d}") or written(target, number, raw.image(split, key))
+            lines.append(f"images/{part}/{file} {raw.label(split, key)}")
+            tell(part, number + 1, len(keys))
+        whole(folder / f"{part}.txt", "\n".join(lines) + "\n")
+    both = [(folder / f"{part}.txt").read_text() for part in PARTS[:2]]
+    whole(folder / "train800val200.txt", "".join(both))
+    about = {"origin": "published files, no pixel changed", "task": name, "order": "md5 of keys"}
+    whole(folder / ORIGIN, json.dumps(about, indent=1) + "\n")
+    return folder
+
+
+def members(raw: Raw, task: Task, part: str) -> tuple[list[Key], str]:
+    """Keys of one part in the published order, and the published split that they are from."""
+    words, count = {
+        "train800": (task.train, 800), "val200": (task.val, 200), "test": (task.test, task.tested),
+    }[part]  # fmt: skip
+    split = split_of(words)
+    keys = part_of(ordered(raw, split), words)
+    if len(keys) != count:
+        raise ValueError(
+            f"{type(raw).__name__}: {part} should be {count:,} images ({words}), there are "
+            f"{len(keys):,}; the raw files below {raw.root} are not complete"
+        )
+    return keys, split
+
+
+@cache
+def ordered(raw: Raw, split: str) -> list[Key]:
+    """Sorted once, though several parts are cut from it."""
+    return published_order(raw.keys(split), split)
+
+
+def written(folder: Path, number: int, data: bytes) -> str:
+    """The name of an image's file, which is there whole or not at all."""
+    suffix = SUFFIXES.get(data[:2], ".img")
+    path = folder / f"{number:06d}{suffix}"
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)
+    return path.name
+
+
+def whole(path: Path, text: str) -> None:
+    """A text file that is the old one or the new one at any instant."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,58 @@
+"""What every published data set offers before it becomes a task: keys, labels, bytes.
+
+A split is called as published (train, validation, test), a key is what its order is made of.
+"""
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from vit.data.vtab.order import Key
+
+
+class Raw(ABC):
+    """A data set as its publishers' archives unpack.
+
+    Args:
+        root: folder that they were unpacked in.
+    """
+
+    wanted: ClassVar[str]  # which files, below root, and where people get them
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @abstractmethod
+    def keys(self, split: str) -> Sequence[Key]:
+        """Every example of a split, in any order."""
+
+    @abstractmethod
+    def label(self, split: str, key: Key) -> int:
+        """The class of one example."""
+
+    @abstractmethod
+    def image(self, split: str, key: Key) -> bytes:
+        """The published file, or lossless PNG where pixels were published as an array."""
+
+    def need(self, *names: str) -> Path:
+        """The first of these that is there.
+
+        Raises:
+            FileNotFoundError: none is; says what to get and where to put it.
+        """
+        for name in names:
+            if (self.root / name).exists():
+                return self.root / name
+        raise FileNotFoundError(f"{self.root / names[0]} is not there; {self.wanted}")
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """H W or H W 3, uint8, losslessly."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
