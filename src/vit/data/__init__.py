@@ -3,5 +3,6 @@
 from vit.data.cifar import CIFAR10, CIFAR100
 from vit.data.digits import Digits
 from vit.data.image_folder import ImageFolder
+from vit.data.vtab.module import VTAB
 
-__all__ = ["CIFAR10", "CIFAR100", "Digits", "ImageFolder"]
+__all__ = ["CIFAR10", "CIFAR100", "VTAB", "Digits", "ImageFolder"]

@@ -47,9 +47,9 @@ class Svhn(Raw):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.opened: dict[str, dict[str, np.ndarray]] = {}
+        self.opened: dict[str, dict[str, Any]] = {}
 
-    def _file(self, split: str) -> dict[str, np.ndarray]:
+    def _file(self, split: str) -> dict[str, Any]:
         from scipy.io import loadmat  # slow to load, and only needed here
 
         if split not in self.opened:

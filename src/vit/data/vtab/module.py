@@ -2,14 +2,18 @@
 
 import json
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from vit.batch import DataSpec
+from vit.data.base import Split
 from vit.data.file_images import FileImages
 from vit.data.files import Folder
 from vit.data.vtab.prepare import ORIGIN
 from vit.data.vtab.tasks import TASKS, task_called
+
+RAW = "published files"
 
 
 class VTAB(FileImages):
@@ -36,7 +40,7 @@ class VTAB(FileImages):
         self.root = Path(root).resolve()
         about, counts = TASKS[self.task], {"train": 800 if train == "train800" else 1000}
         self.origin = origin(self.root / self.task)
-        self.notes = () if self.origin == "raw" else (f"{self.task}: {self.origin}",)
+        self.notes = () if self.origin == RAW else (f"{self.task}: {self.origin}",)
         if train != "train800":
             self.notes += ("validation is trained on: choose nothing by it",)
         few = self.labels_per_class
@@ -59,6 +63,13 @@ class VTAB(FileImages):
         train, val, test = range(ends[0]), range(*ends[:2]), range(*ends[1:])
         whole = train if self.train == "train800" else range(ends[1])
         return {"train": self.few(list(whole), labels), "val": list(val), "test": list(test)}
+
+    def split_hash(self, split: Split) -> str:
+        """Re-encoded images are not the published ones, though they are called the same."""
+        own = super().split_hash(split)
+        return (
+            own if self.origin == RAW else sha256(f"{own} {self.origin}".encode()).hexdigest()[:12]
+        )
 
 
 @cache
@@ -94,5 +105,5 @@ def origin(folder: Path) -> str:
     """How the folder came to be: what was made from the published files is not what was not."""
     file = folder / ORIGIN
     if file.is_file() and json.loads(file.read_text()).get("task") == folder.name:
-        return "raw"
-    return "prepared elsewhere, images re-encoded" if folder.is_dir() else "raw"
+        return RAW
+    return "prepared elsewhere, images re-encoded" if folder.is_dir() else RAW
