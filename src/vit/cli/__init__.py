@@ -10,6 +10,7 @@ VERBS = {
     "test": "score it on the test split: --from <run folder | checkpoint>",
     "predict": "write predictions.csv for the test split: --from <run folder | checkpoint>",
     "evaluate": "judge frozen features by kNN, ridge, linear and attentive probes",
+    "prepare": "get, check and show data: --check --data configs/data/image_folder.yaml",
     "compare": "arms x seeds x protocols under one budget: --config configs/compare/quick.yaml",
 }
 
@@ -88,7 +89,24 @@ stopped. Every key of the study can be given here too: --seeds 3 --tuning.trials
   --debug                     show tracebacks
 """
 
-HELP = {"fit": FIT_HELP, "evaluate": EVALUATE_HELP, "compare": COMPARE_HELP}
+PREPARE_HELP = """\
+usage: python train.py prepare --data <file.yaml> [--data.root DIR] [--check | --show]
+       python train.py prepare --vtab <task,task,... | all> [--raw DIR] [--out DIR]
+
+Gets a data set (downloads what can be downloaded, else says what to put where) and counts it.
+
+  --check                     read every image in parallel: the unreadable, the doubled across
+                              splits or classes, empty classes; exit code 1 if there are any
+  --show                      write a contact sheet: images, their classes, what training sees
+  --vtab TASKS                VTAB-1k's folders from the published raw files, pixels unchanged;
+                              goes on where it was stopped
+  --raw DIR, --out DIR        where raw files lie (default data) and folders go (data/vtab-1k)
+  --logs DIR                  the sheet lies in DIR/prepare
+  --debug                     show tracebacks
+"""
+
+HELP = {"fit": FIT_HELP, "evaluate": EVALUATE_HELP, "compare": COMPARE_HELP,
+        "prepare": PREPARE_HELP}  # fmt: skip
 
 
 def main(argv: list[str]) -> int:

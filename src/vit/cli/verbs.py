@@ -18,6 +18,7 @@ from vit.cli.compare import compare
 from vit.cli.engine import CLI
 from vit.cli.errors import Failure, UsageError, one_line
 from vit.cli.evaluate import evaluate
+from vit.cli.prepare import prepare
 from vit.cli.words import (
     FROM_MAY,
     MORE,
@@ -219,4 +220,4 @@ def finish(cli: CLI, files: RunLog) -> int:
     return 0
 
 
-ACTS = {"fit": fit, "evaluate": evaluate, "compare": compare}  # the rest read a run's own config
+ACTS = {"fit": fit, "evaluate": evaluate, "compare": compare, "prepare": prepare}  # not on a run

@@ -20,16 +20,19 @@ def draw(found: Findings, folder: Path) -> list[str]:
 def _axis(found: Findings, folder: Path, axis: str) -> str:
     """The primary protocol along one axis, the declared point included where it lies on it."""
     data, protocol, _ = found.primary
+    places = sorted({*found.study.axes[axis], *base(found, data, axis)})
     figure, plot = canvas()
     for number, (arm, title) in enumerate(series(found)):
         points = []
-        for value in sorted({*found.study.axes[axis], *base(found, data, axis)}):
+        for value in places:
             at = (axis, value) if value in found.study.axes[axis] else None
             compared = found.comparison(data, protocol, at)
             if compared and arm in compared.arms:
                 points.append((value, compared.arms[arm]))
         line(plot, number, title, points)
     plot.set_xscale("log")
+    plot.minorticks_off()
+    plot.set_xticks(places, [f"{value:g}" for value in places])  # what was measured, not powers
     plot.set_xlabel(axis.replace("_", " "))
     return save(figure, plot, folder / f"{axis}.svg", f"{data}, {protocol}")
 

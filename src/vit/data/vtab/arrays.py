@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
-from vit.data.cifar import CIFAR100
+from vit.data.cifar import CIFAR100, ArraysOnly, read, read_foreign
 from vit.data.vtab.order import Key
 from vit.data.vtab.raw import Raw, png
+
+FOLDER = CIFAR100.published.base_folder
 
 
 class Cifar(Raw):
@@ -19,22 +22,39 @@ class Cifar(Raw):
     wanted = (
         "get cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85) and unpack it there"
     )
+    partial = "cifar-100-part/train"  # some published rows, and `indices` that says which
 
     @cached_property
-    def published(self) -> CIFAR100:
-        """All of it, checked by md5."""
-        self.need("cifar-100-python")
-        return CIFAR100(root=str(self.root))
+    def _train(self) -> tuple[Tensor, Tensor, dict[int, int]]:
+        """Images, labels, and where each published row lies."""
+        if (self.root / self.partial).is_file() and not (self.root / f"{FOLDER}/train").is_file():
+            file = self.root / self.partial
+            images, labels = read_foreign(file, "fine_labels")
+            with file.open("rb") as stream:
+                rows = ArraysOnly(stream, encoding="latin1").load()["indices"]
+            return images, labels, {int(row): at for at, row in enumerate(rows)}
+        files = tuple(map(tuple, CIFAR100.published.train_list))
+        images, labels = read(self.need(FOLDER), files, "fine_labels")
+        return images, labels, {row: row for row in range(len(labels))}
+
+    @cached_property
+    def _test(self) -> tuple[Tensor, Tensor, dict[int, int]]:
+        files = tuple(map(tuple, CIFAR100.published.test_list))
+        images, labels = read(self.need(FOLDER), files, "fine_labels")
+        return images, labels, {row: row for row in range(len(labels))}
 
     def keys(self, split: str) -> range:
         return range(50_000 if split == "train" else 10_000)
 
     def label(self, split: str, key: Key) -> int:
-        return int(self.published._published("test" if split == "test" else "train")[1][key])
+        _, labels, where = self._test if split == "test" else self._train
+        return int(labels[where[key]])
 
     def image(self, split: str, key: Key) -> bytes:
-        images = self.published._published("test" if split == "test" else "train")[0]
-        return png(images[key].permute(1, 2, 0).numpy())
+        images, _, where = self._test if split == "test" else self._train
+        if key not in where:
+            raise ValueError(f"CIFAR: {self.root / self.partial} lacks row {key}")
+        return png(images[where[key]].permute(1, 2, 0).numpy())
 
 
 class Svhn(Raw):

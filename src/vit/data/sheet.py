@@ -1,0 +1,56 @@
+"""A contact sheet: some images as evaluation shows them, and what training makes of each."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vit.batch import Batch, ViewSpec
+from vit.data.base import Images
+from vit.data.sampling import Draw
+
+IMAGES, AUGMENTED = 8, 5
+PLAIN = (ViewSpec(),)
+
+
+def sheet(data: Images, path: Path) -> Path:
+    """Write a PNG: a row an image of the training split, evenly chosen, named by its class.
+
+    Args:
+        data: prepared, and attached to what it asks its Trainer.
+        path: where.
+    """
+    from matplotlib.figure import Figure  # slow to load, and only needed here
+
+    count = len(data.open("train"))
+    chosen = [round(i * (count - 1) / max(IMAGES - 1, 1)) for i in range(min(IMAGES, count))]
+    columns = [view(data, chosen, None), *(view(data, chosen, e) for e in range(AUGMENTED))]
+    labels = columns[0].labels.tolist()
+    figure = Figure((1.6 * len(columns), 1.7 * len(chosen)), dpi=100, layout="constrained")
+    grid = figure.subplots(len(chosen), len(columns), squeeze=False)
+    for row, cells in enumerate(grid):
+        for column, (cell, batch) in enumerate(zip(cells, columns, strict=True)):
+            cell.imshow(pixels(batch.images[row], data), cmap="gray", vmin=0, vmax=1)
+            cell.set_axis_off()
+            if not column:
+                name = data.spec.classes[labels[row]] if labels[row] >= 0 else "no label"
+                cell.set_title(name, fontsize=8, loc="left")
+            elif not row:
+                cell.set_title(f"training, epoch {column - 1}", fontsize=8, loc="left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def view(data: Images, chosen: list[int], epoch: int | None) -> Batch:
+    """These images as one epoch shows them; None: as evaluation does."""
+    training = epoch is not None
+    dataset = data._open("train", PLAIN, training)
+    return data.show(dataset[Draw(epoch, chosen)], PLAIN, data.spec, training)
+
+
+def pixels(image: Tensor, data: Images) -> Tensor:
+    """C h w, normalised, to h w 3 (or h w) in [0, 1]."""
+    mean, std = (torch.tensor(x)[:, None, None] for x in (data.spec.mean, data.spec.std))
+    shown = (image.cpu() * std + mean).clamp(0, 1).permute(1, 2, 0)
+    return shown[..., 0] if shown.shape[-1] == 1 else shown[..., :3]
