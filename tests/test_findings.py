@@ -6,7 +6,7 @@ import pytest
 from planted import SEEDS, findings, planted
 from vit.compare.findings import Findings
 from vit.compare.results import PIXELS, RANDOM, Results
-from vit.compare.study import Claim
+from vit.compare.study import Arm, Claim
 from vit.compare.tuning import Choice
 from vit.compare.validity import Verdict
 
@@ -91,3 +91,38 @@ def test_controls_stand_outside_the_family():
     results = planted({"a": 0.6, "b": 0.8})
     assert {RANDOM, PIXELS} == {cell.arm for cell in results.cells if cell.arm not in "ab"}
     assert len(findings(results).comparison("task", "finetune", None).family) == 1
+
+
+def worth(accuracy: dict[str, float], **settings) -> str:
+    """The last sentence, where arm b is pre-trained."""
+    results = planted(accuracy, **settings)
+    arms = {name: Arm(f"arm {name}", pretrain="x" if name == "b" else None) for name in accuracy}
+    return Findings(results, arms, {}, []).conclusion()[-1]
+
+
+def test_whether_pre_training_pays_is_said_in_one_sentence():
+    assert worth({"a": 0.5, "b": 0.8, "c": 0.6}).startswith(
+        "Pre-training is worth it here: arm b +18.8 points against arm c"
+    )
+    loses = worth({"a": 0.8, "b": 0.5})
+    assert loses.startswith("Pre-training is not worth it here: arm b -")
+    assert loses.endswith("more labels are what to add.")
+    open_ = worth({"a": 0.6, "b": 0.605})
+    assert open_.startswith("Whether pre-training is worth it cannot be told: arm b")
+    assert open_.endswith(("more seeds would tell.", "more test images would tell."))
+
+
+def test_without_both_kinds_of_arms_nothing_is_said_of_pre_training():
+    assert "re-training" not in findings(planted({"a": 0.5, "b": 0.8})).conclusion()[-1]
+
+
+def test_folds_widen_intervals_by_what_their_shared_images_hide():
+    plain, folded = (
+        findings(planted({"a": 0.6, "b": 0.64}, folds=folds)).comparison("task", "finetune")
+        for folds in (None, 5)
+    )
+    assert folded.pairs[0].value == plain.pairs[0].value
+    more = folded.pairs[0].seed_variance / plain.pairs[0].seed_variance
+    assert more == pytest.approx(1 + SEEDS * 5 / 4)
+    assert folded.pairs[0].image_variance == plain.pairs[0].image_variance
+    assert folded.pairs[0].p > plain.pairs[0].p

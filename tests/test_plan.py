@@ -136,3 +136,22 @@ def test_test_splits_are_read_once_by_each_final_and_by_no_trial():
     finals = {s.id for s in steps if s.stage == "transfer"}
     tested = [s.needs[0] for s in steps if s.kind == "test"]
     assert sorted(tested) == sorted(finals)
+
+
+def test_folds_are_trained_and_tested_apart_and_pre_trained_on_by_nobody():
+    plan = planner(Budget(images=640), folds=3)
+    steps = plan.steps({}, [0])
+    fits = [s for s in steps if s.kind == "fit"]
+    assert len(fits) == 2 * 3 * (2 + 4)  # seeds x folds x (pre-trainings, tasks)
+    for step in fits:
+        assert value(step.words, "--data.folds") == "3"
+        assert value(step.words, "--data.fold") == str(step.fold)
+        if step.needs:
+            (before,) = {s.fold for s in fits if s.id == step.needs[0]}
+            assert before == step.fold
+    assert {s.fold for s in planner(Budget(images=640)).steps({}, [0])} == {None}
+
+
+def test_trials_are_made_on_the_first_fold_alone():
+    plan = planner(Budget(images=640), folds=3, tuning=Tuning(3))
+    assert {s.fold for s in plan.steps(None, [-1, 0, 1]) if s.stage == "tune"} == {0}

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from scipy.special import ndtri
 
-from vit.compare import statistics
+from vit.compare import statistics, wording
 from vit.compare.statistics import Difference, Noise, compare, detectable, expected, holm, power
 
 
@@ -290,7 +290,7 @@ def told(*pairs: Difference, winner: str | None = None, **settings) -> str:
     names = sorted({x.first for x in pairs} | {x.second for x in pairs})
     arms = dict.fromkeys(names, statistics.Estimate(0.8, 0.7, 0.9, 2e-4, 5e-5, 3, 360))
     found = statistics.Comparison(arms, [*pairs], winner, 0.05)
-    return "\n".join(statistics.sentences(found, **settings))
+    return "\n".join(wording.sentences(found, **settings))
 
 
 def test_an_open_question_says_what_the_study_could_have_seen():

@@ -23,7 +23,7 @@ from vit.compare.report import Report, plain
 from vit.compare.results import Results
 from vit.compare.run import Pool, shown
 from vit.compare.slurm import write_jobs
-from vit.compare.step import Asked, Step
+from vit.compare.step import Asked, Place, Step
 from vit.compare.store import Store
 from vit.compare.study import FINETUNE
 from vit.compare.tuning import EXTENSIONS, Choice, choose, first_trials
@@ -64,7 +64,9 @@ class Conductor:
                 self.asked[arm, "pretrain"] = self.planner.ask(step.words[:-2])
             for name in self.study.transfer:
                 with naming(f"arm {arm}, task {name}"):
-                    self.asked[arm, name] = self.planner.ask(self.planner.task_words(arm, name))
+                    self.asked[arm, name] = self.planner.ask(
+                        self.planner.task_words(arm, self.first(name))
+                    )
         self.overlaps: dict[tuple[str, str], Overlap] = {}
         for arm in self.arms:
             before = self.asked.get((arm, "pretrain"))
@@ -77,6 +79,10 @@ class Conductor:
                         "pretrain.labelled other classes or images"
                     )
                 self.overlaps[arm, name] = overlap(before.data, task)
+
+    def first(self, name: str) -> Place:
+        """Of a task."""
+        return Place(name, fold=self.planner.folds[0])
 
     # ---- before -------------------------------------------------------------------------------
 
@@ -105,6 +111,7 @@ class Conductor:
         frozen = study.primary.protocol != FINETUNE  # only arms with an encoder before the task
         arms = sum(bool(a.pretrain or a.pretrained) or not frozen for a in self.arms.values())
         images = self.asked[next(iter(self.arms)), study.primary.data].data.spec.counts["test"]
+        images *= study.folds or 1
         if study.seeds < 2 or arms < 2:
             return "no difference can be detected: that wants two arms and two seeds at least"
         noise = statistics.expected()

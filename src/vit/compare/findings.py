@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from vit.compare import statistics
+from vit.compare import statistics, wording
 from vit.compare.results import CLASSICAL, PIXELS, RANDOM, Cell, Results
 from vit.compare.statistics import Comparison
 from vit.compare.study import FINETUNE, Arm
 from vit.compare.validity import Verdict
 
+WORTHLESS = 0.01  # a gain below it is none, where the study declares no margin
 CONTROLS = {RANDOM: "random encoder (control)", PIXELS: "raw pixels (control)"}
 
 
@@ -43,7 +44,9 @@ class Findings:
         if not trainable or self.study.seeds < 2:
             return None
         alpha = self.alpha if (data, protocol, point) == self.primary else 0.05
-        return statistics.compare(table, controls=controls, alpha=alpha)
+        return statistics.compare(
+            table, controls=controls, alpha=alpha, folds=self.study.folds or 1
+        )
 
     @property
     def primary(self) -> tuple[str, str, None]:
@@ -73,13 +76,36 @@ class Findings:
             for name in self.arms
             if status[name] and all(one.startswith("not defined") for one in status[name])
         ]
-        words = statistics.sentences(found, self.study.margin, self.titles)
+        words = wording.sentences(found, self.study.margin, self.titles)
         for name, verdict in self.verdicts.items():
             words += [] if verdict.trained else [f"{self.titles[name]}: {verdict.words}."]
         words += [f"Without {', '.join(absent)}, whose runs are missing."] if absent else []
         protocol = self.study.primary.protocol
         words += [f"{', '.join(others)}: not defined under {protocol}."] if others else []
-        return words
+        return words + self.worth(found)
+
+    def worth(self, found: Comparison) -> list[str]:
+        """Does pre-training pay? The best arm with one against the best arm without."""
+        begun = [bool(self.arms[name].pretrain or self.arms[name].pretrained) for name in self.arms]
+        with_, without = (
+            [n for n, b in zip(self.arms, begun, strict=True) if b == wanted and n in found.arms]
+            for wanted in (True, False)
+        )
+        if not with_ or not without:
+            return []
+        arm, other = (max(names, key=lambda n: found.arms[n].value) for names in (with_, without))
+        pair = next(pair for pair in found.family if {pair.first, pair.second} == {arm, other})
+        sign = 1 if pair.first == arm else -1
+        low, high = sorted((sign * pair.low, sign * pair.high))
+        told = (
+            f"{self.titles[arm]} {100 * sign * pair.value:+.1f} points against "
+            f"{self.titles[other]} (interval {100 * low:+.1f} to {100 * high:+.1f})"
+        )
+        if sign > 0 and pair.holm <= found.alpha:
+            return [f"Pre-training is worth it here: {told}."]
+        if high < (self.study.margin or WORTHLESS):
+            return [f"Pre-training is not worth it here: {told}; more labels are what to add."]
+        return [f"Whether pre-training is worth it cannot be told: {told}; {wording.add(found)}."]
 
     def claims(self) -> list[list[str]]:
         """Published differences beside ours; it agrees or contradicts only outside the noise."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from vit.compare.commands import data_words, file_hash, keys, without
 from vit.compare.identity import VERSION, data_identity, digest, fit_identity, plain
-from vit.compare.step import UPSTREAM, Asked, Point, Stage, Step
+from vit.compare.step import UPSTREAM, Asked, Place, Point, Stage, Step
 from vit.compare.study import FINETUNE, Arm, Part, Study
 from vit.models.weights import checkpoint_in
 
@@ -34,6 +34,7 @@ class Planner:
         self.ask_anew, self.answers = ask, {}
         self.points: list[Point] = [None]
         self.points += [(axis, v) for axis, values in study.axes.items() for v in values]
+        self.folds: list[int | None] = list(range(study.folds)) if study.folds else [None]
 
     def ask(self, words: tuple[str, ...]) -> Asked:
         """Built once; lengths and label draws change nothing that takes long to build."""
@@ -50,19 +51,24 @@ class Planner:
             chosen: by "arm task", the power of the learning rate's factor; None: not chosen yet.
             trials: powers that every arm tries.
         """
-        found = [step for seed in range(self.study.seeds) for step in self._pretrainings(seed)]
+        found = [
+            step
+            for seed in range(self.study.seeds)
+            for fold in self.folds
+            for step in self._pretrainings(seed, fold)
+        ]
         if len(trials) > 1:
             found += [
-                replace(self.transfer(arm, name, 0, 0, None, trial), stage="tune")
+                replace(self.transfer(arm, Place(name, fold=self.folds[0]), trial), stage="tune")
                 for name in self.study.transfer
                 for arm in self.arms
                 for trial in trials
             ]
         return found if chosen is None else found + self._judgements(chosen)
 
-    def _pretrainings(self, seed: int) -> list[Step]:
+    def _pretrainings(self, seed: int, fold: int | None) -> list[Step]:
         factors = [1.0, *(v for axis, v in filter(None, self.points) if axis == "budget")]
-        steps = (self.pretraining(arm, seed, f) for arm in self.arms for f in factors)
+        steps = (self.pretraining(arm, seed, f, fold) for arm in self.arms for f in factors)
         return [step for step in steps if step]
 
     def _judgements(self, chosen: dict[str, int]) -> list[Step]:
@@ -72,28 +78,29 @@ class Planner:
                 for own in range(self.study.label_draws):
                     draw = seed * self.study.label_draws + own
                     for point in self.points if name == self.study.primary.data else [None]:
-                        steps += self._cells(chosen, name, seed, draw, point)
+                        for fold in self.folds:
+                            steps += self._cells(chosen, Place(name, seed, draw, point, fold))
         return steps
 
-    def _cells(
-        self, chosen: dict[str, int], name: str, seed: int, draw: int, point: Point
-    ) -> list[Step]:
+    def _cells(self, chosen: dict[str, int], place: Place) -> list[Step]:
         """Along an axis only the primary protocol is measured."""
-        steps, primary = [], self.study.primary.protocol
+        steps, primary, declared = [], self.study.primary.protocol, place.point is None
         for arm in self.arms:
-            final = self.transfer(arm, name, seed, draw, point, chosen.get(f"{arm} {name}", 0))
-            if point is None or primary == FINETUNE:
+            final = self.transfer(arm, place, chosen.get(f"{arm} {place.data}", 0))
+            if declared or primary == FINETUNE:
                 steps += [final, self.test(final)]
-            if self.study.protocols and (point is None or primary != FINETUNE):
-                probe = self.probe(arm, name, seed, draw, point)
+            if self.study.protocols and (declared or primary != FINETUNE):
+                probe = self.probe(arm, place)
                 steps += [probe] if probe else []
-        if self.study.protocols and self.study.controls and point is None:
-            steps.append(self.control(name, seed, draw, point))
+        if self.study.protocols and self.study.controls and declared:
+            steps.append(self.control(place))
         return steps
 
     # ---- one run ------------------------------------------------------------------------------
 
-    def pretraining(self, arm: str, seed: int, factor: float = 1.0) -> Step | None:
+    def pretraining(
+        self, arm: str, seed: int, factor: float = 1.0, fold: int | None = None
+    ) -> Step | None:
         """None for an arm without one."""
         what, plan = self.arms[arm], self.study.pretrain
         if not what.pretrain:
@@ -103,20 +110,20 @@ class Planner:
             *self._encoder(arm), *self._where(), *keys(plan.set), *keys(what.set),
             "--keep_best", "false", "--test_after_fit", "false",
         )  # fmt: skip
-        asked = self.ask((*base, *data_words(plan.labelled), *tail))
+        fold = self.folds[0] if fold is None else fold
+        asked = self.ask((*base, *data_words(self._parted(plan.labelled, fold)), *tail))
         part = plan.labelled if asked.uses_labels else plan.unlabelled or plan.labelled
-        words = (*base, *data_words(part), *tail)
+        words = (*base, *data_words(self._parted(part, fold)), *tail)
         asked = self.ask(words)
         words += self._length(asked, self.budget_steps(asked, factor))
-        return self._fit(words, asked.flops, "pretrain", arm, seed)
+        step = self._fit(words, asked.flops, "pretrain", arm, seed)
+        return replace(step, fold=fold)
 
-    def transfer(self, arm: str, name: str, seed: int, draw: int, point: Point, trial: int) -> Step:
+    def transfer(self, arm: str, place: Place, trial: int = 0) -> Step:
         """An arm learns a task."""
         study, what = self.study, self.arms[arm]
-        axis, value = point or ("", 1.0)
-        factor = value if axis == "budget" else 1.0
-        before = self.pretraining(arm, seed, factor)
-        words = self.task_words(arm, name, draw, point)
+        before = self.pretraining(arm, place.seed, place.factor, place.fold)
+        words = self.task_words(arm, place)
         if trial:
             lr = (
                 self.ask(words).settings["model"]["optimizer"]["init_args"]["lr"]
@@ -125,10 +132,12 @@ class Planner:
             words += ("--model.optimizer.lr", f"{lr:.6g}")
         asked = self.ask(words)
         steps = study.finetune.steps
-        steps += self.longer_steps(asked, factor) if what.longer else 0
+        steps += self.longer_steps(asked, place.factor) if what.longer else 0
         words += self._length(asked, steps)
-        step = self._fit(words, asked.flops, "transfer", arm, seed, before)
-        return replace(step, data=name, draw=draw, point=point, trial=trial)
+        step = self._fit(words, asked.flops, "transfer", arm, place.seed, before)
+        return replace(
+            step, data=place.data, draw=place.draw, point=place.point, trial=trial, fold=place.fold
+        )
 
     def test(self, final: Step) -> Step:
         """The one reading of the test split by a final model."""
@@ -138,36 +147,33 @@ class Planner:
             words=("test", "--from", UPSTREAM), flops=0.0, images=0, labels=0, seconds=2.0,
         )  # fmt: skip
 
-    def probe(self, arm: str, name: str, seed: int, draw: int, point: Point) -> Step | None:
+    def probe(self, arm: str, place: Place) -> Step | None:
         """Protocols on frozen features; None for an arm that begins with the task."""
         what = self.arms[arm]
-        factor = point[1] if point and point[0] == "budget" else 1.0
-        before = self.pretraining(arm, seed, factor)
+        before = self.pretraining(arm, place.seed, place.factor, place.fold)
         if before is None and not what.pretrained:
             return None
         start = UPSTREAM if before else str(checkpoint_in(Path(what.pretrained)))
-        words = ("evaluate", start, *self._task(name, draw, point), "--controls", "none")
+        words = ("evaluate", start, *self._task(place), "--controls", "none")
         upstream = before.id if before else file_hash(what.pretrained)
-        step = self._evaluate(words, arm, (name, seed, draw, point), upstream)
+        step = self._evaluate(words, arm, place, upstream)
         return replace(step, stage="probe", needs=(before.id,) if before else ())
 
-    def control(self, name: str, seed: int, draw: int, point: Point) -> Step:
+    def control(self, place: Place) -> Step:
         """The same protocols on an untrained encoder and on pixels."""
         words = (
-            "evaluate", "--config", self.study.finetune.config, *self._task(name, draw, point),
+            "evaluate", "--config", self.study.finetune.config, *self._task(place),
             "--model.encoder", self.study.encoder, "--controls",
             "pixels" if "raw_pixels" in self.study.controls else "none",
         )  # fmt: skip
         encoder = plain(self.ask(("fit", *words[1:-2])).settings["model"]["encoder"])
-        return self._evaluate(words, "random_encoder", (name, seed, draw, point), encoder)
+        return self._evaluate(words, "random_encoder", place, encoder)
 
-    def task_words(
-        self, arm: str, name: str, draw: int = 0, point: Point = None
-    ) -> tuple[str, ...]:
+    def task_words(self, arm: str, place: Place) -> tuple[str, ...]:
         """How an arm learns a task, but for its learning rate, length and seed."""
         study = self.study
         words = (
-            "fit", "--config", study.finetune.config, *self._task(name, draw, point),
+            "fit", "--config", study.finetune.config, *self._task(place),
             *self._encoder(arm), *self._where(), *keys(study.finetune.set),
             *keys(self.arms[arm].finetune), "--keep_best", "false", "--test_after_fit", "false",
         )  # fmt: skip
@@ -213,36 +219,41 @@ class Planner:
         self,
         words: tuple[str, ...],
         arm: str,
-        where: tuple[str, int, int, Point],
+        place: Place,
         upstream: Any,
     ) -> Step:
-        name, seed, draw, point = where
         protocols = list(self.study.protocols)
         words += ("--protocols", ",".join(protocols), "--split", "val,test")
-        words += ("--cache", "none", "--seed_everything", str(seed))
-        asked = self.ask(("fit", "--config", self.study.finetune.config,
-                          *self._task(name, draw, point),
+        words += ("--cache", "none", "--seed_everything", str(place.seed))
+        asked = self.ask(("fit", "--config", self.study.finetune.config, *self._task(place),
                           "--model.encoder", self.study.encoder))  # fmt: skip
         about = {
-            "version": VERSION, "verb": "evaluate", "upstream": upstream, "seed": seed,
+            "version": VERSION, "verb": "evaluate", "upstream": upstream, "seed": place.seed,
             "data": data_identity(asked.settings["data"]),
             "splits": {s: asked.data.split_hash(s) for s in ("train", "val", "test")},
             "protocols": self.protocols(protocols),
             "controls": words[words.index("--controls") + 1],
         }  # fmt: skip
         return Step(
-            digest(about), "evaluate", "control", arm, seed, words, draw, name, point,
+            digest(about), "evaluate", "control", arm, place.seed, words, place.draw, place.data,
+            place.point, fold=place.fold,
             labels=asked.data.spec.counts["train"], validation=asked.data.spec.counts["val"],
             tested=asked.data.spec.counts["test"], about=about,
         )  # fmt: skip
 
-    def _task(self, name: str, draw: int, point: Point) -> tuple[str, ...]:
-        part = self.study.transfer[name]
+    def _task(self, place: Place) -> tuple[str, ...]:
+        part, point = self._parted(self.study.transfer[place.data], place.fold), place.point
         if point and point[0] != "budget":  # whole numbers, which study.check saw to
             part = Part(part.config, part.set | {point[0]: int(point[1])})
         if part.set.get("labels_per_class") is not None:
-            part = Part(part.config, part.set | {"label_draw": draw})
+            part = Part(part.config, part.set | {"label_draw": place.draw})
         return data_words(part)
+
+    def _parted(self, part: Part, fold: int | None) -> Part:
+        """Data of which one fold is tested, and pre-trained on by nobody."""
+        if fold is None:
+            return part
+        return Part(part.config, part.set | {"folds": self.study.folds, "fold": fold})
 
     def _encoder(self, arm: str) -> tuple[str, ...]:
         what = self.arms[arm]

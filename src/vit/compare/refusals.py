@@ -19,6 +19,7 @@ def check(study: Study, arms: dict[str, Arm]) -> None:
         ("transfer", len(study.transfer), 1),
         ("seeds", study.seeds, 1),
         ("label_draws", study.label_draws, 1),
+        ("folds", 2 if study.folds is None else study.folds, 2),
         ("tuning.trials", study.tuning.trials, 1),
         ("tuning.lr", study.tuning.lr, 1.01),
         ("finetune.steps", study.finetune.steps, 1),

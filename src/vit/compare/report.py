@@ -79,6 +79,11 @@ class Report:
             "same for all arms; last weights count, each final model read its test split once",
             tuning_words(choice, study.tuning.trials),
         ]
+        if study.folds:
+            lines.append(
+                f"{study.folds} folds: each image is tested once a seed, by a model that did not "
+                "learn from it; folds share training images, so intervals are approximate"
+            )
         for name in study.transfer:
             spec = self.asked[next(iter(self.arms)), name].data.spec
             kinds = len(spec.classes)

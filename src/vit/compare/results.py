@@ -92,7 +92,7 @@ class Results:
         """A fit of the task, tested once."""
         cell = Cell(arm, data, FINETUNE, seed, point, lr_power=finals[0].trial)
         tests = [self.tests[final.id] for final in finals]
-        self._fill(cell, [self.store.correct(test, "accuracy") for test in tests])
+        self._fill(cell, [(test.draw, self.store.correct(test, "accuracy")) for test in tests])
         summaries = [self.store.summary(final) for final in finals]
         before = [self.by_id[final.needs[0]] for final in finals if final.needs][:1]
         cell.pretraining_flops = sum(step.flops for step in before)
@@ -119,7 +119,7 @@ class Results:
                 yield cell
                 continue
             column = f"{name}_pixels" if arm == PIXELS and name != CLASSICAL else name
-            self._fill(cell, [self.store.correct(step, column) for step in steps])
+            self._fill(cell, [(step.draw, self.store.correct(step, column)) for step in steps])
             summary = self.store.summary(steps[0])
             if cell.accuracy is None and self.store.status(steps[0]) == "done":
                 cell.status = "not defined: no patch tokens"
@@ -135,11 +135,15 @@ class Results:
             yield cell
 
     @staticmethod
-    def _fill(cell: Cell, draws: list[np.ndarray | None]) -> None:
-        there = [draw for draw in draws if draw is not None]
-        if len(there) == len(draws):
-            cell.correct = np.mean(there, axis=0)
-            cell.accuracy, cell.status = float(cell.correct.mean()), "done"
+    def _fill(cell: Cell, parts: list[tuple[int, np.ndarray | None]]) -> None:
+        """Folds of a draw side by side: each image once; then the mean over draws."""
+        draws: dict[int, list[np.ndarray]] = {}
+        for draw, correct in parts:
+            if correct is None:
+                return
+            draws.setdefault(draw, []).append(correct)
+        cell.correct = np.mean([np.concatenate(folds) for folds in draws.values()], axis=0)
+        cell.accuracy, cell.status = float(cell.correct.mean()), "done"
 
     def of(self, arm: str, data: str, protocol: str, point: Point = None) -> list[Cell]:
         """The seeds of one cell."""

@@ -114,19 +114,19 @@ def holm(values: list[float]) -> list[float]:
     return adjusted
 
 
-def _summary(values: np.ndarray, pool: float, freedom: int, alpha: float) -> tuple:
+def _summary(values: np.ndarray, pool: float, freedom: int, alpha: float, more: float) -> tuple:
     """Mean, low, high; image and seed variance; freedom, residual. `pool`: seed mean square."""
     n, m = values.shape
     seeds, images, error = mean_squares(values)
     own, pool = max(seeds, error), max(pool, error)  # no bias: E[MS_S] >= E[MS_E]
     freedom = n - 1 if own > OUTLIER * pool else freedom
-    image, seed = max(images - error, 0.0) / (n * m), max(own, pool) / (n * m)
+    image, seed = max(images - error, 0.0) / (n * m), more * max(own, pool) / (n * m)
     mean, half = values.mean().item(), half_width(alpha, seed, image, freedom)
     return mean, mean - half, mean + half, image, seed, freedom, error / (n * m)
 
 
-def _estimate(values: np.ndarray, pool: float, freedom: int, alpha: float) -> Estimate:
-    value, low, high, *variances = _summary(values, pool, freedom, alpha)[:5]
+def _estimate(values: np.ndarray, *pooled: float | int) -> Estimate:
+    value, low, high, *variances = _summary(values, *pooled)[:5]
     return Estimate(value, max(low, 0.0), min(high, 1.0), *variances, *values.shape)
 
 
@@ -160,11 +160,13 @@ def compare(
     groups: np.ndarray | None = None,
     controls: frozenset[str] | tuple[str, ...] = (),
     alpha: float = 0.05,
+    folds: int = 1,
 ) -> Comparison:
     """Interval and p of every arm and pair, and the arm that beats every other after Holm.
 
     `correct` holds n m a trainable arm or control: the share of label draws that were correct.
-    Images of one group are one unit. Controls stay outside the pool and the family.
+    Images of one group are one unit. Controls stay outside pool and family. Folds share training
+    images: the seed part grows as Nadeau & Bengio (2003) correct it, approximately.
     """
     tables = _tables(correct, groups)
     arms = sorted(set(tables) - set(controls), key=lambda name: (-tables[name].mean(), name))
@@ -173,14 +175,15 @@ def compare(
     n, m = tables[arms[0]].shape
     if min(n, m) < 2:
         raise ValueError(f"statistics: one seed gives no interval; got {n} x {m} images, run more")
+    more = 1 + n * folds / (folds - 1) if folds > 1 else 1.0  # of the seed part
     freedom, free = len(arms) * (n - 1), max(len(arms) - 1, 1) * (n - 1)  # of arms, of pairs
     within = np.stack([tables[name].mean(1) - tables[name].mean() for name in arms])  # K n
     one = m * (within**2).sum().item() / freedom  # MS_W
     pool = m * ((within[:, None] - within) ** 2).sum().item() / (len(arms) * free)  # MS_P
-    estimates = {name: _estimate(x, 0.0, n - 1, alpha) for name, x in tables.items()}
-    estimates |= {name: _estimate(tables[name], one, freedom, alpha) for name in arms}
+    estimates = {name: _estimate(x, 0.0, n - 1, alpha, more) for name, x in tables.items()}
+    estimates |= {name: _estimate(tables[name], one, freedom, alpha, more) for name in arms}
     names = [*combinations(arms, 2), *product(arms, sorted(controls))]
-    pairs = [_difference(x, tables[x[0]] - tables[x[1]], (pool, free, alpha)) for x in names]
+    pairs = [_difference(x, tables[x[0]] - tables[x[1]], (pool, free, alpha, more)) for x in names]
     family = pairs[: len(arms) * (len(arms) - 1) // 2]
     adjusted = holm([pair.p for pair in family])
     pairs[: len(family)] = [replace(x, holm=p) for x, p in zip(family, adjusted, strict=True)]
@@ -243,56 +246,3 @@ def cheaper(n: int, m: int, arms: int, noise: Noise) -> str:
     """What to double, 'seeds' or 'images', to see the smaller difference."""
     sizes = {"seeds": (2 * n, m), "images": (n, 2 * m)}
     return min(sizes, key=lambda name: detectable(*sizes[name], arms, noise))
-
-
-def _limits(comparison: Comparison, asked: float) -> str:
-    """What a study that left a question open could have seen, and what would let it see more."""
-    noise, unit, alpha = measured(comparison), comparison.unit, comparison.alpha
-    n, m = next((arm.seeds, arm.images) for arm in comparison.arms.values())
-    arms = len({pair.second for pair in comparison.family}) + 1
-    sizes = (n, m), (2 * n, m), (n, 2 * m)
-    now, seeds, images = (100 * detectable(*size, arms, noise, alpha=alpha) for size in sizes)
-    tenths = round(10 * power(asked, n, m, arms, noise, alpha))
-    often = f"about {tenths}" if 0 < tenths < 10 else ("more than 9" if tenths else "fewer than 1")
-    share = 100 * np.mean([pair.image_share for pair in comparison.family])
-    advice = f"Twice the seeds would see {seeds:.1f} points, twice the {unit} {images:.1f}."
-    if max(seeds, images) > 0.9 * now > min(seeds, images):
-        helps, idle = (unit, "seeds") if images < seeds else ("seeds", unit)
-        advice = f"More {idle} will not help; more {helps} will. {advice}"
-    return (
-        f"With {n} seeds and {m} {unit} this study finds a {100 * asked:g}-point difference in "
-        f"{often} of 10 cases; it could reliably see about {now:.1f} points. Noise: {unit} "
-        f"{share:.0f} %, seeds {100 - share:.0f} %. {advice} This is not evidence of equality."
-    )
-
-
-def sentences(
-    comparison: Comparison, margin: float | None = None, labels: dict[str, str] | None = None
-) -> list[str]:
-    """The conclusion in words, the short one first, then what it rests on.
-
-    Equality needs a `margin` declared in advance, as a fraction.
-    """
-    family, words, still_open = comparison.family, [], []
-    name = {arm: (labels or {}).get(arm, arm) for arm in comparison.arms}
-    if not family:
-        return ["One arm: nothing to compare it with."]
-    for pair in family:
-        value, low, high = (f"{100 * x:+.1f}" for x in (pair.value, pair.low, pair.high))
-        level = (
-            f"{100 - 100 * comparison.alpha:g} % interval of this pair alone {low} to {high}, "
-            f"Holm p of all pairs {pair.holm:.2g}"
-        )
-        told = f"{value} points over {name[pair.second]} ({level})."
-        if pair.first == comparison.winner:
-            return [f"{name[pair.first]} is better than every other arm: {told}"]
-        if pair.holm <= comparison.alpha:
-            words.append(f"Better: {name[pair.first]}, {told}")
-        elif pair.first == family[0].first:
-            equal = margin is not None and -margin < pair.low and pair.high < margin
-            verdict = f"Equal within {100 * margin:g} points" if equal else "Not distinguishable"
-            words.append(f"{verdict}: {name[pair.first]}, {told}")
-            still_open += [] if equal else [name[pair.second]]
-    short = f"No arm is better than every other. {name[family[0].first]} leads"
-    short += f", not distinguishable from {', '.join(still_open)}." if still_open else "."
-    return [short, *words, *([_limits(comparison, margin or 0.03)] if still_open else [])]

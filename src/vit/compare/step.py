@@ -11,6 +11,29 @@ Stage = Literal["pretrain", "tune", "transfer", "test", "probe", "control"]
 Point = tuple[str, float] | None  # an axis and its value; None: as declared
 
 
+class Place(NamedTuple):
+    """Where in a study something is measured.
+
+    Args:
+        data: name of the task.
+        seed: of the run.
+        draw: number of the label draw.
+        point: where on which axis.
+        fold: which part of the data is tested; None: its own test split.
+    """
+
+    data: str
+    seed: int = 0
+    draw: int = 0
+    point: Point = None
+    fold: int | None = None
+
+    @property
+    def factor(self) -> float:
+        """Of the pre-training budget."""
+        return self.point[1] if self.point and self.point[0] == "budget" else 1.0
+
+
 class Asked(NamedTuple):
     """What a command would do, found by building everything and running nothing.
 
@@ -68,6 +91,7 @@ class Step:
         parameters: of the objective.
         seconds: that it may take, on one thread of this machine's CPU.
         about: what the id is the hash of.
+        fold: which part of the data is tested; None: its own test split.
     """
 
     id: str
@@ -89,12 +113,14 @@ class Step:
     parameters: int = 0
     seconds: float = 5.0
     about: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    fold: int | None = None
 
     @property
     def label(self) -> str:
         """For people."""
         parts = [self.arm, self.stage, self.data, f"seed {self.seed}"]
         parts += [f"draw {self.draw}"] if self.draw > 0 else []
+        parts += [f"fold {self.fold}"] if self.fold is not None else []
         parts += [f"{self.point[0]} {self.point[1]:g}"] if self.point else []
         parts += [f"lr x{self.trial:+d}"] if self.stage == "tune" else []
         return " ".join(part for part in parts if part)

@@ -159,6 +159,8 @@ class Study:
         protocols: how an arm is judged besides fine-tuning.
         tuning: learning rates tried for each arm.
         seeds: how many, from 0; fixed before the start.
+        folds: each seed runs once for each of so many parts of the data, which is then what it is
+            tested on (small sets: every image is tested); null: the data's own test split.
         label_draws: drawn label sets for each seed, shared by all arms.
         margin: differences within +- this count as none, a fraction; null: no claim of equality.
         axes: values tried one axis at a time, the rest as declared: labels_per_class,
@@ -181,6 +183,7 @@ class Study:
     )
     tuning: Tuning = field(default_factory=Tuning)
     seeds: int = 5
+    folds: int | None = None
     label_draws: int = 1
     margin: float | None = None
     axes: dict[str, list[float]] = field(default_factory=dict)

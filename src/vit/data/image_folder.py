@@ -25,6 +25,7 @@ class ImageFolder(FileImages):
         labels: CSV file with columns file (below root) and label, and where wanted split (train,
             val, test) and group (what must not be torn apart); null: root/labels.csv if there.
         classes: use only these classes, by name; null: all.
+        keep_splits: false: folders of splits and the table's column count for nothing.
         folds: where nobody said what is tested, it is one of so many equal parts.
         fold: which one, from 0.
         val_share: of what is not tested, becomes validation where nobody said what.
@@ -39,6 +40,7 @@ class ImageFolder(FileImages):
         root: str = "data/my_pictures",
         labels: str | None = None,
         classes: list[str] | None = None,
+        keep_splits: bool = True,
         folds: int = 5,
         fold: int = 0,
         val_share: float = 0.1,
@@ -54,7 +56,7 @@ class ImageFolder(FileImages):
         if not 0 < val_share <= 0.5:
             raise ValueError(f"ImageFolder: val_share must be in (0, 0.5], got {val_share}")
         self.root, self.table = Path(root).resolve(), labels and Path(labels).resolve()
-        self.parts, self.unlabelled = (folds, fold, val_share), unlabelled
+        self.parts, self.unlabelled = (keep_splits, folds, fold, val_share), unlabelled
         self.chosen = tuple(classes) if classes is not None else None
         listing = chosen(self.root, self.table, self.chosen)
         self.notes = (*listing.notes, *imbalance(listing))
@@ -118,6 +120,7 @@ def splits(
     root: Path,
     table: Path | None,
     classes: tuple[str, ...] | None,
+    keep: bool,
     folds: int,
     fold: int,
     val_share: float,
@@ -131,10 +134,9 @@ def splits(
         ValueError: a class has no training image, or a group straddles the person's own splits.
     """
     listing = chosen(root, table, classes)
-    said = {
-        s: [i for i, x in enumerate(listing.splits) if x == s] for s in ("train", "val", "test")
-    }
-    free = [i for i, split in enumerate(listing.splits) if not split]
+    given = listing.splits if keep else [""] * len(listing.splits)
+    said = {s: [i for i, x in enumerate(given) if x == s] for s in ("train", "val", "test")}
+    free = [i for i, split in enumerate(given) if not split]
     if said["val"] and not said["test"]:
         said["test"], said["val"] = said["val"], []
     torn(root, listing, said)

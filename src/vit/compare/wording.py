@@ -1,0 +1,70 @@
+"""Conclusions in words: what may be said, what may not, and what would settle what is open."""
+
+import numpy as np
+
+from vit.compare import statistics
+from vit.compare.statistics import Comparison
+
+
+def add(comparison: Comparison) -> str:
+    """What would answer a question that was left open."""
+    one = next(iter(comparison.arms.values()))
+    more = statistics.cheaper(
+        one.seeds, one.images, len(comparison.arms), statistics.measured(comparison)
+    )
+    return f"more {more if more == 'seeds' else comparison.unit} would tell"
+
+
+def _limits(comparison: Comparison, asked: float) -> str:
+    """What a study that left a question open could have seen, and what would let it see more."""
+    noise, unit, alpha = statistics.measured(comparison), comparison.unit, comparison.alpha
+    n, m = next((arm.seeds, arm.images) for arm in comparison.arms.values())
+    arms = len({pair.second for pair in comparison.family}) + 1
+    sizes = (n, m), (2 * n, m), (n, 2 * m)
+    now, seeds, images = (
+        100 * statistics.detectable(*size, arms, noise, alpha=alpha) for size in sizes
+    )
+    tenths = round(10 * statistics.power(asked, n, m, arms, noise, alpha))
+    often = f"about {tenths}" if 0 < tenths < 10 else ("more than 9" if tenths else "fewer than 1")
+    share = 100 * np.mean([pair.image_share for pair in comparison.family])
+    advice = f"Twice the seeds would see {seeds:.1f} points, twice the {unit} {images:.1f}."
+    if max(seeds, images) > 0.9 * now > min(seeds, images):
+        helps, idle = (unit, "seeds") if images < seeds else ("seeds", unit)
+        advice = f"More {idle} will not help; more {helps} will. {advice}"
+    return (
+        f"With {n} seeds and {m} {unit} this study finds a {100 * asked:g}-point difference in "
+        f"{often} of 10 cases; it could reliably see about {now:.1f} points. Noise: {unit} "
+        f"{share:.0f} %, seeds {100 - share:.0f} %. {advice} This is not evidence of equality."
+    )
+
+
+def sentences(
+    comparison: Comparison, margin: float | None = None, labels: dict[str, str] | None = None
+) -> list[str]:
+    """The conclusion in words, the short one first, then what it rests on.
+
+    Equality needs a `margin` declared in advance, as a fraction.
+    """
+    family, words, still_open = comparison.family, [], []
+    name = {arm: (labels or {}).get(arm, arm) for arm in comparison.arms}
+    if not family:
+        return ["One arm: nothing to compare it with."]
+    for pair in family:
+        value, low, high = (f"{100 * x:+.1f}" for x in (pair.value, pair.low, pair.high))
+        level = (
+            f"{100 - 100 * comparison.alpha:g} % interval of this pair alone {low} to {high}, "
+            f"Holm p of all pairs {pair.holm:.2g}"
+        )
+        told = f"{value} points over {name[pair.second]} ({level})."
+        if pair.first == comparison.winner:
+            return [f"{name[pair.first]} is better than every other arm: {told}"]
+        if pair.holm <= comparison.alpha:
+            words.append(f"Better: {name[pair.first]}, {told}")
+        elif pair.first == family[0].first:
+            equal = margin is not None and -margin < pair.low and pair.high < margin
+            verdict = f"Equal within {100 * margin:g} points" if equal else "Not distinguishable"
+            words.append(f"{verdict}: {name[pair.first]}, {told}")
+            still_open += [] if equal else [name[pair.second]]
+    short = f"No arm is better than every other. {name[family[0].first]} leads"
+    short += f", not distinguishable from {', '.join(still_open)}." if still_open else "."
+    return [short, *words, *([_limits(comparison, margin or 0.03)] if still_open else [])]
