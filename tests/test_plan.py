@@ -36,6 +36,7 @@ def answer(words: tuple[str, ...]) -> Asked:
     if lr := value(words, "--model.optimizer.lr"):
         settings["model"]["optimizer"]["init_args"]["lr"] = float(lr)
     settings["model"]["recipe"] = recipe
+    settings["data"]["init_args"]["fold"] = value(words, "--data.fold")
     return Asked(copy.deepcopy(settings), data, 300.0 if recipe == "mpp.yaml" else 100.0,
                  recipe != "mpp.yaml", 7, 0.001, "whole", None)  # fmt: skip
 

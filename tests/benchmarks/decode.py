@@ -2,7 +2,8 @@
 
     python tests/benchmarks/decode.py FOLDER [ROUNDS]
 
-FOLDER holds pictures, a folder a class. Ours against torchvision's ImageFolder with Pillow and its
+FOLDER holds pictures, a folder a class. Ours from the files, from shards of short side 288 and from
+shards of raw pixels, against torchvision's ImageFolder with Pillow and its
 first transforms, and against timm's training transform: random-resized crop to 224 px and flip.
 Rounds are interleaved and timed in CPU seconds of one thread; the ratio is taken in each round.
 Ours emits uint8, which the device normalises; theirs are float and normalised already, as their
@@ -11,6 +12,7 @@ users feed them.
 
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,19 +25,19 @@ from torchvision.datasets import ImageFolder as Torchvision
 
 from vit.data import decode
 from vit.data.crops import Cut
-from vit.data.files import Files, Folder
+from vit.data.files import Files, Folder, Source
 from vit.data.sampling import Draw
+from vit.data.shards import Shards
+from vit.data.to_shards import encoded, shard
 
 BATCH, SIDE, AREA = 33, 224, (0.08, 1.0)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def ours(root: Path, names: list[str]) -> Callable[[int, list[int]], torch.Tensor]:
+def ours(source: Source) -> Callable[[int, list[int]], torch.Tensor]:
     """Our files, as a worker handles them, and the flip as the device makes it."""
-    files = Files(
-        Folder(root, names), torch.arange(len(names)), torch.zeros(len(names)).long(),
-        [Cut(SIDE, AREA, "crop")],
-    )  # fmt: skip
+    count = len(source)
+    files = Files(source, torch.arange(count), torch.zeros(count).long(), [Cut(SIDE, AREA, "crop")])
 
     def batch(epoch: int, indices: list[int]) -> torch.Tensor:
         images = files[Draw(epoch, indices)].images
@@ -51,7 +53,15 @@ def theirs(root: Path, transform: Callable) -> Callable[[int, list[int]], torch.
     return lambda epoch, indices: torch.stack([files[i][0] for i in indices])
 
 
-def rounds(root: Path, count: int) -> dict[str, list[float]]:
+def shards(root: Path, names: list[str], form: str, folder: Path) -> Shards:
+    """The same pictures as one shard of short side 288."""
+    files = Folder(root, names)
+    parts = [(*encoded(decode.decode(files.read(i)), form, 288), 0) for i in range(len(files))]
+    shard(folder / f"{form}.tar", parts, 0)
+    return Shards([folder / f"{form}.tar"])
+
+
+def rounds(root: Path, count: int, folder: Path) -> dict[str, list[float]]:
     """Images per CPU second of each, round by round."""
     torch.set_num_threads(1)
     first = Torchvision(str(root))
@@ -64,8 +74,10 @@ def rounds(root: Path, count: int) -> dict[str, list[float]]:
     makers = {
         "torchvision": theirs(root, usual),
         "timm": theirs(root, timm),
-        "ours": ours(root, names),
-        "ours, Pillow alone": ours(root, names),
+        "ours": ours(Folder(root, names)),
+        "ours, Pillow alone": ours(Folder(root, names)),
+        "shards, 288 px": ours(shards(root, names, "jpeg", folder)),
+        "shards, raw": ours(shards(root, names, "raw", folder)),
     }
     speeds: dict[str, list[float]] = {name: [] for name in makers}
     for epoch in range(count + 1):
@@ -80,7 +92,8 @@ def rounds(root: Path, count: int) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    found = rounds(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 9)
+    with tempfile.TemporaryDirectory() as place:
+        found = rounds(Path(sys.argv[1]), int((*sys.argv, "9")[2]), Path(place))
     if decode.fast() is None:
         print("simplejpeg is not installed: pip install -e '.[fast]'")
     for name, speeds in found.items():

@@ -101,6 +101,8 @@ Gets a data set (downloads what can be downloaded, else says what to put where) 
   --vtab TASKS                VTAB-1k's folders from the published raw files, pixels unchanged;
                               goes on where it was stopped
   --raw DIR, --out DIR        where raw files lie (default data) and folders go (data/vtab-1k)
+  --to shards --out DIR       write WebDataset tar files: --form jpeg (quality 90; default), raw
+                              (pixels) or as_is; --short_side 288, --per_shard 1000
   --logs DIR                  the sheet lies in DIR/prepare
   --debug                     show tracebacks
 """

@@ -4,7 +4,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jsonargparse import ArgumentParser
@@ -17,6 +17,7 @@ from vit.cli.errors import UsageError, condense, nearest_file
 from vit.data.base import Images
 from vit.data.check import SPLITS, check
 from vit.data.sheet import sheet
+from vit.data.to_shards import Form, write
 from vit.data.vtab.prepare import prepare as prepare_task
 from vit.data.vtab.sources import SOURCES
 from vit.data.vtab.tasks import TASKS, task_called
@@ -28,8 +29,8 @@ def prepare(own: dict[str, str], rest: list[str]) -> int:
     """One of: get a data set, --check it, --show it, --vtab make VTAB's folders."""
     flags = [flag for flag in FLAGS if flag in rest]
     rest = [word for word in rest if word not in FLAGS]
-    if len(flags) + ("--vtab" in own) > 1:
-        raise UsageError("prepare: one thing at a time: --check, --show or --vtab")
+    if len(flags) + ("--vtab" in own) + ("--to" in own) > 1:
+        raise UsageError("prepare: one thing at a time: --check, --show, --vtab or --to")
     if "--vtab" in own:
         return vtab(own, rest)
     data = data_of(rest)
@@ -39,6 +40,8 @@ def prepare(own: dict[str, str], rest: list[str]) -> int:
             found = check(data, lambda n, of: progress.update(task, completed=n, total=of))
         print("\n".join(found.lines()))
         return 0 if found.clean else 1
+    if own.get("--to"):
+        return shards(own, data)
     if flags == ["--show"]:
         data.trainer = stand_in()
         name = Path(word_after(rest, "--data")).stem
@@ -74,6 +77,26 @@ def vtab(own: dict[str, str], rest: list[str]) -> int:
     for line in missing:
         print(f"missing: {line}", file=sys.stderr)
     return 1 if missing else 0
+
+
+def shards(own: dict[str, str], data: Images) -> int:
+    """Write tar shards."""
+    usual = {"--form": "jpeg", "--short_side": "288", "--per_shard": "1000"}
+    form, side, per = ((usual | own)[key] for key in usual)
+    if own["--to"] != "shards" or form not in get_args(Form):
+        raise UsageError(f"prepare: --to shards --form {' | '.join(get_args(Form))}")
+    if "--out" not in own or not (side.isdigit() and per.isdigit() and int(side) and int(per)):
+        raise UsageError(
+            "prepare --to shards: --out DIR; --short_side and --per_shard count from 1"
+        )
+    with bar("shards") as (progress, task):
+
+        def tell(split: str, done: int, of: int) -> None:
+            progress.update(task, description=split, completed=done, total=of)
+
+        folder = write(data, Path(own["--out"]), form, int(side), int(per), tell)
+    print(f"shards: {folder}")
+    return 0
 
 
 def data_of(words: list[str]) -> Images:

@@ -11,7 +11,7 @@ OWN = ("--name", "--logs", "--resume", "--from")
 MORE = {  # own options of a verb
     "evaluate": ("--protocols", "--split", "--controls", "--cache"),
     "compare": ("--jobs", "--emit"),
-    "prepare": ("--vtab", "--raw", "--out"),
+    "prepare": ("--vtab", "--raw", "--out", "--to", "--form", "--short_side", "--per_shard"),
 }
 RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
 FROM_MAY = ("data", "trainer", "seed_everything")

@@ -3,6 +3,7 @@
 from vit.data.cifar import CIFAR10, CIFAR100
 from vit.data.digits import Digits
 from vit.data.image_folder import ImageFolder
+from vit.data.shard_images import ShardImages
 from vit.data.vtab.module import VTAB
 
-__all__ = ["CIFAR10", "CIFAR100", "VTAB", "Digits", "ImageFolder"]
+__all__ = ["CIFAR10", "CIFAR100", "VTAB", "Digits", "ImageFolder", "ShardImages"]

@@ -1,0 +1,125 @@
+"""Write any data set as tar shards: the files as they are, smaller JPEG, or plain pixels.
+
+Smaller files are not comparable pixel by pixel with the originals; `dataset.json` says what was
+done, and so does every figure made from them. Archives are ustar with fixed times: the same data
+gives the same bytes, and a shard that is there is whole.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from vit.data.base import Images, InMemory
+from vit.data.decode import decode, packed
+from vit.data.file_images import FileImages
+
+Form = Literal["as_is", "jpeg", "raw"]
+ABOUT = "dataset.json"
+SPLITS = ("train", "val", "test")
+QUALITY = 90
+
+
+def write(
+    data: Images,
+    folder: Path,
+    form: Form,
+    short_side: int,
+    per_shard: int,
+    tell: Callable[[str, int, int], None],
+) -> Path:
+    """Write every split; what is there already is kept, so an interrupted call goes on.
+
+    Args:
+        data: prepared.
+        folder: of the shards.
+        form: as_is: the files' own bytes; jpeg: short side and quality 90; raw: short side, uint8.
+        short_side: pixels; smaller images stay as they are.
+        per_shard: samples.
+        tell: called with the split, samples done, samples in all.
+
+    Raises:
+        ValueError: the folder holds shards that were written otherwise.
+    """
+    about = {
+        "data": type(data).__name__, "form": form,
+        "short_side": None if form == "as_is" else short_side,
+        "quality": QUALITY if form == "jpeg" else None, "per_shard": per_shard,
+        "classes": list(data.spec.classes), "mean": data.spec.mean, "std": data.spec.std,
+        "splits": {split: data.split_hash(split) for split in SPLITS},
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    text, file = json.dumps(about, indent=1) + "\n", folder / ABOUT
+    if file.is_file() and file.read_text() != text:
+        raise ValueError(f"{folder} holds shards that were written otherwise; choose another")
+    file.write_text(text)
+    for split in SPLITS:
+        one = sample(data, split, form, short_side)
+        count = len(data.split_indices()[split])
+        for start in range(0, count, per_shard):
+            path, end = (
+                folder / f"{split}-{start // per_shard:06d}.tar",
+                min(start + per_shard, count),
+            )
+            if not path.is_file():
+                shard(path, [one(number) for number in range(start, end)], start)
+            tell(split, end, count)
+    return folder
+
+
+def sample(
+    data: Images, split: str, form: Form, short_side: int
+) -> Callable[[int], tuple[str, bytes, int]]:
+    """What gives kind, bytes and label of a sample of a split by its number."""
+    dataset = data.open(split)
+    if isinstance(dataset, InMemory):
+        kind = "raw" if form == "raw" else "png"
+        images, labels = dataset.images, dataset.labels
+        return lambda i: (*encoded(images[i], kind, short_side), int(labels[i]))
+    assert isinstance(data, FileImages)
+
+    def one(number: int) -> tuple[str, bytes, int]:
+        content = dataset.source.read(int(dataset.places[number]))
+        label = int(dataset.labels[number])
+        if form == "as_is":
+            kind = Image.open(io.BytesIO(content)).format.lower().replace("jpeg", "jpg")
+            return kind, content, label
+        return (*encoded(decode(content, data.own), form, short_side), label)
+
+    return one
+
+
+def encoded(image: Tensor, form: str, short_side: int) -> tuple[str, bytes]:
+    """Kind and bytes of an image, shrunk to its short side."""
+    height, width = image.shape[1:]
+    scale = short_side / min(height, width)
+    if scale < 1:
+        size = [max(round(side * scale), 1) for side in (height, width)]
+        image = F.interpolate(image[None], size, mode="bicubic", antialias=True)[0]
+    if form == "raw":
+        return "raw", packed(image)
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(
+        stream, "JPEG" if form == "jpeg" else "PNG", quality=QUALITY
+    )
+    return ("jpg" if form == "jpeg" else "png"), stream.getvalue()
+
+
+def shard(path: Path, samples: list[tuple[str, bytes, int]], first: int) -> None:
+    """One archive, there whole or not at all."""
+    part = path.with_suffix(".part")
+    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, (kind, content, label) in enumerate(samples, first):
+            parts = [(kind, content)] + ([("cls", str(label).encode())] if label >= 0 else [])
+            for suffix, body in sorted(parts):
+                info = tarfile.TarInfo(f"{number:08d}.{suffix}")
+                info.size = len(body)
+                tar.addfile(info, io.BytesIO(body))
+    part.replace(path)
