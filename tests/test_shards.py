@@ -286,7 +286,8 @@ def test_a_run_on_shards_ends_as_one_on_the_folder_does(tmp_path):
     for words in (source, ("--data", "configs/data/shards.yaml", "--data.root", "out")):
         ended = launch(
             "fit", "--config", "configs/pretrain/supervised.yaml", *words,
-            "--data.image_size", "16", "--data.batch_size", "8", "--trainer.max_steps", "4", "--data.workers", "0",
+            "--data.image_size", "16", "--data.batch_size", "8", "--trainer.max_steps", "4",
+            "--data.workers", "0",
             "--data.augmentation", "{crop: [0.2, 1.0], flip: true}", cwd=tmp_path,
         )  # fmt: skip
         assert ended.code == 0, ended.everything

@@ -1,0 +1,173 @@
+"""ImageNet-1k, and ImageNet-21k as folders: the published split and the paper's hold-out.
+
+Russakovsky et al., arXiv:1409.0575. The hold-out is train[99%:] in the order of TensorFlow Datasets
+(google-research/vision_transformer, vit_jax/configs/common.py): 12,812 of 1,281,167 images.
+"""
+
+import base64
+import json
+import os
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vit.batch import DataSpec
+from vit.data.file_images import FileImages
+from vit.data.files import Folder
+from vit.data.listing import SUFFIXES
+from vit.data.vtab.order import part_of, published_order
+
+LABELS = Path(__file__).with_name("imagenet_val_labels.json")
+HOMES = ("", "ILSVRC/Data/CLS-LOC")  # the second: as Kaggle packs it
+
+
+class ImageNet(FileImages):
+    """ImageNet-1k, or some of its classes.
+
+    Args:
+        root: folder with train/<wnid>/*.JPEG, and val/<wnid>/*.JPEG or all 50,000 in val/.
+        whole: train on the hold-out too, for the one final run, as the paper's figures; validation
+            is then part of the training.
+        loading: sizes, crops, unreadable files, few labels: see FileImages.
+    """
+
+    def __init__(self, root: str = "data/imagenet", whole: bool = False, **loading: Any) -> None:
+        super().__init__(**loading)
+        self.root, self.whole = Path(root).resolve(), whole
+        self.notes = ("validation is trained on: choose nothing by it",) if whole else ()
+        classes = listed(self.root)[2]
+        counts = {split: len(places) for split, places in self.split_indices().items()}
+        self.spec = DataSpec(
+            classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3, counts=counts
+        )
+
+    def files(self) -> tuple[Folder, list[int]]:
+        """Training images in the published order, then the published validation images."""
+        return listed(self.root)[:2]
+
+    def split_indices(self) -> dict[str, list[int]]:
+        """The hold-out is validation; the published validation images are what is tested."""
+        source, labels, _, count = listed(self.root)
+        train, test = list(range(count)), list(range(count, len(source)))
+        first, held = part_of(train, "train[:99%]"), part_of(train, "train[99%:]")
+        return {
+            "train": self.few(train if self.whole else first, labels),
+            "val": held,
+            "test": test,
+        }
+
+
+class ImageNet21k(FileImages):
+    """ImageNet-21k: a folder a class and no published split.
+
+    The processed release 21k-P (Ridnik et al., arXiv:2104.10972) keeps classes with more than 500
+    images and tests on the first 50 of each; unpacked into train and val, it is read by ImageNet.
+
+    Args:
+        root: folder with <wnid>/*.JPEG.
+        least: only classes with more images; 500 are those of 21k-P.
+        tested: so many of each class, the first by name, are the test split.
+        loading: sizes, crops, unreadable files, few labels: see FileImages.
+    """
+
+    def __init__(
+        self, root: str = "data/imagenet21k", least: int = 500, tested: int = 50, **loading: Any
+    ) -> None:
+        super().__init__(**loading)
+        if not 0 < tested <= least:
+            raise ValueError(
+                f"ImageNet21k: tested must be at least 1 and at most least, got {tested} of {least}"
+            )
+        self.root, self.kept = Path(root).resolve(), (least, tested)
+        counts = {split: len(places) for split, places in self.split_indices().items()}
+        classes = folders(self.root, *self.kept)[2]
+        self.spec = DataSpec(
+            classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3, counts=counts
+        )
+
+    def files(self) -> tuple[Folder, list[int]]:
+        """Training images in the order of their hashes, then what is tested."""
+        return folders(self.root, *self.kept)[:2]
+
+    def split_indices(self) -> dict[str, list[int]]:
+        """A hundredth of the training images is validation."""
+        source, labels, _, count = folders(self.root, *self.kept)
+        train, test = list(range(count)), list(range(count, len(source)))
+        first, held = part_of(train, "train[:99%]"), part_of(train, "train[99%:]")
+        return {"train": self.few(first, labels), "val": held, "test": test}
+
+
+@cache
+def folders(root: Path, least: int, tested: int) -> tuple[Folder, list[int], tuple[str, ...], int]:
+    """Files, labels, classes, and how many are for training."""
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"ImageNet21k: {root} is not there; get the archives of fall11 or winter21 from "
+            "image-net.org (an account is wanted) and unpack each into a folder of its name"
+        )
+    found = {entry.name: pictures(Path(entry.path)) for entry in os.scandir(root) if entry.is_dir()}
+    classes = tuple(sorted(name for name, files in found.items() if len(files) > least))
+    if not classes:
+        raise FileNotFoundError(f"ImageNet21k: no folder of {root} holds more than {least} images")
+    number = {name: i for i, name in enumerate(classes)}
+    train = published_order((f"{c}/{n}" for c in classes for n in found[c][tested:]), "train")
+    test = [f"{c}/{n}" for c in classes for n in found[c][:tested]]
+    labels = [number[name.split("/")[0]] for name in (*train, *test)]
+    return Folder(root, [*train, *test]), labels, classes, len(train)
+
+
+@cache
+def listed(root: Path) -> tuple[Folder, list[int], tuple[str, ...], int]:
+    """Files, labels, the classes' names (WordNet's numbers, sorted), how many are for training.
+
+    Raises:
+        FileNotFoundError: there is no train or no val.
+        ValueError: a flat val wants all 1,000 classes.
+    """
+    home = next((root / h for h in HOMES if (root / h / "train").is_dir()), None)
+    if home is None or not (home / "val").is_dir():
+        raise FileNotFoundError(
+            f"ImageNet: {root} holds no train and val; get ILSVRC2012 from image-net.org (an "
+            "account is wanted) and unpack train by class"
+        )
+    classes = tuple(sorted(entry.name for entry in os.scandir(home / "train") if entry.is_dir()))
+    number = {name: i for i, name in enumerate(classes)}
+    names = {name: wnid for wnid in classes for name in pictures(home / "train" / wnid)}
+    train = published_order(names, "train")
+    rows = [(f"train/{names[name]}/{name}", number[names[name]]) for name in train]
+    rows += tested(home / "val", number)
+    source = Folder(home, [name for name, _ in rows])
+    return source, [label for _, label in rows], classes, len(train)
+
+
+def tested(folder: Path, number: dict[str, int]) -> list[tuple[str, int]]:
+    """The published validation images, by class or flat."""
+    flat = pictures(folder)
+    if not flat:
+        return [(f"val/{wnid}/{name}", number[wnid])
+                for wnid in sorted(number) for name in pictures(folder / wnid)]  # fmt: skip
+    if len(number) != 1000:
+        raise ValueError(
+            f"ImageNet: {folder} is not sorted into classes; that wants all 1,000 classes below "
+            f"train, there are {len(number)}"
+        )
+    labels = published_labels()
+    return [(f"val/./{name}", int(labels[int(name.split("_")[-1].split(".")[0]) - 1]))
+            for name in flat]  # fmt: skip
+
+
+def pictures(folder: Path) -> list[str]:
+    """Names of image files, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(e.name for e in os.scandir(folder) if Path(e.name).suffix.lower() in SUFFIXES)
+
+
+@cache
+def published_labels() -> np.ndarray:
+    """Of ILSVRC2012_val_00000001 to 50000: places of their classes among the sorted 1,000."""
+    facts = json.loads(LABELS.read_text())
+    return np.frombuffer(zlib.decompress(base64.b64decode(facts["zlib_base64"])), "<u2")

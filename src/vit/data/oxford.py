@@ -1,0 +1,162 @@
+"""Oxford Flowers-102 and Oxford-IIIT Pets with their official splits, and the paper's hold-outs.
+
+Hold-outs: ViT paper (arXiv:2010.11929), appendix B.1.1: a tenth of the training images; which
+ones: google-research/vision_transformer, vit_jax/configs/common.py, in the published order.
+"""
+
+import tarfile
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torchvision.datasets import Flowers102 as PublishedFlowers
+from torchvision.datasets import OxfordIIITPet as PublishedPets
+
+from vit.batch import DataSpec
+from vit.data.download import fetch, md5_of
+from vit.data.file_images import FileImages
+from vit.data.files import Source
+from vit.data.vtab.folders import Flowers, Pets
+from vit.data.vtab.order import Key, part_of, published_order
+from vit.data.vtab.raw import Raw
+
+BREEDS = tuple(
+    "Abyssinian american_bulldog american_pit_bull_terrier basset_hound beagle Bengal Birman "
+    "Bombay boxer British_Shorthair chihuahua Egyptian_Mau english_cocker_spaniel english_setter "
+    "german_shorthaired great_pyrenees havanese japanese_chin keeshond leonberger Maine_Coon "
+    "miniature_pinscher newfoundland Persian pomeranian pug Ragdoll Russian_Blue saint_bernard "
+    "samoyed scottish_terrier shiba_inu Siamese Sphynx staffordshire_bull_terrier wheaten_terrier "
+    "yorkshire_terrier".split()
+)
+
+
+class RawFiles(Source):
+    """Examples of a published data set, by split and key."""
+
+    def __init__(self, raw: Raw, rows: list[tuple[str, Key]]) -> None:
+        self.raw, self.rows = raw, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name(self, number: int) -> str:
+        """Split and key."""
+        split, key = self.rows[number]
+        return f"{split}/{key}"
+
+    def read(self, number: int) -> bytes:
+        """The published file."""
+        return self.raw.image(*self.rows[number])
+
+
+class Published(FileImages):
+    """What both share.
+
+    Args:
+        root: folder that holds, or will hold, torchvision's layout.
+        whole: train on the hold-out too, for the one final run, as the paper's figures; validation
+            is then part of the training.
+        loading: sizes, crops, unreadable files, few labels: see FileImages.
+    """
+
+    raw: ClassVar[type[Raw]]
+    names: ClassVar[tuple[str, ...]]
+    folder: ClassVar[str]
+    archives: ClassVar[tuple[tuple[str, str], ...]]  # address, md5
+    counts: ClassVar[tuple[int, int, int]]
+
+    def __init__(self, root: str = "data", whole: bool = False, **loading: Any) -> None:
+        super().__init__(**loading)
+        self.root, self.whole = Path(root).resolve(), whole
+        train, val, test = self.counts
+        few = self.labels_per_class and self.labels_per_class * len(self.names)
+        self.notes = ("validation is trained on: choose nothing by it",) if whole else ()
+        self.spec = DataSpec(
+            self.names, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3,
+            counts={"train": few or train + val * whole, "val": val, "test": test},
+        )  # fmt: skip
+
+    def prepare_data(self) -> None:
+        """Download and unpack what is not there; one process does it."""
+        target = self.root / self.folder
+        if (target / ".complete").is_file() or all((target / p).exists() for p in self.parts()):
+            return
+        for url, md5 in self.archives:
+            file = target / url.rpartition("/")[2]
+            if not file.is_file() or md5_of(file) != md5:
+                fetch(url, file, md5)
+            if file.suffix in (".tgz", ".gz"):
+                with tarfile.open(file) as tar:
+                    tar.extractall(target, filter="data")
+        (target / ".complete").touch()
+
+    @classmethod
+    def parts(cls) -> tuple[str, ...]:
+        """What is there once everything is unpacked."""
+        return ()
+
+    def files(self) -> tuple[RawFiles, list[int]]:
+        """Training images in the published order, then test images."""
+        return opened(self.raw, self.root)
+
+    def split_indices(self) -> dict[str, list[int]]:
+        """Numbers into the published order."""
+        source, labels = self.files()
+        train = [i for i, (split, _) in enumerate(source.rows) if split == "train"]
+        first, held = part_of(train, "train[:90%]"), part_of(train, "train[90%:]")
+        test = list(range(len(train), len(source)))
+        return {
+            "train": self.few(train if self.whole else first, labels),
+            "val": held,
+            "test": test,
+        }
+
+
+@cache
+def opened(raw: type[Raw], root: Path) -> tuple[RawFiles, list[int]]:
+    """The published order of training and test, and labels."""
+    found = raw(root)
+    rows = [(split, key) for split in ("train", "test")
+            for key in published_order(found.keys(split), split)]  # fmt: skip
+    return RawFiles(found, rows), [found.label(split, key) for split, key in rows]
+
+
+class Flowers102(Published):
+    """Oxford Flowers-102: 1,020 training and 6,149 test photographs of 102 species.
+
+    Args:
+        root: folder that holds, or will hold, torchvision's layout.
+        whole: train on the hold-out too; see Published.
+        loading: sizes, crops, unreadable files, few labels: see FileImages.
+    """
+
+    raw, names, folder = Flowers, tuple(PublishedFlowers.classes), "flowers-102"
+    archives = tuple(
+        (PublishedFlowers._download_url_prefix + name, md5)
+        for name, md5 in PublishedFlowers._file_dict.values()
+    )
+    counts = (918, 102, 6_149)
+
+    @classmethod
+    def parts(cls) -> tuple[str, ...]:
+        """Photographs and two tables."""
+        return ("jpg", "imagelabels.mat", "setid.mat")
+
+
+class OxfordPets(Published):
+    """Oxford-IIIT Pets: 3,680 training and 3,669 test photographs of 37 breeds.
+
+    Args:
+        root: folder that holds, or will hold, torchvision's layout.
+        whole: train on the hold-out too; see Published.
+        loading: sizes, crops, unreadable files, few labels: see FileImages.
+    """
+
+    raw, names, folder = Pets, BREEDS, "oxford-iiit-pet"
+    archives = PublishedPets._RESOURCES
+    counts = (3_312, 368, 3_669)
+
+    @classmethod
+    def parts(cls) -> tuple[str, ...]:
+        """Photographs and lists."""
+        return ("images", "annotations")

@@ -1,0 +1,146 @@
+"""ImageNet, Flowers and Pets in their real layouts: published splits, the paper's hold-outs."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pictures import folder, picture, saved
+from vit.data import Flowers102, ImageNet, ImageNet21k, OxfordPets, imagenet, oxford
+from vit.data.sampling import Draw
+from vit.data.vtab.order import published_order
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    for known in (imagenet.listed, imagenet.folders, oxford.opened):
+        known.cache_clear()
+
+
+def names(data, split: str) -> list[str]:
+    source, _ = data.files()
+    return [source.name(i) for i in data.split_indices()[split]]
+
+
+def labels(data, split: str) -> list[int]:
+    return [data.files()[1][i] for i in data.split_indices()[split]]
+
+
+def test_the_labels_of_flat_validation_images_are_the_published_ones():
+    found = imagenet.published_labels().tolist()
+    assert found[:10] == [65, 970, 230, 809, 516, 57, 334, 415, 674, 332]
+    digest = hashlib.md5(",".join(map(str, found)).encode()).hexdigest()
+    assert digest == "51221193898993a8ff4bd8cf91f5f75e"
+    assert {found.count(label) for label in range(1000)} == {50}
+
+
+def imagenet_folder(root: Path, classes: list[str], each: int = 100) -> Path:
+    for wnid in classes:
+        (root / "train" / wnid).mkdir(parents=True)
+        for number in range(each):
+            (root / "train" / wnid / f"{wnid}_{number}.JPEG").write_bytes(b"x")
+    (root / "val").mkdir()
+    return root
+
+
+def test_a_hundredth_of_imagenet_is_held_out_in_the_published_order(tmp_path):
+    root = imagenet_folder(tmp_path, ["n02", "n01"])
+    folder(root / "val", {"n01": 2, "n02": 1})
+    data = ImageNet(str(root))
+    assert data.spec.classes == ("n01", "n02")
+    assert data.spec.counts == {"train": 198, "val": 2, "test": 3}
+    keys = [f"{wnid}_{i}.JPEG" for wnid in ("n01", "n02") for i in range(100)]
+    order = published_order(keys, "train")
+    assert [name.rpartition("/")[2] for name in names(data, "val")] == order[198:]
+    assert labels(data, "test") == [0, 0, 1]
+    assert len(names(ImageNet(str(root), whole=True), "train")) == 200
+
+
+def test_digests_that_decide_the_hold_out_are_the_published_ones():
+    for name, digest in (("n01440764_10026.JPEG", "79e67b1504cd9c1e933df5938000a2d6"),
+                         ("n15075141_54.JPEG", "c81e8fca56cd00ebaaa38892b09c5401")):  # fmt: skip
+        assert hashlib.md5(f"train{name}".encode()).hexdigest() == digest
+
+
+def test_flat_validation_goes_by_number(tmp_path):
+    classes = [f"n{i:08d}" for i in range(1000)]
+    root = imagenet_folder(tmp_path / "ILSVRC/Data/CLS-LOC", classes, 1)
+    for number in (1, 2, 50_000):
+        (root / f"val/ILSVRC2012_val_{number:08d}.JPEG").write_bytes(saved(picture()))
+    data = ImageNet(str(tmp_path), workers=0)
+    assert labels(data, "test") == [65, 970, int(imagenet.published_labels()[-1])]
+    source, _ = data.files()
+    assert source.read(data.split_indices()["test"][1])[:2] == b"\xff\xd8"
+    few = imagenet_folder(tmp_path / "few", classes[:3])
+    (few / "val/ILSVRC2012_val_00000001.JPEG").write_bytes(b"x")
+    with pytest.raises(ValueError, match="wants all 1,000 classes below train, there are 3"):
+        ImageNet(str(few))
+
+
+def test_imagenet_21k_keeps_large_classes_and_tests_the_first_of_each(tmp_path):
+    for wnid, count in (("n1", 60), ("n2", 8), ("n3", 55)):
+        (tmp_path / wnid).mkdir()
+        for number in range(count):
+            (tmp_path / wnid / f"{wnid}_{number:03d}.JPEG").write_bytes(b"x")
+    data = ImageNet21k(str(tmp_path), least=50, tested=5)
+    assert data.spec.classes == ("n1", "n3")
+    assert data.spec.counts == {"train": 104, "val": 1, "test": 10}
+    assert names(data, "test") == [f"{w}/{w}_{i:03d}.JPEG" for w in ("n1", "n3") for i in range(5)]
+    with pytest.raises(FileNotFoundError, match=r"no folder of .* holds more than 500 images"):
+        ImageNet21k(str(tmp_path))
+
+
+def test_what_is_not_there_says_where_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no train and val; get ILSVRC2012"):
+        ImageNet(str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match=r"setid.mat is not there; get 102flowers.tgz"):
+        Flowers102(root=str(tmp_path)).files()
+
+
+def test_flowers_hold_out_a_tenth_in_the_published_order(tmp_path):
+    from scipy.io import savemat
+
+    root = tmp_path / "flowers-102"
+    folder(root / "jpg", {"": 15})
+    for number in range(15):
+        (root / f"jpg/{number:04d}.jpg").rename(root / f"jpg/image_{number + 1:05d}.jpg")
+    savemat(root / "setid.mat", {"trnid": [list(range(1, 11))], "valid": [[11, 12]],
+                                 "tstid": [[13, 14, 15]]})  # fmt: skip
+    savemat(root / "imagelabels.mat", {"labels": [list(range(1, 16))]})
+    data = Flowers102(root=str(tmp_path), workers=0)
+    data.prepare_data()  # nothing is downloaded
+    order = published_order([f"image_{i:05d}.jpg" for i in range(1, 11)], "train")
+    assert names(data, "train") + names(data, "val") == [f"train/{key}" for key in order]
+    assert len(names(data, "val")) == 1
+    assert sorted(labels(data, "test")) == [12, 13, 14]
+    batch = data.open("train")[Draw(None, [0])]
+    assert batch.labels.tolist() == [int(order[0][6:11]) - 1]
+    assert data.spec.classes[0] == "pink primrose"
+    assert data.spec.counts == {"train": 918, "val": 102, "test": 6149}
+
+
+def test_pets_are_read_by_their_lists_and_odd_files_by_their_content(tmp_path):
+    root = tmp_path / "oxford-iiit-pet"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    rows = [f"Abyssinian_{i} 1 1 1" for i in range(8)] + [
+        "Egyptian_Mau_14 12 1 8",
+        "beagle_2 5 2 1",
+    ]
+    (root / "annotations/trainval.txt").write_text("\n".join(rows))
+    (root / "annotations/test.txt").write_text("pug_3 26 2 1\n")
+    for row in (*rows, "pug_3"):
+        kind = "PNG" if "Mau" in row else "JPEG"  # as published, under the name .jpg
+        (root / f"images/{row.split()[0]}.jpg").write_bytes(
+            saved(picture(mode="RGBA" if kind == "PNG" else "RGB"), kind)
+        )
+    data = OxfordPets(root=str(tmp_path), image_size=16, workers=0)
+    data.prepare_data()
+    assert len(data.spec.classes) == 37
+    assert data.spec.classes[25] == "pug"
+    assert labels(data, "test") == [25]
+    where = {}
+    for split in ("train", "val"):
+        where |= dict(zip(names(data, split), labels(data, split), strict=True))
+    assert where["train/Egyptian_Mau_14.jpg"] == 11
+    assert where["train/beagle_2.jpg"] == 4
