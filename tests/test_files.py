@@ -13,7 +13,7 @@ from pictures import folder, picture
 from vit.batch import ViewSpec
 from vit.data.crops import Cut, shrinkable, shrunk
 from vit.data.decode import SHRINKS, decode
-from vit.data.files import Files, Folder, Names, boxes_of
+from vit.data.files import Files, Folder, Names, boxes_of, parts_of
 from vit.data.sampling import Draw
 from vit.data.transforms import Augmentation, affine
 from vit.randomness import keys, uniform
@@ -161,3 +161,15 @@ def test_pixels_agree_with_torchvisions_first_transforms(source):
         theirs = torch.from_numpy(np.array(part)).permute(2, 0, 1)
         difference.append((theirs.int() - batch.images[row].int()).abs().float().mean())
     assert torch.stack(difference).mean() <= 0.1
+
+
+def test_a_part_covers_the_same_share_of_both_sides_anywhere(source):
+    boxes = parts_of(torch.rand(200, 4), torch.tensor([[40, 50]] * 200), 0.8)
+    assert {box[2:] for box in boxes} == {(32, 40)}
+    assert {box[0] for box in boxes} == set(range(9))
+    assert {box[1] for box in boxes} == set(range(11))
+    batch = files(source, Cut(16, purpose="crop 0.0", part=0.8))[Draw(0, [1])]
+    luck = uniform(keys(0, 0, torch.tensor([1]), "crop 0.0"), 4)
+    ((top, left, tall, wide),) = parts_of(luck, torch.tensor([[40, 50]]), 0.8)
+    image = decode(source.read(1))[:, top : top + tall, left : left + wide]
+    assert torch.equal(batch.images[0], resized(image, 16, 16))

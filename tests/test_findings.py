@@ -1,5 +1,7 @@
 """Planted arms: what a study says of them, cell by cell."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -126,3 +128,22 @@ def test_folds_widen_intervals_by_what_their_shared_images_hide():
     assert more == pytest.approx(1 + SEEDS * 5 / 4)
     assert folded.pairs[0].image_variance == plain.pairs[0].image_variance
     assert folded.pairs[0].p > plain.pairs[0].p
+
+
+def test_means_over_vtab_s_tasks_are_told_with_their_groups():
+    results = planted({"a": 0.6, "b": 0.8})
+    study = results.study
+    study.transfer = {"cifar": study.transfer["task"], "kitti": study.transfer["task"]}
+    cells = []
+    for name, gain in (("cifar", 0.0), ("kitti", 0.1)):
+        for cell in results.cells:
+            if cell.protocol == "finetune":
+                share = round(cell.accuracy, 1) + gain
+                one = replace(cell, data=name, accuracy=share, pretraining_flops=0.0)
+                cells.append(one)
+    results.cells = cells
+    rows = findings(results).suite()
+    assert rows[0] == ["arm", "all", "natural", "structured", "groups"]
+    assert rows[1][0] == "arm a"
+    assert [float(x) for x in rows[1][1:]] == [65.0, 60.0, 70.0, 65.0]
+    assert findings(planted({"a": 0.6})).suite() == []

@@ -156,3 +156,15 @@ def test_folds_are_trained_and_tested_apart_and_pre_trained_on_by_nobody():
 def test_trials_are_made_on_the_first_fold_alone():
     plan = planner(Budget(images=640), folds=3, tuning=Tuning(3))
     assert {s.fold for s in plan.steps(None, [-1, 0, 1]) if s.stage == "tune"} == {0}
+
+
+def test_the_final_fit_alone_has_the_final_settings():
+    task = Part("task.yaml", {"labels_per_class": 5}, {"train": "all"})
+    plan = planner(Budget(images=640), tuning=Tuning(3), transfer={"task": task})
+    steps = plan.steps({}, [-1, 0, 1])
+    said = {(s.stage, value(s.words, "--data.train")) for s in steps if s.data and s.kind == "fit"}
+    assert said == {("tune", None), ("transfer", "all")}
+    other = planner(Budget(images=640), tuning=Tuning(3))
+    ids = {s.stage: {x.id for x in other.steps({}, [-1, 0, 1]) if x.stage == s.stage}
+           for s in other.steps({}, [-1, 0, 1])}  # fmt: skip
+    assert ids["tune"] & ids["transfer"]  # without such settings a trial is the final fit

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pictures import folder, picture, saved
 from vit.data import VTAB
+from vit.data.transforms import Augmentation
 from vit.data.vtab import module, prepare, scenes
 from vit.data.vtab.arrays import PatchCamelyon, SmallNorb, Svhn, matrix
 from vit.data.vtab.dmlab import DmLab
@@ -382,3 +383,19 @@ def test_lists_that_are_not_the_tasks_are_refused(tmp_path):
         VTAB("kitti", root=str(root))
     with pytest.raises(FileNotFoundError, match="prepare --vtab dtd makes it"):
         VTAB("dtd", root=str(root)).files()
+
+
+@pytest.mark.parametrize(
+    ("name", "flip", "part"),
+    [("cifar", True, True), ("kitti", True, False), ("dsprites_ori", False, True),
+     ("dsprites_loc", False, False), ("smallnorb_ele", True, True)],
+)  # fmt: skip
+def test_what_a_task_forbids_is_not_done(name, flip, part):
+    augmentation = VTAB(name, protocol="bit").augmentation
+    assert (augmentation.flip, augmentation.part is not None) == (flip, part)
+    assert VTAB(name).augmentation == Augmentation()
+
+
+def test_one_protocol_says_what_is_augmented():
+    with pytest.raises(ValueError, match="leave augmentation out"):
+        VTAB("cifar", protocol="bit", augmentation=Augmentation(flip=True))

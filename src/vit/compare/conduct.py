@@ -189,6 +189,8 @@ class Conductor:
         for name in self.study.transfer:
             print(f"\n{name}: test accuracy, %, with {found.level}s")
             print("\n".join(plain(found.headline(name))))
+        if suite := found.suite():
+            print("\nmeans over tasks\n" + "\n".join(plain(suite)))
         if self.study.claims:
             print("\n" + "\n".join(plain(found.claims())))
         print("\n" + "\n- ".join(found.conclusion()))

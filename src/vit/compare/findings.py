@@ -7,6 +7,7 @@ from vit.compare.results import CLASSICAL, PIXELS, RANDOM, Cell, Results
 from vit.compare.statistics import Comparison
 from vit.compare.study import FINETUNE, Arm
 from vit.compare.validity import Verdict
+from vit.data.vtab.tasks import TASKS, means
 
 WORTHLESS = 0.01  # a gain below it is none, where the study declares no margin
 CONTROLS = {RANDOM: "random encoder (control)", PIXELS: "raw pixels (control)"}
@@ -148,6 +149,25 @@ class Findings:
                 *self._cost(arm, cells[0]),
                 f"{cells[0].labels_used:,}",
             ])  # fmt: skip
+        return rows
+
+    def suite(self) -> list[list[str]]:
+        """Means over VTAB's tasks at the primary protocol; nothing where the tasks are others."""
+        known = [name for name in self.study.transfer if name in TASKS]
+        if len(known) < 2 or len(known) < len(self.study.transfer):
+            return []
+        protocol, rows = self.study.primary.protocol, []
+        for arm in self.arms:
+            cells = {name: self.results.of(arm, name, protocol) for name in known}
+            scores = {
+                name: np.mean([cell.accuracy for cell in found])
+                for name, found in cells.items()
+                if found and all(cell.accuracy is not None for cell in found)
+            }
+            if len(scores) == len(known):
+                shown = means(scores)
+                rows += [["arm", *shown]] if not rows else []
+                rows.append([self.titles[arm], *(f"{100 * value:.1f}" for value in shown.values())])
         return rows
 
     def _cost(self, arm: str, cell: Cell) -> tuple[str, str]:

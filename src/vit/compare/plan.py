@@ -86,7 +86,9 @@ class Planner:
         """Along an axis only the primary protocol is measured."""
         steps, primary, declared = [], self.study.primary.protocol, place.point is None
         for arm in self.arms:
-            final = self.transfer(arm, place, chosen.get(f"{arm} {place.data}", 0))
+            final = self.transfer(
+                arm, place._replace(final=True), chosen.get(f"{arm} {place.data}", 0)
+            )
             if declared or primary == FINETUNE:
                 steps += [final, self.test(final)]
             if self.study.protocols and (declared or primary != FINETUNE):
@@ -243,6 +245,8 @@ class Planner:
 
     def _task(self, place: Place) -> tuple[str, ...]:
         part, point = self._parted(self.study.transfer[place.data], place.fold), place.point
+        if place.final:
+            part = Part(part.config, part.set | self.study.transfer[place.data].final)
         if point and point[0] != "budget":  # whole numbers, which study.check saw to
             part = Part(part.config, part.set | {point[0]: int(point[1])})
         if part.set.get("labels_per_class") is not None:

@@ -36,6 +36,7 @@ def check(study: Study, arms: dict[str, Arm]) -> None:
     drawn = any(p.set.get("labels_per_class") is not None for p in study.transfer.values())
     if study.label_draws > 1 and not drawn and "labels_per_class" not in study.axes:
         raise ValueError("label_draws: nothing is drawn without labels_per_class in transfer")
+    _check_parts(study)
     _check_axes(study)
     _check_arms(study, arms)
     _check_budget(study, arms)
@@ -53,6 +54,12 @@ def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, str | floa
         for axis, value in (claim.at or {}).items():
             yield "claims.at", axis, tuple(study.axes)
             yield f"claims.at.{axis}", value, tuple(study.axes[axis])
+
+
+def _check_parts(study: Study) -> None:
+    parts = [study.pretrain.labelled, study.pretrain.unlabelled] if study.pretrain else []
+    if any(part.final for part in parts if part):
+        raise ValueError("pretrain: final belongs to a task's data")
 
 
 def _check_axes(study: Study) -> None:

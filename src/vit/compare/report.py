@@ -51,6 +51,9 @@ class Report:
         ]
         for name in study.transfer:
             parts += [f"## {name}", markdown(found.headline(name))]
+        if suite := found.suite():
+            parts += [f"## Means over {len(study.transfer)} tasks of VTAB-1k", markdown(suite)]
+            parts += ["all: the plain mean, as VTAB; groups: the mean of the groups' means."]
         if study.claims:
             parts += ["## Published claims, on this data", markdown(found.claims())]
         parts += ["## Differences at the primary endpoint", markdown(found.pairs())]

@@ -20,6 +20,7 @@ class Place(NamedTuple):
         draw: number of the label draw.
         point: where on which axis.
         fold: which part of the data is tested; None: its own test split.
+        final: is this the fit that is tested?
     """
 
     data: str
@@ -27,6 +28,7 @@ class Place(NamedTuple):
     draw: int = 0
     point: Point = None
     fold: int | None = None
+    final: bool = False
 
     @property
     def factor(self) -> float:

@@ -20,10 +20,12 @@ class Part:
     Args:
         config: path.
         set: settings by key; of a data file its own (`classes`), else the run's whole keys.
+        final: of a task's data, settings of the final fit alone, once the learning rate is chosen.
     """
 
     config: str
     set: dict[str, Any] = field(default_factory=dict)
+    final: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

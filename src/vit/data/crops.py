@@ -26,6 +26,7 @@ class Cut:
         centre: of whole images only the middle square, this share of the short side; None:
             everything, squeezed.
         interpolation: of the resize, always antialiased.
+        part: a random place covers so large a share of both sides; None: the whole image.
     """
 
     size: int
@@ -33,6 +34,7 @@ class Cut:
     purpose: str = ""
     centre: float | None = None
     interpolation: Interpolation = "bilinear"
+    part: float | None = None
 
     def whole(self, image: UInt8[Tensor, "3 H W"]) -> UInt8[Tensor, "3 S S"]:
         """Without draws; the image shrinks first, then its middle is cut, as usually published."""
@@ -46,7 +48,7 @@ class Cut:
         top, left = (round((side - self.size) / 2) for side in sides)
         return image[:, top : top + self.size, left : left + self.size]
 
-    def part(self, image: UInt8[Tensor, "3 H W"], box: Box) -> UInt8[Tensor, "3 S S"]:
+    def boxed(self, image: UInt8[Tensor, "3 H W"], box: Box) -> UInt8[Tensor, "3 S S"]:
         """A crop; `image` keeps the decoder's order in memory, which the resize is fastest on."""
         top, left, height, width = box
         image = image[:, top : top + height, left : left + width]

@@ -70,14 +70,15 @@ class FileImages(Images):
 
     def cuts(self, views: tuple[ViewSpec, ...], training: bool) -> list[Cut]:
         """What workers cut of each image."""
-        side, how = self.spec.image_size[0], {"interpolation": self.interpolation}
+        side = self.spec.image_size[0]
         if not training and not several(views):
-            return [Cut(side, centre=self.centre, **how)]
-        crop = self.augmentation.crop
+            return [Cut(side, centre=self.centre, interpolation=self.interpolation)]
+        crop, part = self.augmentation.crop, self.augmentation.part
         return [
-            Cut(view.size or side, view.area or crop, f"crop {name}", self.centre, **how)
+            Cut(view.size or side, view.area or crop, f"crop {name}", self.centre,
+                self.interpolation, None if view.area else part)
             for name, view in named(views)
-        ]
+        ]  # fmt: skip
 
     def _open(self, split: Split, views: tuple[ViewSpec, ...], training: bool) -> Files:
         dataset = super()._open(split, views, training)
@@ -94,7 +95,7 @@ class FileImages(Images):
     def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
         """The rest of one view: mirrored, moved, recoloured."""
         images = batch.views[place]
-        rest = replace(self.augmentation, crop=None)
+        rest = replace(self.augmentation, crop=None, part=None)
         whole = replace(view, area=None, size=None)
         return cut_view(images, batch.keys(purpose), whole, rest, tuple(images.shape[-2:]))
 

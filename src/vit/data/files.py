@@ -153,11 +153,12 @@ class Files(Dataset):
         """For each image its crop in each view."""
         columns = []
         for cut in self.cuts:
-            if cut.area is None:
+            if cut.area is None and cut.part is None:
                 columns.append([None] * len(index))
                 continue
             luck = uniform(keys(self.seed, epoch, index, cut.purpose), 4)
-            columns.append(boxes_of(luck, sizes, cut.area))
+            found = boxes_of(luck, sizes, cut.area) if cut.area else parts_of(luck, sizes, cut.part)
+            columns.append(found)
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _show(
@@ -173,7 +174,7 @@ class Files(Dataset):
                 target.copy_(cut.whole(image))
             else:
                 place = box if share == 1 else shrunk(box, share, *image.shape[1:])
-                target.copy_(cut.part(image, place))
+                target.copy_(cut.boxed(image, place))
 
 
 def blank(count: int, size: int) -> Tensor:
@@ -196,3 +197,10 @@ def boxes_of(luck: Tensor, sizes: Tensor, area: tuple[float, float]) -> list[Box
     top = (height / 2 + down - half_h).round().clamp(min=0).minimum(height - tall)
     left = (width / 2 + right - half_w).round().clamp(min=0).minimum(width - wide)
     return [tuple(box) for box in torch.stack([top, left, tall, wide], 1).long().tolist()]
+
+
+def parts_of(luck: Tensor, sizes: Tensor, share: float) -> list[Box]:
+    """Random places that cover the same share of height and width; arguments as above."""
+    tall, wide = (sizes * share).round().clamp(min=1).long().unbind(1)
+    top, left = (luck[:, 2:] * (sizes - torch.stack([tall, wide], 1) + 1)).long().unbind(1)
+    return [tuple(box) for box in torch.stack([top, left, tall, wide], 1).tolist()]

@@ -30,6 +30,8 @@ class Augmentation:
         flip: mirror every second image, left to right.
         crop: share of the image's area that a random crop covers, from and to (0.05 and 1 in the
             ViT paper); for views that are no crops already.
+        part: a random place covers so large a share of both sides (BiT: 384 of 448 px); of images
+            that are files, for views that are no crops already.
         padding: pixels of black on each side, from which a crop of the image's own size is cut
             (4 is the habit for CIFAR); for views that are no crops already.
         randaugment: operations after all of these; not for objectives whose targets are pixels.
@@ -40,6 +42,7 @@ class Augmentation:
     scale: float = 0.0
     flip: bool = False
     crop: tuple[float, float] | None = None
+    part: float | None = None
     padding: int = 0
     randaugment: RandAugment | None = None
 
@@ -48,8 +51,10 @@ class Augmentation:
             raise ValueError(f"Augmentation: scale must be in [0, 1), got {self.scale}")
         if self.crop and not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"Augmentation: crop must rise within (0, 1], got {self.crop}")
-        if self.crop and self.padding:
-            raise ValueError("Augmentation: crop or padding, not both")
+        if self.part is not None and not 0 < self.part < 1:
+            raise ValueError(f"Augmentation: part must be in (0, 1), got {self.part}")
+        if sum(map(bool, (self.crop, self.part, self.padding))) > 1:
+            raise ValueError("Augmentation: one of crop, part and padding")
         if min(self.degrees, self.shift, self.padding) < 0:
             raise ValueError(
                 "Augmentation: degrees, shift and padding must be at least 0, "
@@ -79,6 +84,8 @@ def cut_view(
         size: height and width where the view names none.
     """
     size = (view.size, view.size) if view.size else size
+    if augmentation.part:
+        raise ValueError("data.augmentation: part is for images that are files; use padding here")
     if not view.resample:
         augmentation = replace(augmentation, degrees=0.0, scale=0.0, crop=None, randaugment=None)
     cropped = view.area or augmentation.crop

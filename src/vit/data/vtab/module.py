@@ -10,10 +10,12 @@ from vit.batch import DataSpec
 from vit.data.base import Split
 from vit.data.file_images import FileImages
 from vit.data.files import Folder
+from vit.data.transforms import Augmentation
 from vit.data.vtab.prepare import ORIGIN
 from vit.data.vtab.tasks import TASKS, task_called
 
 RAW = "published files"
+BIT = 384 / 448  # arXiv:1912.11370, section 3.3
 
 
 class VTAB(FileImages):
@@ -25,6 +27,8 @@ class VTAB(FileImages):
             of the one in use elsewhere, whose images were re-encoded (its figures say so).
         train: train800 while something is chosen on the 200 validation images, train800val200
             for the one final run; validation is then part of the training.
+        protocol: plain: images squeezed, nothing else, as VTAB's own code; bit: a random part and
+            mirroring where the task allows them, as BiT and the ViT paper (there at 384 px).
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
@@ -33,12 +37,21 @@ class VTAB(FileImages):
         task: str,
         root: str = "data/vtab-1k",
         train: Literal["train800", "train800val200"] = "train800",
+        protocol: Literal["plain", "bit"] = "plain",
         **loading: Any,
     ) -> None:
+        about = TASKS[task_called(task)]
+        if protocol == "bit":
+            if loading.get("augmentation") is not None:
+                raise ValueError(
+                    "VTAB: protocol bit says what is augmented; leave augmentation out"
+                )
+            part = BIT if about.crop else None
+            loading["augmentation"] = Augmentation(flip=about.flip, part=part)
         super().__init__(**loading)
         self.task, self.train = task_called(task), train
         self.root = Path(root).resolve()
-        about, counts = TASKS[self.task], {"train": 800 if train == "train800" else 1000}
+        counts = {"train": 800 if train == "train800" else 1000}
         self.origin = origin(self.root / self.task)
         self.notes = () if self.origin == RAW else (f"{self.task}: {self.origin}",)
         if train != "train800":
