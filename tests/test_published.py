@@ -1,14 +1,23 @@
 """ImageNet, Flowers and Pets in their real layouts: published splits, the paper's hold-outs."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
+import timm
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from torch.nn import functional as F
 
+from builders import small_vit
 from pictures import folder, picture, saved
 from vit.data import Flowers102, ImageNet, ImageNet21k, OxfordPets, imagenet, oxford
 from vit.data.sampling import Draw
 from vit.data.vtab.order import published_order
+from vit.module import ViTModule
+from vit.objectives.supervised import Supervised
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +153,56 @@ def test_pets_are_read_by_their_lists_and_odd_files_by_their_content(tmp_path):
         where |= dict(zip(names(data, split), labels(data, split), strict=True))
     assert where["train/Egyptian_Mau_14.jpg"] == 11
     assert where["train/beagle_2.jpg"] == 4
+
+
+# ---- other labels and other images beside top-1 ----------------------------------------------
+
+
+def test_original_labels_score_what_is_published_on_the_reassessed_ones():
+    file = Path(timm.__file__).parent / "data/_info/imagenet_real_labels.json"
+    table, labels = imagenet.reassessed(file), torch.tensor(imagenet.published_labels().tolist())
+    assert int(table.any(1).sum()) == 46_837
+    assert int(table.gather(1, labels[:, None]).sum()) == 42_164
+
+
+def test_classes_of_imagenet_v2_are_numbers_and_not_text(tmp_path):
+    for name in ("10", "2", "0"):
+        folder(tmp_path / "imagenetv2-matched-frequency-format-val", {name: 1})
+    found = imagenet.numbered(next(iter(imagenet.second(tmp_path).values())))
+    assert [name.split("/")[0] for name in found] == ["0", "2", "10"]
+    assert list(imagenet.second(tmp_path)) == ["v2_matched_frequency"]
+
+
+class Reader(Supervised):
+    """Reads its answer from the red of the middle pixel: so every figure can be counted by hand."""
+
+    def predict(self, images):
+        side = images.shape[-1] // 2
+        level = ((images[:, 0, side, side] * 0.5 + 0.5) * 255).round().long()
+        return {"logits": F.one_hot(level, 1000).float()}
+
+
+def test_one_test_reports_top_1_reassessed_labels_and_v2(tmp_path):
+    classes = [f"n{i:08d}" for i in range(1000)]
+    root = imagenet_folder(tmp_path, classes, 1)
+    truth = imagenet.published_labels()[:4].tolist()  # 65, 970, 230, 809
+    said = [65, 1, 2, 3]
+    for number, red in enumerate(said, 1):
+        Image.new("RGB", (32, 32), (red, 0, 0)).save(
+            root / f"val/ILSVRC2012_val_{number:08d}.JPEG", "PNG"
+        )
+    assert truth[0] == said[0]
+    real = [[7], [1, 970], [], [3]] + [[]] * 49_996
+    (root / "real.json").write_text(json.dumps(real))
+    for name in ("2", "10"):
+        place = root / "imagenetv2-matched-frequency-format-val" / name
+        place.mkdir(parents=True)
+        Image.new("RGB", (32, 32), (10, 0, 0)).save(place / "a.png")
+    data = ImageNet(str(root), image_size=16, workers=0, eval_batch_size=3)
+    module = ViTModule(Reader, small_vit, torch.optim.SGD, spec=data.spec)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False,
+                      enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    trainer.test(module, data, verbose=False)
+    assert module.results["test/accuracy"] == pytest.approx(1 / 4)
+    assert module.results["test/real_accuracy"] == pytest.approx(2 / 3)  # 1 and 3 of 7, 1, 3
+    assert module.results["test/v2_matched_frequency_accuracy"] == pytest.approx(1 / 2)

@@ -85,6 +85,7 @@ class Batch:
         seed: the run's.
         epoch: which pass over the training split; None in evaluation, whose draws never change.
         unread: files of it that could not be read: names and why.
+        accepted: B L, all labels that later annotators found right; none for images left out.
     """
 
     views: list[Float[Tensor, "B C _h _w"] | UInt8[Tensor, "B C _h _w"]]
@@ -93,6 +94,7 @@ class Batch:
     seed: int = 0
     epoch: int | None = None
     unread: tuple[tuple[str, str], ...] = ()
+    accepted: Bool[Tensor, "B _L"] | None = None
 
     @property
     def images(self) -> Tensor:

@@ -31,7 +31,7 @@ from vit.optim import (
     scaled_lr,
 )
 from vit.randomness import seed_generators, step_seed
-from vit.ranks import Means, mean_over_ranks, share_statistics
+from vit.ranks import Means, mean_of_rows, share_statistics
 
 
 class ViTModule(LightningModule):
@@ -221,12 +221,7 @@ class ViTModule(LightningModule):
             | {k: v.mean() for k, v in step.per_image.items() if v.ndim == 1 and k != "loss"}
             for step in losses
         ]
-        names = list(rows[0])
-        table = torch.stack(
-            [torch.stack([row[name].detach().float() for name in names]) for row in rows]
-        )
-        values = mean_over_ranks(table.mean(0)).tolist()
-        return {f"train/{name}": value for name, value in zip(names, values, strict=True)}
+        return {f"train/{name}": value for name, value in mean_of_rows(rows).items()}
 
     # ---- evaluation ---------------------------------------------------------------------------
 
@@ -236,18 +231,23 @@ class ViTModule(LightningModule):
 
     on_test_epoch_start = on_validation_epoch_start
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor] | None:
-        """Sums over the images that are there; padding counts nowhere.
-
-        Returns:
-            sample numbers and which were right, of objectives that predict classes.
-        """
+    def validation_step(
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> tuple[Tensor, Tensor] | None:
+        """Sums, padding left out; sample numbers and which were right, where it predicts classes."""
         losses = self.judged(batch, self.progress)
+        right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
+        if dataloader_idx:
+            name = self.trainer.datamodule.others[dataloader_idx - 1]
+            self.means.add({} if right is None else {f"{name}_accuracy": right}, batch.valid)
+            return None
+        accepted = losses.per_image.pop("accepted", None)
+        if accepted is not None:
+            self.means.add({"real_accuracy": accepted}, batch.valid & batch.accepted.any(1))
         self.means.add(losses.per_image, batch.valid)
         if losses.monitors:
             values = {name: value[None] for name, value in losses.monitors.items()}
             self.monitors.add(values, torch.ones(1, dtype=torch.bool, device=batch.index.device))
-        right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
         return None if right is None else (batch.index, right)
 
     test_step = validation_step

@@ -56,6 +56,15 @@ def share_statistics(module: nn.Module) -> None:
                 dist.broadcast(buffer, 0)
 
 
+def mean_of_rows(rows: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Means of scalars over rows, which all name the same, and over ranks; a collective call."""
+    names = list(rows[0])
+    table = torch.stack(
+        [torch.stack([row[name].detach().float() for name in names]) for row in rows]
+    )
+    return dict(zip(names, mean_over_ranks(table.mean(0)).tolist(), strict=True))
+
+
 class Means:
     """Exact means of per-image values over a split that several processes share.
 
@@ -65,24 +74,27 @@ class Means:
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.count: Tensor | None = None
+        self.counts: dict[str, Tensor] = {}
 
     def add(self, values: dict[str, Tensor], valid: Tensor) -> None:
         """Count in one batch; each value is B or B k, rows that are not valid are left out."""
         dtype = torch.float32 if valid.device.type == "mps" else torch.float64
-        weight = valid.to(dtype)
-        self.count = weight.sum() + (0 if self.count is None else self.count)
+        count = valid.to(dtype).sum()
         for name, value in values.items():
             # where, not a product: padding may hold NaN and NaN times zero is NaN
             rows = value.detach().flatten(1) if value.ndim > 1 else value.detach()[:, None]
             total = torch.where(valid[:, None], rows.to(dtype), 0).sum(0)
             self.sums[name] = total + self.sums.get(name, 0)
+            self.counts[name] = count + self.counts.get(name, 0)
 
     def reduce(self) -> dict[str, Tensor]:
         """The means over all processes: a scalar, or a vector of k, for each name."""
-        if self.count is None:
+        if not self.sums:
             return {}
-        flat = sum_over_ranks(torch.cat([self.count[None], *self.sums.values()]))
-        count, parts = flat[0], flat[1:].split([len(total) for total in self.sums.values()])
-        means = {name: part / count for name, part in zip(self.sums, parts, strict=True)}
+        counts = torch.stack(list(self.counts.values()))
+        flat = sum_over_ranks(torch.cat([counts, *self.sums.values()]))
+        parts = flat[len(counts) :].split([len(total) for total in self.sums.values()])
+        means = {
+            name: part / count for name, part, count in zip(self.sums, parts, flat, strict=False)
+        }
         return {name: mean[0] if len(mean) == 1 else mean for name, mean in means.items()}

@@ -5,7 +5,8 @@ B batch, C channels, H W pixels.
 
 import hashlib
 from abc import abstractmethod
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -18,7 +19,7 @@ from vit.data.sampling import Draw, EvaluationBatches, ResumableLoader, Training
 from vit.data.splits import few
 from vit.data.transforms import Augmentation, cut_view, resize
 
-Split = Literal["train", "val", "test"]
+Split = str  # train, val, test, or one of a data module's `others`
 
 
 class InMemory(Dataset):
@@ -64,6 +65,7 @@ class Images(LightningDataModule):
     """
 
     spec: DataSpec
+    others: tuple[str, ...] = ()  # further test sets, which `test` reports beside its own
     notes: tuple[str, ...] = ()  # what a person should know before the start, in lines
 
     def __init__(
@@ -159,13 +161,15 @@ class Images(LightningDataModule):
         """The validation split."""
         return self.evaluation_loader("val", self.trainer.lightning_module.objective.views)
 
-    def test_dataloader(self) -> ResumableLoader:
-        """The test split, which no choice may read."""
-        return self.evaluation_loader("test", self.trainer.lightning_module.objective.views)
+    def test_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
+        """The test split, which no choice may read, and the test sets of `others` after it."""
+        views = self.trainer.lightning_module.objective.views
+        loaders = [self.evaluation_loader(split, views) for split in ("test", *self.others)]
+        return loaders if self.others else loaders[0]
 
     def predict_dataloader(self) -> ResumableLoader:
         """The test split."""
-        return self.test_dataloader()
+        return self.evaluation_loader("test", self.trainer.lightning_module.objective.views)
 
     def _open(self, split: Split, views: tuple[ViewSpec, ...], training: bool) -> Dataset:
         dataset = self.open(split)
@@ -222,7 +226,7 @@ class Images(LightningDataModule):
             fits = tuple(batch.images.shape[-2:]) == size
             images = [batch.images if fits else resize(batch.images.float() / 255, size)]
         normalised = [normalise(image, spec) for image in images]
-        return Batch(normalised, batch.labels, batch.index, batch.seed, batch.epoch)
+        return replace(batch, views=normalised)
 
     def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
         """One view of each image, drawn for this purpose; `place` counts the views."""

@@ -8,24 +8,34 @@ import base64
 import json
 import os
 import zlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
 
-from vit.batch import DataSpec
+from vit.batch import Batch, DataSpec
+from vit.data.base import Split
 from vit.data.file_images import FileImages
-from vit.data.files import Folder
+from vit.data.files import Files, Folder
 from vit.data.listing import SUFFIXES
 from vit.data.vtab.order import part_of, published_order
 
+REAL = "real.json"
 LABELS = Path(__file__).with_name("imagenet_val_labels.json")
 HOMES = ("", "ILSVRC/Data/CLS-LOC")  # the second: as Kaggle packs it
 
 
 class ImageNet(FileImages):
     """ImageNet-1k, or some of its classes.
+
+    Where they lie in root, `test` also reports top-1 by the reassessed labels (real.json; Beyer et
+    al., arXiv:2006.07159: an image counts as right with any of its labels, those with none count
+    nowhere) and on ImageNet-V2 (imagenetv2-*-format-val; Recht et al., arXiv:1902.10811).
 
     Args:
         root: folder with train/<wnid>/*.JPEG, and val/<wnid>/*.JPEG or all 50,000 in val/.
@@ -39,6 +49,10 @@ class ImageNet(FileImages):
         self.root, self.whole = Path(root).resolve(), whole
         self.notes = ("validation is trained on: choose nothing by it",) if whole else ()
         classes = listed(self.root)[2]
+        whole = len(classes) == 1000  # other test sets number all of them
+        self.sets = {name: path for name, path in second(self.root).items() if whole}
+        self.others = tuple(self.sets)
+        self.real = reassessed(self.root / REAL) if whole and (self.root / REAL).is_file() else None
         counts = {split: len(places) for split, places in self.split_indices().items()}
         self.spec = DataSpec(
             classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3, counts=counts
@@ -58,6 +72,24 @@ class ImageNet(FileImages):
             "val": held,
             "test": test,
         }
+
+    def open(self, split: Split) -> Files:
+        """The samples of a split, or of another test set."""
+        if split not in self.sets:
+            return super().open(split)
+        folder = Folder(self.sets[split], numbered(self.sets[split]))
+        labels = [int(folder.name(i).split("/")[0]) for i in range(len(folder))]
+        return Files(folder, torch.arange(len(folder)), torch.tensor(labels), [])
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """The reassessed labels go with the images that they are of."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if self.real is None or not self.trainer.testing or dataloader_idx:
+            return batch
+        source, places = self.files()[0], self.split_indices()["test"]
+        rows = [number_of(source.name(places[i])) if i >= 0 else 0 for i in batch.index.tolist()]
+        accepted = self.real[torch.tensor(rows)].to(batch.index.device)
+        return replace(batch, accepted=accepted & batch.valid[:, None])
 
 
 class ImageNet21k(FileImages):
@@ -155,8 +187,7 @@ def tested(folder: Path, number: dict[str, int]) -> list[tuple[str, int]]:
             f"train, there are {len(number)}"
         )
     labels = published_labels()
-    return [(f"val/./{name}", int(labels[int(name.split("_")[-1].split(".")[0]) - 1]))
-            for name in flat]  # fmt: skip
+    return [(f"val/./{name}", int(labels[number_of(name)])) for name in flat]
 
 
 def pictures(folder: Path) -> list[str]:
@@ -164,6 +195,40 @@ def pictures(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(e.name for e in os.scandir(folder) if Path(e.name).suffix.lower() in SUFFIXES)
+
+
+def number_of(name: str) -> int:
+    """ILSVRC2012_val_00000001.JPEG is 0."""
+    return int(name.split("_")[-1].split(".")[0]) - 1
+
+
+@cache
+def reassessed(file: Path) -> Bool[Tensor, "50000 1000"]:
+    """Which labels are right for each validation image; none for 3,163 of them.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    rows = json.loads(file.read_text())
+    if len(rows) != len(published_labels()):
+        raise ValueError(f"ImageNet: {file} holds {len(rows):,} lists; real.json holds 50,000")
+    table = torch.zeros(len(rows), 1000, dtype=torch.bool)
+    for number, labels in enumerate(rows):
+        table[number, labels] = True
+    return table
+
+
+def second(root: Path) -> dict[str, Path]:
+    """The sets of ImageNet-V2 that are there: v2_matched_frequency, v2_threshold0.7, ..."""
+    found = sorted(root.glob("imagenetv2-*-format-val")) if root.is_dir() else []
+    return {f"v2_{'_'.join(path.name.split('-')[1:-2])}": path for path in found}
+
+
+@cache
+def numbered(folder: Path) -> list[str]:
+    """Files of folders that are called 0 to 999, by number: as text 10 would come before 2."""
+    names = sorted((entry.name for entry in os.scandir(folder) if entry.is_dir()), key=int)
+    return [f"{name}/{file}" for name in names for file in pictures(folder / name)]
 
 
 @cache

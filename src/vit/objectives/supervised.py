@@ -78,6 +78,9 @@ class Supervised(Objective):
         per_image["accuracy"] = (logits.argmax(1) == labels).float()
         if logits.shape[1] > 5:
             per_image["top5"] = (logits.topk(5).indices == labels[:, None]).any(1).float()
+        if batch.accepted is not None:
+            found = batch.accepted.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+            per_image["accepted"] = found.float()
         return Losses(per_image["loss"].mean(), per_image, {})
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
