@@ -234,7 +234,7 @@ class ViTModule(LightningModule):
     def validation_step(
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> tuple[Tensor, Tensor] | None:
-        """Sums, padding left out; sample numbers and which were right, where it predicts classes."""
+        """Sums, padding left out; sample numbers and which were right, if classes are predicted."""
         losses = self.judged(batch, self.progress)
         right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
         if dataloader_idx:
