@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planted import SEEDS, findings, planted
+from planted import IMAGES, SEEDS, findings, planted
 from vit.compare.findings import Findings
 from vit.compare.results import PIXELS, RANDOM, Results
 from vit.compare.study import Arm, Claim
@@ -147,3 +147,14 @@ def test_means_over_vtab_s_tasks_are_told_with_their_groups():
     assert rows[1][0] == "arm a"
     assert [float(x) for x in rows[1][1:]] == [65.0, 60.0, 70.0, 65.0]
     assert findings(planted({"a": 0.6})).suite() == []
+
+
+def test_images_of_a_group_are_one_unit_in_a_study_too():
+    results = planted({"a": 0.5, "b": 0.8})
+    arms = {name: Arm(name) for name in "ab"}
+    pairs = np.array([f"animal {i // 4}" for i in range(IMAGES)])
+    alone = Findings(results, arms, {}, []).comparison("task", "finetune")
+    grouped = Findings(results, arms, {}, [], {"task": pairs}).comparison("task", "finetune")
+    assert grouped.unit == "groups of images"
+    assert grouped.arms["a"].images == IMAGES // 4
+    assert grouped.pairs[0].value == pytest.approx(alone.pairs[0].value)

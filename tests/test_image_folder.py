@@ -228,3 +228,17 @@ def test_pictures_of_every_size_and_kind_stand_in_one_batch(tmp_path):
         image = picture(number, 20 + 9 * number, 50 - 9 * number, mode)
         (root / "a" / f"odd{number}.png").write_bytes(saved(image, kind))
     assert run(tmp_path).code == 0
+
+
+def test_groups_follow_their_pictures_into_a_split(tmp_path):
+    folder(tmp_path, {"": 40})
+    files = sorted(p.name for p in tmp_path.glob("*.jpg"))
+    table(tmp_path, [{"file": f, "label": "xy"[i % 2], "group": "" if i < 4 else f"g{i // 4}"}
+                     for i, f in enumerate(files)])  # fmt: skip
+    data = ImageFolder(str(tmp_path))
+    found = dict(zip(names(data, "test"), data.groups("test"), strict=True))
+    for name, group in found.items():
+        number = files.index(name)
+        assert group == (f"g{number // 4}" if number >= 4 else f"alone {number}")
+    folder(tmp_path / "other", {"a": 10, "b": 10})
+    assert ImageFolder(str(tmp_path / "other")).groups("test") is None

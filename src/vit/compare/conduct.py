@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vit.callbacks.run_folder import read_json, write_json
@@ -180,7 +181,7 @@ class Conductor:
         results.write(self.folder / "results.csv")
         labels = {step.id: step.label for step in steps}
         seeds, others = self.history()
-        found = Findings(results, self.arms, self.verdicts(steps), seeds)
+        found = Findings(results, self.arms, self.verdicts(steps), seeds, self.groups())
         stale = [step.label for step in unique(steps) if self.store.stale(step)]
         lines = [f"{labels.get(id_, id_)}: {why}" for id_, why in failed.items()]
         report = Report(found, self.asked, self.overlaps, lines, stale, others)
@@ -195,6 +196,19 @@ class Conductor:
             print("\n" + "\n".join(plain(found.claims())))
         print("\n" + "\n- ".join(found.conclusion()))
         print(f"report: {self.folder / 'report.md'}")
+
+    def groups(self) -> dict[str, np.ndarray]:
+        """Images that belong together are one unit: not more evidence than one of them."""
+        arm, found = next(iter(self.arms)), {}
+        for name in self.study.transfer:
+            folds = [
+                self.planner.ask(self.planner.task_words(arm, Place(name, fold=fold)))
+                for fold in self.planner.folds
+            ]
+            parts = [asked.data.groups("test") for asked in folds]
+            if all(part is not None for part in parts):
+                found[name] = np.array([group for part in parts for group in part])
+        return found
 
     def verdicts(self, steps: list[Step]) -> dict[str, Verdict]:
         """Of self-supervised arms."""

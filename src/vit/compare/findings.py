@@ -21,6 +21,7 @@ class Findings:
         arms: by name.
         verdicts: of self-supervised arms.
         seeds_before: seeds of earlier versions of this study, which each halve alpha.
+        groups: by task, what each test image belongs to, where some belong together.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class Findings:
         arms: dict[str, Arm],
         verdicts: dict[str, Verdict],
         seeds_before: list[int],
+        groups: dict[str, np.ndarray] | None = None,
     ) -> None:
         self.results, self.arms, self.verdicts = results, arms, verdicts
-        self.seeds_before = seeds_before
+        self.seeds_before, self.groups = seeds_before, groups or {}
         self.study = results.study
         self.alpha = 0.05 / 2 ** len(seeds_before)
         self.titles = {name: arm.title for name, arm in arms.items()} | CONTROLS
@@ -46,7 +48,7 @@ class Findings:
             return None
         alpha = self.alpha if (data, protocol, point) == self.primary else 0.05
         return statistics.compare(
-            table, controls=controls, alpha=alpha, folds=self.study.folds or 1
+            table, self.groups.get(data), controls, alpha, folds=self.study.folds or 1
         )
 
     @property

@@ -95,6 +95,10 @@ class Images(LightningDataModule):
     def split_indices(self) -> dict[str, list[int]]:
         """Where each split's samples stand in the source; fixed by the data, not by a seed."""
 
+    def groups(self, split: Split) -> list[str] | None:
+        """What each sample belongs to (a patient, an animal), where some belong together."""
+        return None
+
     def few(self, indices: list[int], labels: list[int]) -> list[int]:
         """The training split, or what `labels_per_class` leaves of it.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vit.batch import DataSpec
+from vit.data.base import Split
 from vit.data.file_images import FileImages
 from vit.data.files import Folder
 from vit.data.listing import Listing, survey
@@ -79,6 +80,12 @@ class ImageFolder(FileImages):
         train = self.few(known, labels)
         rest = [i for i in found["train"] if labels[i] < 0] if self.unlabelled else []
         return found | {"train": train + rest}
+
+    def groups(self, split: Split) -> list[str] | None:
+        """Of the table's column; a picture without one is a group of its own."""
+        found = chosen(self.root, self.table, self.chosen).groups
+        places = self.split_indices()[split]
+        return [found[i] or f"alone {i}" for i in places] if found else None
 
 
 @cache
