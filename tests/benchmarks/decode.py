@@ -10,6 +10,7 @@ Ours emits uint8, which the device normalises; theirs are float and normalised a
 users feed them.
 """
 
+import json
 import statistics
 import sys
 import tempfile
@@ -96,9 +97,17 @@ if __name__ == "__main__":
         found = rounds(Path(sys.argv[1]), int((*sys.argv, "9")[2]), Path(place))
     if decode.fast() is None:
         print("simplejpeg is not installed: pip install -e '.[fast]'")
+    told = []
     for name, speeds in found.items():
         ratios = sorted(a / b for a, b in zip(speeds, found["torchvision"], strict=True))
-        print(
-            f"{name:<20} {statistics.median(speeds):8.0f} images/s; of torchvision's: "
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        told.append(
+            f"{name} {statistics.median(speeds):,.0f} images/s, {statistics.median(ratios):.2f} of "
+            f"torchvision's ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         )
+    print("\n".join(told))
+    claim = (
+        "JPEG files to batches ready for the device, random-resized crop to 224 px and flip, one "
+        "core: at least 1.8 times torchvision's ImageFolder (1.3 with Pillow alone), 3.5 times "
+        "from shards of short side 288, 7 times from raw shards"
+    )
+    print(json.dumps({"claim": claim, "measured": "; ".join(told) + f"; {len(ratios)} rounds"}))

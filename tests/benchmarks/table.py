@@ -1,9 +1,10 @@
 """Run the benchmarks and write what they measured into the table of README.md.
 
     python tests/benchmarks/table.py [script ...] [--cifar FOLDER] [--timm-train FILE]
-                                     [--peers PYTHON]
+                                     [--peers PYTHON] [--pictures FOLDER]
 
-Without a script all are run: minutes. FOLDER holds cifar-10-batches-py; FILE and PYTHON are as in
+Without a script all are run: minutes. FOLDER holds cifar-10-batches-py; photographs, a folder a
+class, at least ten in each; FILE and PYTHON are as in
 first_step.py, and PYTHON also runs step_peers.py. A row whose script is not asked for, or lacks
 what it needs, stays as it was.
 """
@@ -30,6 +31,10 @@ def commands(options: argparse.Namespace) -> dict[str, list[str] | None]:
         "step_overhead.py": [own, "step_overhead.py"],
         "step_overhead.py --size Ti/16": [own, "step_overhead.py", "--size", "Ti/16"],
         "loader_cifar.py": [own, "loader_cifar.py", options.cifar, "7"] if options.cifar else None,
+        "decode.py": [own, "decode.py", options.pictures, "9"] if options.pictures else None,
+        "loader_fit.py": [own, "loader_fit.py", options.pictures, "5"]
+        if options.pictures
+        else None,
         "step_peers.py": [peers, "step_peers.py"],
         "step_peers.py --size S/16": [peers, "step_peers.py", "--size", "S/16", "--rounds", "5"],
         "first_step.py": [own, "first_step.py", "--peers", peers, *timm],
@@ -105,6 +110,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("scripts", nargs="*", help="step_peers, ...; all of them if none is named")
     parser.add_argument("--cifar", help="folder that holds cifar-10-batches-py")
+    parser.add_argument("--pictures", help="folder of photographs, a folder a class")
     parser.add_argument("--timm-train", help="train.py of a checkout of timm")
     parser.add_argument("--peers", default=sys.executable, help="interpreter that has the peers")
     main(parser.parse_args())
