@@ -25,7 +25,12 @@ def attached(world: int = 1, accumulate: int = 1, **settings) -> Digits:
         accumulate_grad_batches=accumulate,
         global_rank=0,
         limit_train_batches=1.0,
-        lightning_module=SimpleNamespace(seed=3, consumed=0, device=torch.device("cpu")),
+        lightning_module=SimpleNamespace(
+            seed=3,
+            consumed=0,
+            device=torch.device("cpu"),
+            objective=SimpleNamespace(views=(ViewSpec(),), uses_labels=True),
+        ),
     )
     return data
 

@@ -108,12 +108,12 @@ def test_a_mistake_is_one_line(tmp_path, words, error):
 
 
 def test_what_must_be_fetched_by_hand_is_named_with_its_place(tmp_path):
-    ended = launch("prepare", "--vtab", "dtd,svhn", "--raw", "raw", cwd=tmp_path)
+    ended = launch("prepare", "--vtab", "resisc45,dmlab", "--raw", "raw", cwd=tmp_path)
     assert ended.code == 1
-    assert "missing: dtd: raw/dtd/labels/train1.txt is not there; get dtd-r1.0.1.tar.gz" in (
+    assert "missing: resisc45: raw/NWPU-RESISC45 is not there; get NWPU-RESISC45.rar" in (
         ended.everything
     )
-    assert "missing: svhn: raw/train_32x32.mat is not there" in ended.everything
+    assert "missing: dmlab: raw/dmlab-train.tfrecord is not there" in ended.everything
 
 
 def test_a_data_set_is_got_and_counted(tmp_path):

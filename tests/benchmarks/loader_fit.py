@@ -70,7 +70,7 @@ if __name__ == "__main__":
     real, cached = (statistics.median(column) for column in zip(*pairs, strict=True))
     told = (
         f"real loader {real:.1f}, cached batch {cached:.1f} images/s, ratio "
-        f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f} over {rounds} rounds)"
+        f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}, {rounds} rounds)"
     )
     print(told)
     claim = (

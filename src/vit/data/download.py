@@ -1,8 +1,10 @@
 """Get a file once: resumed where it stopped, checked by its md5, in place only when whole."""
 
 import hashlib
+import tarfile
 import urllib.error
 import urllib.request
+import zipfile
 from http.client import HTTPException
 from pathlib import Path
 
@@ -41,6 +43,34 @@ def fetch(url: str, target: Path, md5: str, timeout: float = 20.0) -> None:
         part.unlink()
         raise ValueError(f"download: {url} is not the expected file (md5 {found}, expected {md5})")
     part.replace(target)
+
+
+def fetch_all(archives: tuple[tuple[str, str], ...], folder: Path) -> None:
+    """Download what is not there, check it, and unpack it; what was interrupted goes on.
+
+    Args:
+        archives: address and md5 of each.
+        folder: that they are unpacked into.
+    """
+    for url, md5 in archives:
+        file = folder / url.rpartition("/")[2]
+        done = file.with_name(f"{file.name}.unpacked")
+        if done.is_file():
+            continue
+        if not file.is_file() or md5_of(file) != md5:
+            fetch(url, file, md5)
+        unpack(file, folder)
+        done.touch()
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """A tar or zip archive; other files stay as they are."""
+    if file.suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(folder)
+    elif tarfile.is_tarfile(file):
+        with tarfile.open(file) as archive:
+            archive.extractall(folder, filter="data")
 
 
 def md5_of(path: Path) -> str:

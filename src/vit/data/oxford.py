@@ -4,16 +4,13 @@ Hold-outs: ViT paper (arXiv:2010.11929), appendix B.1.1: a tenth of the training
 ones: google-research/vision_transformer, vit_jax/configs/common.py, in the published order.
 """
 
-import tarfile
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torchvision.datasets import Flowers102 as PublishedFlowers
-from torchvision.datasets import OxfordIIITPet as PublishedPets
 
 from vit.batch import DataSpec
-from vit.data.download import fetch, md5_of
 from vit.data.file_images import FileImages
 from vit.data.files import Source
 from vit.data.vtab.folders import Flowers, Pets
@@ -61,8 +58,6 @@ class Published(FileImages):
 
     raw: ClassVar[type[Raw]]
     names: ClassVar[tuple[str, ...]]
-    folder: ClassVar[str]
-    archives: ClassVar[tuple[tuple[str, str], ...]]  # address, md5
     counts: ClassVar[tuple[int, int, int]]
 
     def __init__(self, root: str = "data", whole: bool = False, **loading: Any) -> None:
@@ -78,22 +73,7 @@ class Published(FileImages):
 
     def prepare_data(self) -> None:
         """Download and unpack what is not there; one process does it."""
-        target = self.root / self.folder
-        if (target / ".complete").is_file() or all((target / p).exists() for p in self.parts()):
-            return
-        for url, md5 in self.archives:
-            file = target / url.rpartition("/")[2]
-            if not file.is_file() or md5_of(file) != md5:
-                fetch(url, file, md5)
-            if file.suffix in (".tgz", ".gz"):
-                with tarfile.open(file) as tar:
-                    tar.extractall(target, filter="data")
-        (target / ".complete").touch()
-
-    @classmethod
-    def parts(cls) -> tuple[str, ...]:
-        """What is there once everything is unpacked."""
-        return ()
+        self.raw(self.root).get()
 
     def files(self) -> tuple[RawFiles, list[int]]:
         """Training images in the published order, then test images."""
@@ -130,17 +110,8 @@ class Flowers102(Published):
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
-    raw, names, folder = Flowers, tuple(PublishedFlowers.classes), "flowers-102"
-    archives = tuple(
-        (PublishedFlowers._download_url_prefix + name, md5)
-        for name, md5 in PublishedFlowers._file_dict.values()
-    )
+    raw, names = Flowers, tuple(PublishedFlowers.classes)
     counts = (918, 102, 6_149)
-
-    @classmethod
-    def parts(cls) -> tuple[str, ...]:
-        """Photographs and two tables."""
-        return ("jpg", "imagelabels.mat", "setid.mat")
 
 
 class OxfordPets(Published):
@@ -152,11 +123,4 @@ class OxfordPets(Published):
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
-    raw, names, folder = Pets, BREEDS, "oxford-iiit-pet"
-    archives = PublishedPets._RESOURCES
-    counts = (3_312, 368, 3_669)
-
-    @classmethod
-    def parts(cls) -> tuple[str, ...]:
-        """Photographs and lists."""
-        return ("images", "annotations")
+    raw, names, counts = Pets, BREEDS, (3_312, 368, 3_669)

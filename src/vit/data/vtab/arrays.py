@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
+from torchvision.datasets import SVHN
 
 from vit.data.cifar import CIFAR100, ArraysOnly, read, read_foreign
 from vit.data.vtab.order import Key
@@ -22,6 +23,8 @@ class Cifar(Raw):
     wanted = (
         "get cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85) and unpack it there"
     )
+    archives = ((CIFAR100.published.url, CIFAR100.published.tgz_md5),)
+    there = (FOLDER,)
     partial = "cifar-100-part/train"  # some published rows, and `indices` that says which
 
     @cached_property
@@ -42,6 +45,11 @@ class Cifar(Raw):
         files = tuple(map(tuple, CIFAR100.published.test_list))
         images, labels = read(self.need(FOLDER), files, "fine_labels")
         return images, labels, {row: row for row in range(len(labels))}
+
+    def get(self) -> None:
+        """Some rows by hand are enough."""
+        if not (self.root / self.partial).is_file():
+            super().get()
 
     def keys(self, split: str) -> range:
         return range(50_000 if split == "train" else 10_000)
@@ -64,6 +72,8 @@ class Svhn(Raw):
         "get train_32x32.mat (md5 e26dedcc434d2e4c54c9b2d4a06d8373) and test_32x32.mat (md5 "
         "eb5a983be6a315427106f1b164d9cef3) from ufldl.stanford.edu/housenumbers"
     )
+    archives = tuple((SVHN.split_list[s][0], SVHN.split_list[s][2]) for s in ("train", "test"))
+    there = ("train_32x32.mat", "test_32x32.mat")
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

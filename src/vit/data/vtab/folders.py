@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from torchvision.datasets import DTD, Flowers102, OxfordIIITPet
+
 from vit.data.listing import SUFFIXES
 from vit.data.vtab.order import Key
 from vit.data.vtab.raw import Raw
@@ -36,6 +38,8 @@ class Dtd(Raw):
         "get dtd-r1.0.1.tar.gz (md5 fff73e5086ae6bdbea199a49dfb8a4c1) from robots.ox.ac.uk/~vgg/"
         "data/dtd and unpack it there"
     )
+    archives = ((DTD._URL, DTD._MD5),)
+    there = ("dtd",)
     lists: ClassVar[dict[str, str]] = {"train": "train1", "validation": "val1", "test": "test1"}
 
     def keys(self, split: str) -> list[str]:
@@ -62,6 +66,11 @@ class Flowers(Raw):
         "e0620be6f572b9609742df49c70aed4d) and setid.mat (md5 a5357ecc9cb78c4bef273ce3793fc85c) "
         "from robots.ox.ac.uk/~vgg/data/flowers/102 and unpack the first there"
     )
+    archives = tuple(
+        (Flowers102._download_url_prefix + name, md5)
+        for name, md5 in Flowers102._file_dict.values()
+    )
+    home, there = "flowers-102", ("jpg", "imagelabels.mat", "setid.mat")
     lists: ClassVar[dict[str, str]] = {"train": "trnid", "validation": "valid", "test": "tstid"}
 
     @cached_property
@@ -90,6 +99,8 @@ class Pets(Raw):
         "95a8c909bbe2e81eed6a22bccdf3f68f) from robots.ox.ac.uk/~vgg/data/pets and unpack both "
         "there"
     )
+    archives = OxfordIIITPet._RESOURCES
+    home, there = "oxford-iiit-pet", ("images", "annotations")
     lists: ClassVar[dict[str, str]] = {"train": "trainval", "test": "test"}
 
     @cached_property

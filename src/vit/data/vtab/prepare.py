@@ -32,6 +32,7 @@ def prepare(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], Non
         ValueError: the published data has not the images that it should have.
     """
     task, folder = TASKS[name], root / name
+    raw.get()
     for part in PARTS:
         keys, split = members(raw, task, part)
         lines, target = [], folder / "images" / part

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from vit.data.download import fetch_all
 from vit.data.vtab.order import Key
 
 
@@ -23,9 +24,20 @@ class Raw(ABC):
     """
 
     wanted: ClassVar[str]  # which files, below root, and where people get them
+    archives: ClassVar[tuple[tuple[str, str], ...]] = ()  # address and md5 of what can be fetched
+    home: ClassVar[str] = ""  # folder below root that they are unpacked into
+    there: ClassVar[tuple[str, ...]] = ()  # what lies there once they are
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def get(self) -> None:
+        """Download and unpack what can be downloaded and is not there."""
+        folder = self.root / self.home
+        names = {url.rpartition("/")[2] for url, _ in self.archives} - set(self.there)
+        begun = any((folder / name).is_file() for name in names)
+        if self.archives and (begun or not all((folder / part).exists() for part in self.there)):
+            fetch_all(self.archives, folder)
 
     @abstractmethod
     def keys(self, split: str) -> Sequence[Key]:

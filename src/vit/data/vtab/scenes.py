@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from torchvision.datasets import CLEVRClassification
 
 from vit.data.vtab.order import Key
 from vit.data.vtab.raw import Raw
@@ -39,6 +40,8 @@ class Clevr(Raw):
         "get CLEVR_v1.0.zip (19,021,600,724 bytes, md5 b11922020e72d0cd9154779b2d3d07d2) from "
         "cs.stanford.edu/people/jcjohns/clevr and unpack it there"
     )
+    archives = ((CLEVRClassification._URL, CLEVRClassification._MD5),)
+    there = ("CLEVR_v1.0",)
     folders: ClassVar[dict[str, str]] = {"train": "train", "validation": "val"}
 
     def __init__(self, root: Path, what: str) -> None:
