@@ -7,8 +7,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
+from builders import small_vit
+from vit.callbacks.features import OneProcess
+from vit.callbacks.features import pixels as frozen_pixels
+from vit.data import Digits
 from vit.evaluate.base import Frozen, Result, Task
 from vit.evaluate.pixels import pixels
+from vit.module import ViTModule
+from vit.objectives.supervised import Supervised
 
 
 def halves() -> tuple[Frozen, Frozen]:
@@ -76,3 +82,12 @@ def test_every_setting_that_moves_the_figure_changes_the_id():
 def test_a_wrong_setting_is_named(settings):
     with pytest.raises(ValueError, match=r"pixels: svm_c .* got"):
         judged(*halves(), **settings)
+
+
+def test_pixels_of_large_images_are_shrunk_and_small_ones_are_not():
+    for canvas, side in ((24, 24), (40, 32)):
+        data = Digits(canvas=canvas)
+        module = ViTModule(Supervised, small_vit, torch.optim.SGD, spec=data.spec)
+        data.trainer = OneProcess(module)
+        found = frozen_pixels(module, data, "val")
+        assert found.pooled["pixels"].shape == (144, side * side)

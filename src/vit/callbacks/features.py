@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vit.batch import ViewSpec
 from vit.data.base import Images, Split
@@ -14,6 +15,8 @@ from vit.evaluate.base import Frozen
 from vit.models.base import Encoder, Features
 from vit.module import ViTModule
 from vit.ranks import gather_rows
+
+LARGEST = 32  # side of raw pixels that are judged: 50,000 photographs of 224 px would be 30 GB
 
 
 @dataclass
@@ -73,10 +76,13 @@ def poolings(encoder: Encoder, features: Features) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def pixels(module: ViTModule, data: Images, split: Split) -> Frozen:
-    """The images themselves, as evaluation shows them, in one process."""
+    """The images themselves, as evaluation shows them, large ones shrunk; in one process."""
     rows, labels = [], []
     for batch in data.evaluation_loader(split):
         shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
-        rows.append(shown.images[shown.valid].flatten(1).float().cpu())
+        images = shown.images[shown.valid].float()
+        if max(images.shape[-2:]) > LARGEST:
+            images = F.interpolate(images, (LARGEST, LARGEST), mode="bilinear", antialias=True)
+        rows.append(images.flatten(1).cpu())
         labels.append(shown.labels[shown.valid].cpu())
     return Frozen({"pixels": torch.cat(rows)}, torch.cat(labels))

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from vit.callbacks.features import OneProcess, frozen, pixels
+from vit.callbacks.features import LARGEST, OneProcess, frozen, pixels
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import write_json
 from vit.callbacks.run_log import RunLog
@@ -139,6 +139,8 @@ class Evaluation:
                 self.say(f"{name}{who.replace('_', ', ')}, judged on {split}")
                 result = function(Task(train, choice, features[split], classes, seed))
                 result.protocol |= self.about(split)
+                if "pixels" in train.pooled and max(self.data.spec.image_size) > LARGEST:
+                    result.protocol["pixels"] = f"shrunk to {LARGEST} px"
                 self.keep(f"{name}{who}", split, name, who, result)
 
     def keep(self, column: str, split: str, name: str, who: str, result: Result) -> None:
