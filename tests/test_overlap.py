@@ -2,8 +2,10 @@
 
 import torch
 
+from pictures import folder
+from vit.compare import overlap as module
 from vit.compare.overlap import labels_shared, overlap, prints
-from vit.data import Digits
+from vit.data import Digits, ImageFolder
 from vit.data.base import InMemory
 
 ALL, LOW, HIGH = Digits(), Digits(classes=[0, 1, 2, 3, 4]), Digits(classes=[5, 6, 7, 8, 9])
@@ -68,3 +70,17 @@ def test_prints_are_one_an_image_and_know_every_pixel():
     found = prints(HIGH, "test")
     assert len(found.hashes) == len(found.small) == HIGH.spec.counts["test"]
     assert len(set(found.hashes)) == len(found.hashes)
+
+
+def test_files_that_are_too_many_to_read_are_told_apart_by_name(tmp_path, monkeypatch):
+    folder(tmp_path / "one", {"a": 10, "b": 10})
+    seen, fold = (ImageFolder(str(tmp_path / "one"), image_size=16, fold=i) for i in (0, 1))
+    monkeypatch.setattr(module, "MOST", 19)
+    found = overlap(seen, fold)
+    assert found.near is None
+    both = {*seen.split_indices()["train"]} & {*fold.split_indices()["test"]}
+    assert (found.same, found.tested) == (len(both), 4)
+    assert "images of the task's train split are in it" in labels_shared(seen, fold)
+    for path in (tmp_path / "one").glob("*/*"):
+        path.write_bytes(b"nobody reads this")
+    assert overlap(seen, fold) == found

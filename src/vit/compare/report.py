@@ -101,10 +101,11 @@ class Report:
         first = self.asked[next(iter(self.arms)), next(iter(study.transfer))]
         lines.append(f"every arm fine-tunes on {first.views}")
         for (arm, task), seen in self.overlaps.items():
+            look = "by name" if seen.near is None else f"{seen.near} more look alike"
             shared = f"; classes in both: {', '.join(seen.classes[:5])}" if seen.classes else ""
             lines.append(
                 f"{self.titles[arm]}, {task}: {seen.same} of {seen.tested} test images were in its "
-                f"pre-training, {seen.near} more look alike{shared}"
+                f"pre-training, {look}{shared}"
             )
         for name, arm in self.arms.items():
             if arm.pretrained:
