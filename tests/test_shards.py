@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from launch import launch
 from pictures import folder, picture, saved
@@ -293,3 +294,33 @@ def test_a_run_on_shards_ends_as_one_on_the_folder_does(tmp_path):
         assert ended.code == 0, ended.everything
         figures.append(json.loads((tmp_path / ended.run / "summary.json").read_text())["val/loss"])
     assert figures[0] == figures[1]
+
+
+def test_a_persons_pictures_stay_turned_and_odd_kinds_are_kept(tmp_path):
+    folder(tmp_path / "mine", {"a": 15, "b": 15}, width=50, height=40)
+    exif = Image.Exif()
+    exif[274] = 6
+    for number, path in enumerate(sorted((tmp_path / "mine/a").iterdir())):
+        if number % 2:
+            path.write_bytes(saved(picture(number, 50, 40), exif=exif))
+        else:
+            path.unlink()
+            path.with_suffix(".gif").write_bytes(saved(picture(number, 50, 40), "GIF"))
+    data = ImageFolder(str(tmp_path / "mine"), image_size=16, workers=0)
+    for form in ("as_is", "raw"):
+        shard_images.opened.cache_clear()
+        to_shards.write(data, tmp_path / form, form, 100, 7, lambda *_: None)
+        back = ShardImages(str(tmp_path / form), image_size=16, workers=0)
+        for i in range(back.spec.counts["train"]):
+            first, second = (
+                decode(d.open("train").source.read(int(d.open("train").places[i])), d.own)
+                for d in (data, back)
+            )
+            assert torch.equal(first, second)
+
+
+def test_an_unreadable_file_is_named_before_it_reaches_a_shard(tmp_path):
+    data = ours(tmp_path)
+    (tmp_path / "mine/a/0003.jpg").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"a/0003.jpg cannot be read .* prepare --check lists"):
+        to_shards.write(data, tmp_path / "out", "as_is", 20, 7, lambda *_: None)

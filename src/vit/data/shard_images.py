@@ -45,6 +45,7 @@ class ShardImages(FileImages):
         about = {}
         if (self.root / ABOUT).is_file():
             about = json.loads((self.root / ABOUT).read_text())
+            self.own = about["own"]
             if about["form"] != "as_is":
                 what = "pixels" if about["form"] == "raw" else f"JPEG {about['quality']}"
                 self.notes = (f"short side {about['short_side']}, {what}: not the original pixels",)

@@ -18,7 +18,7 @@ import numpy as np
 from vit.data.files import Names, Source
 from vit.data.tar import BLOCK, Member, check, members
 
-IMAGES = frozenset("jpg jpeg png webp raw".split())
+IMAGES = frozenset("jpg jpeg png webp gif bmp tif tiff ppm avif jp2 jpeg2000 raw".split())
 OPEN = 256  # archives that a process keeps open
 VERSION = 1
 

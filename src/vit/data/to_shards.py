@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vit.data.base import Images, InMemory
-from vit.data.decode import decode, packed
+from vit.data.decode import JPEG, decode, packed
 from vit.data.file_images import FileImages
 
 Form = Literal["as_is", "jpeg", "raw"]
@@ -52,6 +52,7 @@ def write(
         "short_side": None if form == "as_is" else short_side,
         "quality": QUALITY if form == "jpeg" else None, "per_shard": per_shard,
         "classes": list(data.spec.classes), "mean": data.spec.mean, "std": data.spec.std,
+        "own": isinstance(data, FileImages) and data.own and form == "as_is",
         "splits": {split: data.split_hash(split) for split in SPLITS},
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +86,17 @@ def sample(
     assert isinstance(data, FileImages)
 
     def one(number: int) -> tuple[str, bytes, int]:
-        content = dataset.source.read(int(dataset.places[number]))
-        label = int(dataset.labels[number])
+        place, label = int(dataset.places[number]), int(dataset.labels[number])
+        content = dataset.source.read(place)
+        try:
+            image = decode(content, data.own)
+        except ValueError as error:
+            name = dataset.source.name(place)
+            raise ValueError(f"{name} {error}; prepare --check lists all such files") from error
         if form == "as_is":
-            kind = Image.open(io.BytesIO(content)).format.lower().replace("jpeg", "jpg")
+            kind = "jpg" if content[:2] == JPEG else Image.open(io.BytesIO(content)).format.lower()
             return kind, content, label
-        return (*encoded(decode(content, data.own), form, short_side), label)
+        return (*encoded(image, form, short_side), label)
 
     return one
 
