@@ -107,6 +107,7 @@ def test_every_top_level_package_is_a_core_dependency():
         "vit",
         "torch",
         "torchvision",
+        "torchmetrics",
         "lightning",
         "jsonargparse",
         "jaxtyping",

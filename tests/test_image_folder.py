@@ -8,6 +8,7 @@ import pytest
 from launch import launch
 from pictures import folder, picture, saved
 from vit.data import ImageFolder, image_folder, listing
+from vit.data.sampling import Draw
 
 FAST = ("--data.image_size", "16", "--data.workers", "0", "--data.batch_size", "8")
 
@@ -157,7 +158,8 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path, counts, settings, er
 @pytest.mark.parametrize(
     ("rows", "error"),
     [
-        ([{"name": "0000.jpg"}], "wants columns file and label, holds name"),
+        ([{"name": "0000.jpg"}], "wants columns file and label .or labels., holds name"),
+        ([{"file": "0000.jpg", "label": "x", "labels": "x;y"}], "label and labels; keep one"),
         ([{"file": "0009.jpg", "label": "x"}], r"line 2: .*0009.jpg is not there"),
         ([{"file": "0000.jpg", "label": "x", "split": "later"}], "line 2: split 'later'; known"),
         ([{"file": "0000.jpg", "label": "x"}] * 2, "0000.jpg stands there 2 times"),
@@ -242,3 +244,54 @@ def test_groups_follow_their_pictures_into_a_split(tmp_path):
         assert group == (f"g{number // 4}" if number >= 4 else f"alone {number}")
     folder(tmp_path / "other", {"a": 10, "b": 10})
     assert ImageFolder(str(tmp_path / "other")).groups("test") is None
+
+
+def several(root: Path) -> list[str]:
+    """Forty pictures of beach, sea and (two of twenty-four only) ship; the last four of nothing."""
+    folder(root, {"": 40})
+    files = sorted(p.name for p in root.glob("*.jpg"))
+    words = ["beach; sea", "sea", "beach"]
+    rows = [words[i % 3] + (";ship" if i < 24 and i % 3 == 1 else "") for i in range(36)] + [""] * 4
+    table(root, [{"file": f, "labels": r} for f, r in zip(files, rows, strict=True)])
+    return rows
+
+
+def test_several_labels_of_a_picture_all_count(tmp_path):
+    rows = several(tmp_path)
+    data = ImageFolder(str(tmp_path), image_size=16, workers=0)
+    assert data.spec.multi_label
+    assert data.spec.classes == ("beach", "sea", "ship")
+    for split in ("train", "val", "test"):
+        dataset = data.open(split)
+        batch = dataset[Draw(None, [0, 1, -1])]
+        place = dataset.places[1]
+        said = {name.strip() for name in rows[place].split(";")}
+        assert {n for n, x in zip(data.spec.classes, batch.accepted[1], strict=True) if x} == said
+        assert not batch.accepted[2].any()
+        assert dataset.accepted[:, 2].any(), f"{split} has no ship"
+    assert sum(data.spec.counts.values()) == 36  # pictures without a label are not learned from
+    fewer = ImageFolder(str(tmp_path), classes=["sea", "ship"], image_size=16)
+    assert set(fewer.open("train").accepted.sum(1).tolist()) == {1, 2}
+    assert not any(rows[int(name[:4])] == "beach" for name in names(fewer, "train"))
+    assert fewer.split_hash("train") != data.split_hash("train")
+    with pytest.raises(ValueError, match="labels_per_class wants one label"):
+        ImageFolder(str(tmp_path), labels_per_class=2)
+
+
+def test_a_run_on_several_labels_is_judged_by_average_precision(tmp_path):
+    several(tmp_path / "mine")
+    sigmoid = ("--model.objective.loss", "sigmoid")
+    ended = run(tmp_path, *sigmoid, "--test_after_fit", "true", "--keep_best", "true")
+    assert ended.code == 0, ended.everything
+    assert "test/map" in ended.out
+    found = ended.out.splitlines()[-1].removeprefix("run: ")
+    predicted = launch("predict", "--from", found, cwd=tmp_path)
+    assert predicted.code == 0, predicted.everything
+    text = next(tmp_path.rglob("predictions.csv")).read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert {row["label"] for row in rows} <= {"beach;sea", "sea", "beach", "sea;ship", "beach;ship"}
+    refused = launch("evaluate", found, cwd=tmp_path)
+    assert refused.code == 2
+    assert "want one label an image; this data has several" in refused.out
+    refused = run(tmp_path)
+    assert "images have several labels here; set loss to sigmoid" in refused.out

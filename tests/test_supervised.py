@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score
 
 from builders import GREY, RGB, batch_of, small_vit
 from vit.batch import Batch
 from vit.data import Digits
 from vit.data.base import normalise
+from vit.mixing import Mixing
 from vit.objectives.supervised import Supervised
-from vit.ranks import Means
+from vit.ranks import Means, Tally
 
 TWO = replace(GREY, classes=("no", "yes"))
 SEVEN = replace(GREY, classes=tuple("abcdefg"))
+MANY = replace(RGB, multi_label=True)
 ODDS = torch.tensor([[0.0, log(3)]])  # softmax 1/4 and 3/4; sigmoid 1/2 and 3/4
 YES = torch.tensor([1])
 
@@ -143,9 +146,71 @@ def test_thirty_steps_on_one_batch_of_digits_learn_it():
         (GREY, {"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
         (GREY, {"label_smoothing": -0.1}, r"label_smoothing must be in \[0, 1\), got -0.1"),
         (replace(GREY, classes=("one",)), {}, "at least 2 classes, the data has 1"),
-        (replace(GREY, multi_label=True), {}, "several labels an image"),
+        (MANY, {}, "several labels here; set loss to sigmoid"),
     ],
 )
 def test_a_wrong_setting_is_named(spec, settings, message):
     with pytest.raises(ValueError, match=message):
         Supervised(small_vit(spec), spec, **settings)
+
+
+def judged(objective: Supervised, logits: torch.Tensor, monkeypatch, **labels) -> dict[str, float]:
+    """A whole evaluation in batches of seven, the last one padded."""
+    tally = Tally(objective.metrics())
+    for at in range(0, len(logits), 7):
+        rows = torch.arange(at, at + 7).clamp(max=len(logits) - 1)
+        index = torch.where(torch.arange(at, at + 7) < len(logits), rows, -1)
+        monkeypatch.setattr(objective, "predict", lambda images, r=rows: {"logits": logits[r]})
+        parts = {name: values[rows] for name, values in labels.items()}
+        parts.setdefault("labels", torch.zeros(7, dtype=torch.int64))
+        losses = objective(Batch([torch.zeros(7, 1, 8, 8)], index=index, **parts), 1.0)
+        tally.add(losses.per_image, losses.monitors, losses.predicted, index >= 0)
+    return tally.results(objective.summary)
+
+
+def test_classes_that_are_rare_count_like_the_others_as_in_scikit_learn(monkeypatch):
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.tensor([0] * 40 + [1] * 5 + [2] * 3)  # of ten classes three occur
+    logits = torch.randn(48, 10, generator=generator)
+    logits[torch.arange(48), labels] += 1.5
+    found = judged(supervised(), logits, monkeypatch, labels=labels)
+    guessed = logits.argmax(1)
+    with pytest.warns(UserWarning, match="classes not in y_true"):
+        expected = balanced_accuracy_score(labels, guessed)
+    assert found["balanced_accuracy"] == pytest.approx(expected)
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, guessed, average="macro"))
+    assert found["accuracy"] == pytest.approx((guessed == labels).float().mean())
+
+
+def test_several_labels_are_judged_by_scikit_learns_mean_average_precision(monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(50, 3, generator=generator)
+    truth = torch.rand(50, 3, generator=generator) < 0.3
+    objective = supervised(MANY, loss="sigmoid")
+    found = judged(objective, logits, monkeypatch, accepted=truth)
+    expected = average_precision_score(truth.numpy(), logits.numpy(), average="macro")
+    assert found["map"] == pytest.approx(expected, abs=1e-6)
+    assert found["exact"] == pytest.approx(((logits > 0) == truth).all(1).float().mean())
+    assert objective.best == ("val/map", "max")
+    assert Supervised.best == ("val/accuracy", "max")
+
+
+def test_the_loss_of_several_labels_is_a_sum_over_classes():
+    loss = supervised(replace(TWO, multi_label=True), loss="sigmoid").loss
+    odds = torch.tensor([[log(3), log(3)]])  # both 3/4
+    both, none = torch.tensor([[True, True]]), torch.tensor([[False, False]])
+    assert loss(odds, both).item() == pytest.approx(2 * log(4 / 3))
+    assert loss(odds, none).item() == pytest.approx(2 * log(4))
+
+
+def test_blended_images_with_several_labels_learn_both_sets():
+    objective = supervised(MANY, loss="sigmoid", mixing=Mixing())
+    batch = replace(batch_of(MANY), accepted=torch.eye(4, 3, dtype=torch.bool))
+    losses = objective(batch, 0.0)
+    mixed = objective.mixing(batch.images, batch.keys("mixing"))
+    logits = objective.predict(mixed.images)["logits"]
+    share = mixed.weight[:, None]
+    target = share * batch.accepted.float() + (1 - share) * batch.accepted[mixed.partner].float()
+    expected = torch.nn.BCEWithLogitsLoss(reduction="sum")(logits, target) / 4
+    assert losses.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert set(losses.per_image) == {"loss", "exact"}

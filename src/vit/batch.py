@@ -85,7 +85,8 @@ class Batch:
         seed: the run's.
         epoch: which pass over the training split; None in evaluation, whose draws never change.
         unread: files of it that could not be read: names and why.
-        accepted: B L, all labels that later annotators found right; none for images left out.
+        accepted: B L, every label that is right, where an image may have several: in multi-label
+            data, and where later annotators looked again (none for images they left out).
     """
 
     views: list[Float[Tensor, "B C _h _w"] | UInt8[Tensor, "B C _h _w"]]
@@ -123,4 +124,20 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         views = [change(view) for view in self.views]
-        return replace(self, views=views, labels=change(self.labels), index=change(self.index))
+        accepted = None if self.accepted is None else change(self.accepted)
+        return replace(
+            self,
+            views=views,
+            labels=change(self.labels),
+            index=change(self.index),
+            accepted=accepted,
+        )
+
+
+def black(spec: DataSpec, views: tuple[ViewSpec, ...], count: int) -> Batch:
+    """A training batch of the right shapes with nothing to see, for counting and timing."""
+    sizes = [(v.size, v.size) if v.size else spec.image_size for v in views for _ in range(v.count)]
+    images = [torch.zeros(count, spec.channels, *size) for size in sizes]
+    index, classes = torch.arange(count), max(len(spec.classes), 1)
+    accepted = torch.zeros(count, classes, dtype=torch.bool) if spec.multi_label else None
+    return Batch(images, index % classes, index, epoch=0, accepted=accepted)

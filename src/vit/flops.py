@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vit.batch import Batch, DataSpec
+from vit.batch import DataSpec, black
 from vit.objectives.base import Objective
 
 # data-sheet peaks of dense bf16 matrix products, in operations a second, by a part of the name
@@ -28,19 +28,9 @@ IMAGES = 2  # in the counted batch; more than one, for objectives that pair imag
 def training_flops(objective: Objective, spec: DataSpec) -> float:
     """Floating-point operations of forward and backward for one image."""
     shadow = _on_meta(objective).train()
-    views = [
-        torch.empty(
-            IMAGES,
-            spec.channels,
-            *((view.size, view.size) if view.size else spec.image_size),
-            device="meta",
-        )
-        for view in objective.views
-        for _ in range(view.count)
-    ]
-    index = torch.zeros(IMAGES, dtype=torch.int64, device="meta")
+    batch = black(spec, objective.views, IMAGES).to("meta")
     with FlopCounterMode(display=False) as counter:
-        shadow(Batch(views, index, index, epoch=0), 0.0).loss.backward()
+        shadow(batch, 0.0).loss.backward()
     return counter.get_total_flops() / IMAGES
 
 

@@ -31,7 +31,7 @@ from vit.optim import (
     scaled_lr,
 )
 from vit.randomness import seed_generators, step_seed
-from vit.ranks import Means, mean_of_rows, share_statistics
+from vit.ranks import Tally, mean_of_rows, share_statistics
 
 
 class ViTModule(LightningModule):
@@ -92,7 +92,7 @@ class ViTModule(LightningModule):
         self.results: dict[str, float] = {}
         self.step_losses: list[Losses] = []
         self.recent = RecentLosses()
-        self.means, self.monitors = Means(), Means()
+        self.tally = Tally()
 
         encoder, self.spec = self._encoder(encoder, pretrained, spec)
         self.objective = objective(encoder, self.spec)
@@ -227,7 +227,7 @@ class ViTModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Nothing is carried over from an evaluation that was interrupted."""
-        self.means, self.monitors = Means(), Means()
+        self.tally = Tally(self.judged.metrics())
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -239,15 +239,13 @@ class ViTModule(LightningModule):
         right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
         if dataloader_idx:
             name = self.trainer.datamodule.others[dataloader_idx - 1]
-            self.means.add({} if right is None else {f"{name}_accuracy": right}, batch.valid)
+            if right is not None:
+                self.tally.means.add({f"{name}_accuracy": right}, batch.valid)
             return None
         accepted = losses.per_image.pop("accepted", None)
         if accepted is not None:
-            self.means.add({"real_accuracy": accepted}, batch.valid & batch.accepted.any(1))
-        self.means.add(losses.per_image, batch.valid)
-        if losses.monitors:
-            values = {name: value[None] for name, value in losses.monitors.items()}
-            self.monitors.add(values, torch.ones(1, dtype=torch.bool, device=batch.index.device))
+            self.tally.means.add({"real_accuracy": accepted}, batch.valid & batch.accepted.any(1))
+        self.tally.add(losses.per_image, losses.monitors, losses.predicted, batch.valid)
         return None if right is None else (batch.index, right)
 
     test_step = validation_step
@@ -261,16 +259,18 @@ class ViTModule(LightningModule):
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
-        values = self.judged.summary(self.means.reduce()) | self.monitors.reduce()
-        self.results = {f"{stage}/{name}": float(value) for name, value in values.items()}
+        values = self.tally.results(self.judged.summary)
+        self.results = {f"{stage}/{name}": value for name, value in values.items()}
         shown = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in self.results.items():
             self.log(name, value, prog_bar=name in shown, logger=False, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Sample numbers, labels and probabilities (B L) of a batch."""
-        logits = self.judged.predict(batch.images)["logits"]
-        return batch.index, batch.labels, logits.float().softmax(-1)
+        """Sample numbers, labels (B, or B L where there are several) and probabilities (B L)."""
+        logits = self.judged.predict(batch.images)["logits"].float()
+        if self.spec.multi_label:
+            return batch.index, batch.accepted, logits.sigmoid()
+        return batch.index, batch.labels, logits.softmax(-1)
 
     # ---- checkpoints --------------------------------------------------------------------------
 

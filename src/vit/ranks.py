@@ -1,8 +1,11 @@
 """The few sums that cross processes; without a process group each is the identity."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torchmetrics import Metric
 
 
 def active() -> bool:
@@ -98,3 +101,46 @@ class Means:
             name: part / count for name, part, count in zip(self.sums, parts, flat, strict=False)
         }
         return {name: mean[0] if len(mean) == 1 else mean for name, mean in means.items()}
+
+
+class Tally:
+    """All that one evaluation adds up, batch by batch.
+
+    Args:
+        metrics: of torchmetrics, by name, for what no mean over images gives; they share their
+            states between processes themselves.
+    """
+
+    def __init__(self, metrics: dict[str, Metric] | None = None) -> None:
+        self.means, self.monitors, self.metrics = Means(), Means(), metrics or {}
+
+    def add(
+        self,
+        per_image: dict[str, Tensor],
+        monitors: dict[str, Tensor],
+        predicted: tuple[Tensor, Tensor] | None,
+        valid: Tensor,
+    ) -> None:
+        """Count in one batch.
+
+        Args:
+            per_image: B or B k each.
+            monitors: scalars.
+            predicted: what the metrics compare, B rows each.
+            valid: B, rows that count.
+        """
+        self.means.add(per_image, valid)
+        if monitors:
+            one = torch.ones(1, dtype=torch.bool, device=valid.device)
+            self.monitors.add({name: value[None] for name, value in monitors.items()}, one)
+        for metric in self.metrics.values():
+            if predicted is not None and valid.any():
+                metric.to(valid.device).update(*(part[valid] for part in predicted))
+
+    def results(
+        self, summary: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    ) -> dict[str, float]:
+        """Everything over all processes; `summary` turns means into what is shown."""
+        values = summary(self.means.reduce()) | self.monitors.reduce()
+        values |= {name: metric.compute() for name, metric in self.metrics.items()}
+        return {name: float(value) for name, value in values.items()}

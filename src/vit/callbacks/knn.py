@@ -34,6 +34,9 @@ class KNN(Callback):
         """Score the trained encoder and an untrained one."""
         if not pl_module.spec.classes:
             return
+        if pl_module.spec.multi_label:
+            print("KNN: not scored, images have several labels here")
+            return
         with torch.random.fork_rng():
             torch.manual_seed(step_seed(pl_module.seed, "untrained encoder"))
             untrained = pl_module.random_encoder().to(pl_module.device)

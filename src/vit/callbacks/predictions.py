@@ -52,21 +52,32 @@ def write(
     labels: torch.Tensor,
     chances: torch.Tensor,
 ) -> None:
-    """One row an image: number, label, prediction, confidence, a probability for each class."""
+    """One row an image: number, label, prediction, confidence, a probability for each class.
+
+    Of several labels (M L instead of M), those of an image stand between semicolons, and all with a
+    probability above one half are predicted.
+    """
     with path.open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(["index", "label", "prediction", "confidence", *(f"p_{c}" for c in classes)])
         for row in index.argsort().tolist():
             if index[row] < 0:
                 continue
-            label, chance = int(labels[row]), chances[row]
-            best = int(chance.argmax())
+            label, chance = labels[row], chances[row]
+            best = chance > 0.5 if label.ndim else chance.argmax()
             out.writerow(
                 [
                     int(index[row]),
-                    classes[label] if label >= 0 else "",
-                    classes[best],
-                    f"{chance[best]:.6f}",
+                    named(classes, label),
+                    named(classes, best),
+                    f"{chance.max():.6f}",
                     *(f"{p:.6f}" for p in chance.tolist()),
                 ]
             )
+
+
+def named(classes: tuple[str, ...], label: torch.Tensor) -> str:
+    """Of one number (-1: none), or of L yes and no."""
+    if label.ndim:
+        return ";".join(name for name, holds in zip(classes, label.tolist(), strict=True) if holds)
+    return classes[label] if label >= 0 else ""

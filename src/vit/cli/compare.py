@@ -14,7 +14,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
-from vit.batch import Batch, ViewSpec
+from vit.batch import ViewSpec, black
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import hold
 from vit.callbacks.run_log import RunLog
@@ -196,12 +196,8 @@ def ask(words: tuple[str, ...]) -> Asked:
 
 def measured(built: CLI) -> float:
     """Seconds a training step takes for one image, from one small step."""
-    objective, spec, count = built.model.objective, built.model.spec, 8
-    shapes = [(v.size, v.size) if v.size else spec.image_size
-              for v in objective.views for _ in range(v.count)]  # fmt: skip
-    images = [torch.zeros(count, spec.channels, *shape) for shape in shapes]
-    index = torch.arange(count)
-    batch = Batch(images, index % max(len(spec.classes), 1), index, epoch=0)
+    objective, count = built.model.objective, 8
+    batch = black(built.model.spec, objective.views, count)
     took = []
     for _ in range(2):  # the first also sets up
         start = time.perf_counter()

@@ -187,6 +187,8 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
     parent = parent_folder(own, rest if not subject else ["--config", "evaluate.yaml"])
     files = RunLog()
     cli = CLI(rest, Plan("evaluate", folder, parent, 0, command(), extra=extra), files)
+    if cli.datamodule.spec.multi_label:
+        raise UsageError("evaluate: its protocols want one label an image; this data has several")
     cli.datamodule.prepare_data()
     cli.run_callback.setup(cli.trainer, cli.model, "test")
     with Console(stderr=True).status("") as status:  # only where a terminal is

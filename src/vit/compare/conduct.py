@@ -65,9 +65,10 @@ class Conductor:
                 self.asked[arm, "pretrain"] = self.planner.ask(step.words[:-2])
             for name in self.study.transfer:
                 with naming(f"arm {arm}, task {name}"):
-                    self.asked[arm, name] = self.planner.ask(
-                        self.planner.task_words(arm, self.first(name))
-                    )
+                    task = self.planner.ask(self.planner.task_words(arm, self.first(name)))
+                    if task.data.spec.multi_label:
+                        raise ValueError("accuracy is compared, and images have several labels")
+                    self.asked[arm, name] = task
         self.overlaps: dict[tuple[str, str], Overlap] = {}
         for arm in self.arms:
             before = self.asked.get((arm, "pretrain"))

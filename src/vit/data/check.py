@@ -87,15 +87,18 @@ def check(data: Images, tell: Callable[[int, int], None]) -> Findings:
             found.doubled.append(names)
             if len({split for split, _, _ in same}) > 1 or len({x for _, _, x in same}) > 1:
                 found.across.append(names)
-    classes, labels = data.spec.classes, Counter(labels_of(data, "train"))
+    classes, labels = data.spec.classes, counted(data)
     found.sizes = {name: labels[i] for i, name in enumerate(classes) if labels[i]}
     found.empty = [name for i, name in enumerate(classes) if not labels[i]]
     return found
 
 
-def labels_of(data: Images, split: str) -> list[int]:
-    """Of a whole split."""
-    return data.open(split).labels.tolist()
+def counted(data: Images) -> Counter[int]:
+    """Training images of each class."""
+    dataset = data.open("train")
+    if data.spec.multi_label:
+        return Counter(dict(enumerate(dataset.accepted.sum(0).tolist())))
+    return Counter(dataset.labels.tolist())
 
 
 def looked(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:

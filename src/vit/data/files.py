@@ -85,6 +85,7 @@ class Files(Dataset):
         own: turned as EXIF says, transparency over white; see decode.
         shrink: large JPEG files may be decoded smaller where no crop loses a pixel by it.
         replace: an unreadable image's row shows the next one; else it counts nowhere.
+        accepted: N L, every label that is right; None where each image has one.
     """
 
     def __init__(
@@ -96,9 +97,11 @@ class Files(Dataset):
         own: bool = False,
         shrink: bool = False,
         replace: bool = False,
+        accepted: Tensor | None = None,
     ) -> None:
         self.source, self.places, self.labels, self.cuts = source, places, labels, cuts
         self.own, self.shrink, self.replace, self.seed = own, shrink, replace, 0
+        self.accepted = accepted
         self.memory = Memory()
 
     def __len__(self) -> int:
@@ -116,8 +119,10 @@ class Files(Dataset):
                 break
             index[rows] = (index[rows] + 1) % len(self)
         index[rows] = -1
-        labels = torch.where(index < 0, -1, self.labels[index.clamp(min=0)])
-        return Batch(views, labels, index, self.seed, draw.epoch, unread=tuple(unread))
+        place, real = index.clamp(min=0), index >= 0
+        labels = torch.where(real, self.labels[place], -1)
+        accepted = None if self.accepted is None else self.accepted[place] & real[:, None]
+        return Batch(views, labels, index, self.seed, draw.epoch, tuple(unread), accepted)
 
     def _fill(
         self,

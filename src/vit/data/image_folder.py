@@ -7,14 +7,17 @@ for every run and every arm. A group never straddles splits.
 import warnings
 from collections import Counter
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vit.batch import DataSpec
 from vit.data.base import Split
 from vit.data.file_images import FileImages
-from vit.data.files import Folder
-from vit.data.listing import Listing, survey
+from vit.data.files import Files, Folder
+from vit.data.listing import Listing, rarest, survey
 
 
 class ImageFolder(FileImages):
@@ -23,8 +26,9 @@ class ImageFolder(FileImages):
     Args:
         root: the folder: one folder a class; or train, val, test with one folder a class in each;
             or any pictures and a table; or pictures without classes.
-        labels: CSV file with columns file (below root) and label, and where wanted split (train,
-            val, test) and group (what must not be torn apart); null: root/labels.csv if there.
+        labels: CSV file with columns file (below root) and label (or labels, with semicolons
+            between: several an image), and where wanted split (train, val, test) and group (what
+            must not be torn apart); null: root/labels.csv if there.
         classes: use only these classes, by name; null: all.
         keep_splits: false: folders of splits and the table's column count for nothing.
         folds: where nobody said what is tested, it is one of so many equal parts.
@@ -61,14 +65,35 @@ class ImageFolder(FileImages):
         self.chosen = tuple(classes) if classes is not None else None
         listing = chosen(self.root, self.table, self.chosen)
         self.notes = (*listing.notes, *imbalance(listing))
+        if listing.several and self.labels_per_class is not None:
+            raise ValueError("ImageFolder: labels_per_class wants one label an image")
         counts = {split: len(places) for split, places in self.split_indices().items()}
         self.spec = DataSpec(
-            listing.classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3, counts=counts
-        )
+            listing.classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3,
+            multi_label=bool(listing.several), counts=counts,
+        )  # fmt: skip
 
     def files(self) -> tuple[Folder, list[int]]:
         """Every file of the folder that belongs to a chosen class, and those without."""
         return opened(self.root, self.table, self.chosen)
+
+    def open(self, split: Split) -> Files:
+        """The samples of a split, with all labels where there are several."""
+        dataset = super().open(split)
+        several = chosen(self.root, self.table, self.chosen).several
+        if several:
+            dataset.accepted = torch.zeros(len(dataset), len(self.spec.classes), dtype=torch.bool)
+            for row, place in enumerate(dataset.places.tolist()):
+                dataset.accepted[row, list(several[place])] = True
+        return dataset
+
+    def split_hash(self, split: Split) -> str:
+        """Twelve hexadecimal digits that change with the split's files, labels or their order."""
+        several = chosen(self.root, self.table, self.chosen).several
+        if not several:
+            return super().split_hash(split)
+        kept = [several[place] for place in self.split_indices()[split]]
+        return sha256(f"{super().split_hash(split)} {kept}".encode()).hexdigest()[:12]
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into the listing."""
@@ -101,15 +126,18 @@ def chosen(root: Path, table: Path | None, classes: tuple[str, ...] | None) -> L
             f"known: {', '.join(listing.classes[:10])}"
         )
     kept = [i for i, name in enumerate(listing.classes) if name in classes]
-    new = {old: i for i, old in enumerate(kept)} | {-1: -1}
-    places = [i for i, label in enumerate(listing.labels) if label in new]
+    new = {old: i for i, old in enumerate(kept)}
+    sets = [tuple(new[x] for x in labels if x in new) for labels in listing.sets]
+    places = [i for i, labels in enumerate(listing.sets) if sets[i] or not labels]
+    sets = [sets[i] for i in places]
     return Listing(
         [listing.names[i] for i in places],
-        [new[listing.labels[i]] for i in places],
+        rarest(sets),
         tuple(listing.classes[i] for i in kept),
         [listing.splits[i] for i in places],
         [listing.groups[i] for i in places] if listing.groups else [],
         listing.notes,
+        sets if listing.several else [],
     )
 
 
@@ -165,7 +193,7 @@ def splits(
         if listing.labels[i] >= 0 or not held or listing.groups[i] not in held
     ]
     torn(root, listing, {"train": train, "val": val, "test": test})
-    missing = set(range(len(listing.classes))) - {listing.labels[i] for i in train}
+    missing = set(range(len(listing.classes))) - {x for i in train for x in listing.sets[i]}
     if missing:
         name = listing.classes[min(missing)]
         raise ValueError(
@@ -206,14 +234,14 @@ def torn(root: Path, listing: Listing, found: dict[str, list[int]]) -> None:
 
 def imbalance(listing: Listing) -> list[str]:
     """What accuracy would hide."""
-    counts = Counter(label for label in listing.labels if label >= 0)
+    counts = Counter(label for labels in listing.sets for label in labels)
     if not counts:
         return ["no classes: for self-supervised objectives only"]
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     if many < 3 * few:
         return []
+    told = f"classes differ in size: {listing.classes[most]} {many}, {listing.classes[least]} {few}"
+    if listing.several:
+        return [told]
     share = 100 * many / counts.total()
-    return [
-        f"classes differ in size: {listing.classes[most]} {many}, {listing.classes[least]} {few}; "
-        f"always saying {listing.classes[most]} scores {share:.0f} %"
-    ]
+    return [f"{told}; always saying {listing.classes[most]} scores {share:.0f} %"]

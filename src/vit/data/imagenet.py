@@ -8,7 +8,6 @@ import base64
 import json
 import os
 import zlib
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from vit.batch import Batch, DataSpec
+from vit.batch import DataSpec
 from vit.data.base import Split
 from vit.data.file_images import FileImages
 from vit.data.files import Files, Folder
@@ -76,20 +75,14 @@ class ImageNet(FileImages):
     def open(self, split: Split) -> Files:
         """The samples of a split, or of another test set."""
         if split not in self.sets:
-            return super().open(split)
+            dataset = super().open(split)
+            if split == "test" and self.real is not None:
+                numbers = [number_of(dataset.source.name(i)) for i in dataset.places.tolist()]
+                dataset.accepted = self.real[torch.tensor(numbers)]
+            return dataset
         folder = Folder(self.sets[split], numbered(self.sets[split]))
         labels = [int(folder.name(i).split("/")[0]) for i in range(len(folder))]
         return Files(folder, torch.arange(len(folder)), torch.tensor(labels), [])
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """The reassessed labels go with the images that they are of."""
-        batch = super().on_after_batch_transfer(batch, dataloader_idx)
-        if self.real is None or not self.trainer.testing or dataloader_idx:
-            return batch
-        source, places = self.files()[0], self.split_indices()["test"]
-        rows = [number_of(source.name(places[i])) if i >= 0 else 0 for i in batch.index.tolist()]
-        accepted = self.real[torch.tensor(rows)].to(batch.index.device)
-        return replace(batch, accepted=accepted & batch.valid[:, None])
 
 
 class ImageNet21k(FileImages):

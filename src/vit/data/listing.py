@@ -16,6 +16,7 @@ NOT_CLASSES = ("__MACOSX", "lost+found")  # and whatever begins with a dot
 UNLABELLED = ("unlabelled", "unlabeled")  # a folder of this name is no class
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
 LABELS = "labels.csv"
+BETWEEN = ";"  # several labels of an image
 
 
 @dataclass
@@ -24,11 +25,12 @@ class Listing:
 
     Args:
         names: paths below the root, with forward slashes.
-        labels: numbers of classes; -1 unlabelled.
+        labels: numbers of classes; -1 unlabelled; of several labels the rarest.
         classes: their names.
         splits: what the person said: train, val, test, or nothing.
         groups: images that belong together (one patient, one animal); empty: each by itself.
         notes: what a person should know, in lines.
+        several: all labels of each picture, where there may be several; else empty.
     """
 
     names: list[str]
@@ -37,6 +39,12 @@ class Listing:
     splits: list[str]
     groups: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    several: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def sets(self) -> list[tuple[int, ...]]:
+        """All labels of each picture, whether there may be several or not."""
+        return self.several or [(label,) if label >= 0 else () for label in self.labels]
 
 
 @cache
@@ -125,12 +133,14 @@ def by_class(
 
 
 def read_table(root: Path, table: Path) -> Listing:
-    """A CSV file with columns file and label, and split and group where they are wanted."""
+    """A CSV file with columns file and label or labels, and split and group where wanted."""
     with table.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     if not rows or "file" not in rows[0]:
         found = ", ".join(rows[0]) if rows else "nothing"
-        raise ValueError(f"{table}: wants columns file and label, holds {found}")
+        raise ValueError(f"{table}: wants columns file and label (or labels), holds {found}")
+    if {"label", "labels"} <= set(rows[0]):
+        raise ValueError(f"{table}: holds columns label and labels; keep one")
     words = {word: split for split, known in SPLITS.items() for word in known}
     rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in rows]
     for number, row in enumerate(rows, 2):
@@ -143,12 +153,28 @@ def read_table(root: Path, table: Path) -> Listing:
     name, count = Counter(row["file"] for row in rows).most_common()[0]
     if count > 1:
         raise ValueError(f"{table}: {name} stands there {count} times; each file once")
-    classes = tuple(sorted({row["label"] for row in rows if row.get("label")}))
+    given = [labels_in(row) for row in rows]
+    classes = tuple(sorted({name for names in given for name in names}))
     number = {name: i for i, name in enumerate(classes)}
+    sets = [tuple(number[name] for name in names) for names in given]
     return Listing(
         names=[Path(row["file"]).as_posix() for row in rows],
-        labels=[number.get(row.get("label", ""), -1) for row in rows],
+        labels=rarest(sets),
         classes=classes,
         splits=[words.get(row.get("split", "").lower(), "") for row in rows],
         groups=[row["group"] for row in rows] if "group" in rows[0] else [],
+        several=sets if "labels" in rows[0] else [],
     )
+
+
+def rarest(sets: list[tuple[int, ...]]) -> list[int]:
+    """Of each picture's labels the one that fewest pictures have: splits are drawn by it."""
+    common = Counter(label for labels in sets for label in labels)
+    return [min(labels, key=lambda x: (common[x], x)) if labels else -1 for labels in sets]
+
+
+def labels_in(row: dict[str, str]) -> list[str]:
+    """Of one picture: its label, or its labels between semicolons, each once."""
+    if "labels" not in row:
+        return [row["label"]] if row.get("label") else []
+    return sorted({name.strip() for name in row["labels"].split(BETWEEN)} - {""})

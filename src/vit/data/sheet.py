@@ -25,7 +25,6 @@ def sheet(data: Images, path: Path) -> Path:
     count = len(data.open("train"))
     chosen = [round(i * (count - 1) / max(IMAGES - 1, 1)) for i in range(min(IMAGES, count))]
     columns = [view(data, chosen, None), *(view(data, chosen, e) for e in range(AUGMENTED))]
-    labels = columns[0].labels.tolist()
     figure = Figure((1.6 * len(columns), 1.7 * len(chosen)), dpi=100, layout="constrained")
     grid = figure.subplots(len(chosen), len(columns), squeeze=False)
     for row, cells in enumerate(grid):
@@ -33,8 +32,7 @@ def sheet(data: Images, path: Path) -> Path:
             cell.imshow(pixels(batch.images[row], data), cmap="gray", vmin=0, vmax=1)
             cell.set_axis_off()
             if not column:
-                name = data.spec.classes[labels[row]] if labels[row] >= 0 else "no label"
-                cell.set_title(name, fontsize=8, loc="left")
+                cell.set_title(title(columns[0], row, data.spec.classes), fontsize=8, loc="left")
             elif not row:
                 cell.set_title(f"training, epoch {column - 1}", fontsize=8, loc="left")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +45,16 @@ def view(data: Images, chosen: list[int], epoch: int | None) -> Batch:
     training = epoch is not None
     dataset = data._open("train", PLAIN, training)
     return data.show(dataset[Draw(epoch, chosen)], PLAIN, data.spec, training)
+
+
+def title(batch: Batch, row: int, classes: tuple[str, ...]) -> str:
+    """The class of an image, or its classes."""
+    label = int(batch.labels[row])
+    if label < 0:
+        return "no label"
+    if batch.accepted is None:
+        return classes[label]
+    return ", ".join(classes[i] for i in batch.accepted[row].nonzero().flatten().tolist())
 
 
 def pixels(image: Tensor, data: Images) -> Tensor:

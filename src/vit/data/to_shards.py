@@ -47,6 +47,8 @@ def write(
     Raises:
         ValueError: the folder holds shards that were written otherwise.
     """
+    if data.spec.multi_label:
+        raise ValueError("shards hold one label an image; this data has several")
     about = {
         "data": type(data).__name__, "form": form,
         "short_side": None if form == "as_is" else short_side,

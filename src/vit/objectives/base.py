@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple, get_type_hints
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.models.base import Encoder
@@ -21,11 +22,13 @@ class Losses(NamedTuple):
         loss: scalar to minimise, over the whole batch.
         per_image: B (or B k for a histogram), exact in evaluation whatever the batches and ranks.
         monitors: scalars of the batch, for watching; never claimed exact.
+        predicted: scores and truth that `metrics` are fed with in evaluation, B rows each.
     """
 
     loss: Float[Tensor, ""]
     per_image: dict[str, Tensor]
     monitors: dict[str, Tensor]
+    predicted: tuple[Tensor, Tensor] | None = None
 
 
 class Objective(nn.Module, ABC):
@@ -69,6 +72,10 @@ class Objective(nn.Module, ABC):
 
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step: teachers and centres follow here."""
+
+    def metrics(self) -> dict[str, Metric]:
+        """Of a whole split, what no mean over its images gives; new ones for each evaluation."""
+        return {}
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """From the means over a split of `per_image` to the scalars that are logged."""
