@@ -9,7 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from vit.batch import ViewSpec
-from vit.data import transforms
+from vit.data import Digits, transforms
+from vit.data.erasing import Erasing
+from vit.data.sampling import Draw
 from vit.data.transforms import Augmentation, affine, cut_view, jitter, move, resize
 from vit.randomness import keys, uniform
 
@@ -238,3 +240,15 @@ def test_resize_leaves_an_image_that_fits_alone():
 def test_a_view_of_another_size_without_augmentation_is_the_resized_image():
     view = cut_view(noise(), some_keys(2), ViewSpec(size=4), PLAIN, (8, 8))
     assert torch.equal(view, resize(noise() / 255, (4, 4)))
+
+
+def test_erasing_comes_last_and_spares_views_whose_pixels_are_targets():
+    data = Digits(augmentation=Augmentation(erasing=Erasing(probability=1.0)))
+    images = data.open("train")[Draw(0, list(range(32)))]
+    plain = Digits().show(images, (ViewSpec(),), data.spec, training=True).images
+    erased = data.show(images, (ViewSpec(),), data.spec, training=True).images
+    assert (erased != plain).flatten(1).any(1).all()
+    assert erased.abs().max() > 1.5, "noise of deviation 1 around normalised pixels in [-1, 1]"
+    for views, training in (((ViewSpec(resample=False),), True), ((ViewSpec(),), False)):
+        shown = data.show(images, views, data.spec, training).images
+        assert torch.equal(shown, Digits().show(images, views, data.spec, training).images)

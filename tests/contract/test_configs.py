@@ -9,7 +9,7 @@ import yaml
 from launch import ROOT, launch
 
 CONFIGS = ROOT / "configs"
-LEAVES = sorted(f for kind in ("data", "encoder", "objective", "trainer")
+LEAVES = sorted(f for kind in ("data", "augmentation", "encoder", "objective", "trainer")
                 for f in (CONFIGS / kind).glob("*.yaml"))  # fmt: skip
 RECIPES = sorted([*CONFIGS.glob("*.yaml"), *(CONFIGS / "pretrain").glob("*.yaml"),
                   *(CONFIGS / "finetune").glob("*.yaml")])  # fmt: skip
@@ -92,3 +92,15 @@ def test_every_key_of_the_guide_is_there(tmp_path):
         unknown -= keys_of(yaml.safe_load(ended.out))
     assert len(rows) > 30
     assert not unknown
+
+
+@pytest.mark.parametrize("leaf", sorted((CONFIGS / "augmentation").glob("*.yaml")), ids=name)
+def test_a_leaf_of_augmentation_replaces_what_the_data_has(tmp_path, leaf):
+    words = ("--data", "configs/data/cifar10.yaml", "--data.augmentation", str(leaf))
+    ended = launch("fit", "--config", "configs/pretrain/supervised.yaml", *words,
+                   "--print_config", cwd=tmp_path)  # fmt: skip
+    assert ended.code == 0, ended.out
+    merged = yaml.safe_load(ended.out)["data"]["init_args"]["augmentation"]
+    for key, value in yaml.safe_load(leaf.read_text()).items():
+        whole = merged[key] if not isinstance(value, dict) else {k: merged[key][k] for k in value}
+        assert whole == value

@@ -37,6 +37,7 @@ PLAINLY = (
 )
 LEAVES = {  # folders of configs that hold parts of a run, and the option for each
     "data": "--data",
+    "augmentation": "--data.augmentation",
     "encoder": "--model.encoder",
     "objective": "--model.objective",
     "trainer": "--trainer",

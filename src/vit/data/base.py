@@ -230,6 +230,11 @@ class Images(LightningDataModule):
             fits = tuple(batch.images.shape[-2:]) == size
             images = [batch.images if fits else resize(batch.images.float() / 255, size)]
         normalised = [normalise(image, spec) for image in images]
+        if training and (erasing := self.augmentation.erasing):
+            normalised = [
+                erasing(image, batch.keys(f"erasing {name}")) if view.resample else image
+                for image, (name, view) in zip(normalised, named(views), strict=True)
+            ]
         return replace(batch, views=normalised)
 
     def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:

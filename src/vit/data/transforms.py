@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vit.batch import ViewSpec
+from vit.data.erasing import Erasing
 from vit.data.randaugment import RandAugment, greyscale
 from vit.randomness import uniform
 
@@ -35,6 +36,7 @@ class Augmentation:
         padding: pixels of black on each side, from which a crop of the image's own size is cut
             (4 is the habit for CIFAR); for views that are no crops already.
         randaugment: operations after all of these; not for objectives whose targets are pixels.
+        erasing: noise in a box at the very end; not for those objectives either.
     """
 
     degrees: float = 0.0
@@ -45,6 +47,7 @@ class Augmentation:
     part: float | None = None
     padding: int = 0
     randaugment: RandAugment | None = None
+    erasing: Erasing | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
