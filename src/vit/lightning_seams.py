@@ -24,6 +24,7 @@ from torch.distributed.fsdp import (
     fully_shard,
     register_fsdp_forward_method,
 )
+from torch.nn.parallel import DistributedDataParallel
 
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
@@ -128,6 +129,20 @@ def shard(objective: Objective, mesh: Any, policy: MixedPrecisionPolicy) -> None
         _register(encoder, encoder.STEPS)
     fully_shard(objective, **plan)
     _register(objective, objective.STEPS)
+
+
+def settle_buckets(module: "ViTModule") -> None:
+    """Let DDP arrange its buckets before the first step, by a backward pass that changes nothing.
+
+    DDP sums the gradients of its first backward pass in one bucket and those of all later ones in
+    buckets by order of arrival. Where a number lies decides in which order three or more ranks add
+    it up, so the first step after a resume would be rounded otherwise than in a run never killed.
+    """
+    strategy = module.trainer.strategy
+    if not isinstance(strategy.model, DistributedDataParallel):
+        return
+    strategy._forward_redirection(strategy.model, module, "touch").backward()
+    module.zero_grad(set_to_none=True)
 
 
 def compile_blocks(encoder: Encoder) -> None:

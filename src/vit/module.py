@@ -17,7 +17,7 @@ from vit.batch import Batch, DataSpec
 from vit.finite import RecentLosses
 from vit.flops import training_flops
 from vit.models.base import Encoder
-from vit.models.teacher import Teacher
+from vit.models.teacher import Teacher, early
 from vit.models.weights import FORMAT, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
 from vit.optim import (
@@ -166,6 +166,11 @@ class ViTModule(LightningModule):
     def on_train_start(self) -> None:
         """Lightning leaves modes as they are; frozen parts shall not train."""
         self.train()
+        seams.settle_buckets(self)
+
+    def touch(self) -> Tensor:
+        """Zero, in which every parameter that learns has a part."""
+        return sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
 
     # ---- training -----------------------------------------------------------------------------
 
@@ -201,11 +206,7 @@ class ViTModule(LightningModule):
         self.objective.after_step(progress)
         share_statistics(self.objective)
         if self.average:
-            self.average.follow(self.objective, self.momentum(self.trainer.global_step + 1))
-
-    def momentum(self, step: int) -> float:
-        """Of the average at a step counted from 1; small at first, so that it forgets the start."""
-        return min(self.ema, (1 + step) / (10 + step))
+            self.average.follow(self.objective, early(self.ema, self.trainer.global_step + 1))
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Our own bound instead of the Trainer's, which knows no per-tensor one."""

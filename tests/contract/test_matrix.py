@@ -1,6 +1,7 @@
 """The contracts on the cases that break contracts: kill, resume, shard, and look from outside.
 
-{1 process, 2-process DDP, 2-process FSDP2} x {labels, masked patches, many views and a teacher}:
+{1 process, 2-process DDP, 2-process FSDP2} x {labels, masked patches, many views and a teacher},
+and three processes, whose sums depend on the order of adding:
 a run killed in mid-epoch and resumed must equal one never killed, weights bit for bit and
 metrics.csv byte for byte, while a probe (KNN) and pictures run the encoder outside of forward.
 """
@@ -27,6 +28,7 @@ SHORT = (
 GROUPS = {
     "single": (1, ()),
     "ddp": (2, ("--trainer.strategy", "ddp", "--trainer.devices", "2")),
+    "three": (3, ("--trainer.strategy", "ddp", "--trainer.devices", "3")),
     "fsdp": (2, ("--trainer", "configs/trainer/fsdp.yaml", "--trainer.devices", "2")),
 }
 OBJECTIVES = ("supervised", "mpp", "dino")
@@ -58,8 +60,10 @@ def only_run(cwd: Path, name: str) -> Path:
     return run
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("group", GROUPS)
+CASES = [(g, o) for g in GROUPS for o in OBJECTIVES if g != "three" or o == "supervised"]
+
+
+@pytest.mark.parametrize(("group", "objective"), CASES)
 def test_a_killed_run_resumes_bit_for_bit(tmp_path, group, objective):
     straight = fit(tmp_path, objective, group, name="straight")
     assert straight.code == 0, straight.everything

@@ -38,3 +38,8 @@ class Teacher(nn.Module):
         torch._foreach_lerp_(ours, theirs, 1 - momentum)
         for mine, other in zip(self.copy.buffers(), student.buffers(), strict=True):
             mine.copy_(other)
+
+
+def early(momentum: float, step: int) -> float:
+    """What an average uses at a step counted from 1: less at first, so that the start fades."""
+    return min(momentum, (1 + step) / (10 + step))
