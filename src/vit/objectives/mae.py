@@ -1,0 +1,154 @@
+"""Masked autoencoder: rebuild the pixels of hidden patches from the few that are seen.
+
+Paper: He et al., "Masked Autoencoders Are Scalable Vision Learners", arXiv:2111.06377, section 3.
+Differs from it: the encoder is our ViT, whose positions may be learned; q, k and v are initialised
+each on its own; class token and registers, where there are some, pass through the decoder.
+
+B batch, C channels, N patches, K kept patches, T tokens, D width, E decoder width, P numbers per
+patch.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vit.batch import Batch, DataSpec, ViewSpec
+from vit.masking import hidden_count, random_order
+from vit.models.base import TokenEncoder
+from vit.models.block import Block
+from vit.objectives.base import Losses, Objective
+from vit.patches import patchify, sincos, unpatchify
+
+
+class MAE(Objective):
+    """The encoder sees a quarter of the patches; a light decoder predicts the others' pixels.
+
+    Args:
+        encoder: with patch tokens, each made from its own pixels alone.
+        spec: the data.
+        hidden: share of the patches that the encoder does not see. Paper: 0.75.
+        decoder_width: E. Paper: 512.
+        decoder_depth: blocks. Paper: 8.
+        decoder_heads: attention heads. Paper: 16.
+        normalise: each target patch has mean 0 and deviation 1. Paper: better so (table 1d).
+    """
+
+    views = (ViewSpec(resample=False),)
+    best: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    floor: ClassVar[tuple[str, str]] = ("val/explained", "val/explained_by_nothing")
+
+    def __init__(
+        self,
+        encoder: TokenEncoder,
+        spec: DataSpec,
+        hidden: float = 0.75,
+        decoder_width: int = 512,
+        decoder_depth: int = 8,
+        decoder_heads: int = 16,
+        normalise: bool = True,
+    ) -> None:
+        super().__init__(encoder, spec)
+        if not 0 < hidden < 1:
+            raise ValueError(f"MAE: hidden must be in (0, 1), got {hidden}; the paper uses 0.75")
+        if not encoder.local_embedding:
+            raise ValueError("MAE: this encoder's stem mixes patches, so hidden pixels leak")
+        if math.prod(encoder.grid) < 2:
+            raise ValueError("MAE: the image is one patch; set a smaller patch_size")
+        if decoder_depth < 1 or decoder_width % (4 * decoder_heads):
+            raise ValueError(
+                "MAE: decoder_depth must be at least 1 and decoder_width a multiple of 4 x "
+                f"decoder_heads, got {decoder_depth}, {decoder_width} and {decoder_heads}"
+            )
+        self.hidden, self.normalise = hidden, normalise
+        self.narrow = nn.Linear(encoder.width, decoder_width)
+        self.mask_token = nn.Parameter(torch.empty(decoder_width))
+        self.register_buffer("position", sincos(encoder.grid, decoder_width), persistent=False)
+        self.blocks = nn.Sequential(
+            *(
+                Block(
+                    decoder_width, decoder_heads, 4 * decoder_width, gelu="exact", norm_eps=1e-6,
+                    dropout=0.0, drop_path=0.0, layer_scale=None,
+                )
+                for _ in range(decoder_depth)
+            )
+        )  # fmt: skip
+        self.norm = nn.LayerNorm(decoder_width, eps=1e-6)
+        self.to_pixels = nn.Linear(decoder_width, encoder.patch_size**2 * spec.channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.mask_token, std=0.02)
+        for layer in (self.narrow, self.to_pixels):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def kept(self, batch: Batch) -> Int[Tensor, "B K"]:
+        """Which patches the encoder sees: equally many of every image."""
+        count = math.prod(self.encoder.grid)
+        return random_order(batch.keys("mae"), count)[:, : count - hidden_count(count, self.hidden)]
+
+    def target(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N P"]:
+        """What is predicted of each patch; the variance is the unbiased one, as in the code."""
+        patches = patchify(images.float(), self.encoder.patch_size)
+        if not self.normalise:
+            return patches
+        mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
+        return (patches - mean) / (variance + 1e-6).sqrt()
+
+    def predicted(
+        self, images: Float[Tensor, "B C H W"], kept: Int[Tensor, "B K"]
+    ) -> Float[Tensor, "B N P"]:
+        """Every patch's target, told from the kept ones alone."""
+        patches = self.encoder.add_position(self.encoder.embed(images))  # B N D
+        code = self.narrow(self.encoder.encode(patches, kept))  # B T E
+        front = code.shape[1] - kept.shape[1]
+        seen = code[:, front:]
+        full = self.mask_token.to(code.dtype).expand(len(code), patches.shape[1], -1)
+        full = full.scatter(1, kept[..., None].expand_as(seen), seen)
+        full = full + self.position.to(code.dtype)
+        read = self.norm(self.blocks(torch.cat([code[:, :front], full], 1)))
+        return self.to_pixels(read[:, front:]).float()
+
+    def forward(self, batch: Batch, progress: float) -> Losses:
+        """One step."""
+        kept, target = self.kept(batch), self.target(batch.images)
+        hidden = torch.ones_like(target[..., 0]).scatter(1, kept, 0.0)  # B N
+        error = (self.predicted(batch.images, kept) - target).square().mean(-1)
+        trivial = target.square().mean(-1)
+        per_image = {
+            "loss": (error * hidden).sum(1) / hidden.sum(1),
+            "nothing": (trivial * hidden).sum(1) / hidden.sum(1),
+        }
+        return Losses(per_image["loss"].mean(), per_image, {})
+
+    def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Share of the targets' square that is explained; saying 0 everywhere explains none."""
+        means = dict(means)
+        explained = 1 - means["loss"] / means.pop("nothing").clamp(min=1e-12)
+        return means | {"explained": explained, "explained_by_nothing": torch.zeros(())}
+
+    def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
+        """The input, what is seen (grey: hidden), and hidden patches rebuilt.
+
+        Of normalised targets only the pattern inside a patch is predicted: its mean and deviation
+        are then the true ones, which the decoder did not know.
+        """
+        size, grid, kept = self.encoder.patch_size, self.encoder.grid, self.kept(batch)
+        pixels = patchify(batch.images.float(), size)
+        hidden = torch.ones_like(pixels[..., :1]).scatter(1, kept[..., None], 0.0) > 0
+        rebuilt = self.predicted(batch.images, kept)
+        if self.normalise:
+            mean, variance = pixels.mean(-1, keepdim=True), pixels.var(-1, keepdim=True)
+            rebuilt = rebuilt * (variance + 1e-6).sqrt() + mean
+        shown = {
+            "input": pixels,
+            "seen": torch.where(hidden, 0.0, pixels),
+            "rebuilt": torch.where(hidden, rebuilt, pixels),
+        }
+        return {
+            name: self.pixels(unpatchify(patches, size, grid)).clamp(0, 1)
+            for name, patches in shown.items()
+        }
