@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "vit"
 TESTS = Path(__file__).parent
 FLOORS = [
-    {"batch", "patches", "masking", "mixing", "randomness", "ranks"},
+    {"batch", "patches", "masking", "mixing", "randomness", "ranks", "self_distillation"},
     {"models", "data"},
     {"objectives", "optim", "evaluate", "insight", "flops", "finite"},
     {"module", "callbacks", "lightning_seams", "compare", "export"},
@@ -19,6 +19,7 @@ SAME_FLOOR = {  # who may lean on a neighbour, and no circle among them
     "batch": {"randomness"},
     "masking": {"randomness"},
     "mixing": {"randomness"},
+    "self_distillation": {"ranks"},
     "optim": {"objectives"},
     "flops": {"objectives"},
     "finite": {"objectives"},

@@ -10,7 +10,8 @@ from torch import Tensor
 from builders import GREY, RGB, small_vit
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.models import ResNet
-from vit.objectives.dino import DINO, Branch, self_distillation
+from vit.objectives.dino import DINO, Branch
+from vit.self_distillation import Centre, across_views, entropy
 
 SMALL = {"prototypes": 16, "hidden": 24, "bottleneck": 8, "local_crops": 2}
 PAPER = DataSpec(("a", "b"), (224, 224), 3, (0.5,) * 3, (0.5,) * 3)
@@ -38,6 +39,14 @@ def weights(module: torch.nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
 
+def self_distillation(student, taught, centre, student_temperature, teacher_temperature):
+    """DINO's loss of each image and the entropy of its targets."""
+    running = Centre(len(centre), 0.9)
+    running.mean.copy_(centre)
+    target = running.targets(taught, teacher_temperature)
+    return across_views(student, target, student_temperature), entropy(target).mean(0)
+
+
 # ---- the loss -------------------------------------------------------------------------------
 
 
@@ -53,10 +62,10 @@ def by_formula(student: Tensor, taught: Tensor, centre: Tensor, image: int) -> t
 @pytest.mark.parametrize("views", [2, 4])
 def test_the_loss_is_the_papers_formula_pair_by_pair(views):
     student, taught, centre = torch.randn(views, 3, 7), torch.randn(2, 3, 7), torch.randn(7)
-    loss, entropy = self_distillation(student, taught, centre, 0.1, 0.04)
+    loss, own = self_distillation(student, taught, centre, 0.1, 0.04)
     expected = [by_formula(student, taught, centre, image) for image in range(3)]
     assert loss.tolist() == pytest.approx([cost for cost, _ in expected], rel=1e-5)
-    assert entropy.tolist() == pytest.approx([own for _, own in expected], abs=1e-5)
+    assert own.tolist() == pytest.approx([own for _, own in expected], abs=1e-5)
 
 
 def test_a_view_is_not_asked_to_agree_with_itself():
@@ -67,11 +76,11 @@ def test_a_view_is_not_asked_to_agree_with_itself():
 
 
 def test_uniform_logits_cost_the_log_of_the_prototypes():
-    loss, entropy = self_distillation(
+    loss, own = self_distillation(
         torch.zeros(4, 2, 16), torch.zeros(2, 2, 16), torch.zeros(16), 0.1, 0.04
     )
     assert loss.tolist() == pytest.approx([log(16)] * 2)
-    assert entropy.tolist() == pytest.approx([log(16)] * 2)
+    assert own.tolist() == pytest.approx([log(16)] * 2)
 
 
 def test_targets_carry_no_gradient():
@@ -83,10 +92,10 @@ def test_targets_carry_no_gradient():
 
 def test_every_crop_reaches_the_student_and_only_large_ones_the_teacher():
     objective, batch = dino(), crops()
-    objective.centre.normal_()
+    objective.centre.mean.normal_()
     student = torch.stack([objective.project(view) for view in batch.views])
     taught = torch.stack([objective.teacher(view) for view in batch.views[:2]])
-    expected, _ = self_distillation(student, taught, objective.centre, 0.1, 0.04)
+    expected, _ = self_distillation(student, taught, objective.centre.mean, 0.1, 0.04)
     losses = objective(batch, 0.5)
     torch.testing.assert_close(losses.per_image["loss"], expected)
     torch.testing.assert_close(losses.loss, expected.mean())
@@ -102,7 +111,7 @@ def test_a_batch_with_large_views_alone_has_two_pairs():
     objective, batch = dino(local_crops=0), crops(local=0)
     student = torch.stack([objective.project(view) for view in batch.views])
     taught = torch.stack([objective.teacher(view) for view in batch.views])
-    expected, _ = self_distillation(student, taught, objective.centre, 0.1, 0.04)
+    expected, _ = self_distillation(student, taught, objective.centre.mean, 0.1, 0.04)
     torch.testing.assert_close(objective(batch, 0.0).per_image["loss"], expected)
 
 
@@ -145,16 +154,16 @@ def test_the_teacher_stays_in_eval_mode():
 
 def test_the_centre_follows_the_mean_over_accumulated_batches():
     objective, start = dino(centre_momentum=0.75), torch.linspace(-1, 1, 16)
-    objective.centre.copy_(start)
+    objective.centre.mean.copy_(start)
     logits = []
     for seed in (1, 2):
         batch = crops(seed=seed)
         logits.append(torch.stack([objective.teacher(view) for view in batch.views[:2]]))
         objective(batch, 0.0)
-        assert torch.equal(objective.centre, start)  # not before the step
+        assert torch.equal(objective.centre.mean, start)  # not before the step
     objective.after_step(0.0)
     mean = torch.stack(logits).mean((0, 1, 2))
-    torch.testing.assert_close(objective.centre, 0.75 * start + 0.25 * mean)
+    torch.testing.assert_close(objective.centre.mean, 0.75 * start + 0.25 * mean)
 
 
 def test_each_step_centres_on_its_own_batches():
@@ -163,7 +172,7 @@ def test_each_step_centres_on_its_own_batches():
         objective(crops(seed=seed), 0.0)
         objective.after_step(0.0)
     large = torch.cat(crops(seed=2).views[:2])
-    torch.testing.assert_close(objective.centre, objective.teacher(large).mean(0))
+    torch.testing.assert_close(objective.centre.mean, objective.teacher(large).mean(0))
 
 
 def test_evaluation_leaves_the_centre_alone():
@@ -173,11 +182,22 @@ def test_evaluation_leaves_the_centre_alone():
     objective.train()(crops(seed=1), 0.0)
     objective.after_step(1.0)
     large = torch.cat(crops(seed=1).views[:2])
-    torch.testing.assert_close(objective.centre, objective.teacher(large).mean(0))
+    torch.testing.assert_close(objective.centre.mean, objective.teacher(large).mean(0))
 
 
 def test_the_centre_is_kept_in_checkpoints():
-    assert "centre" in dino().state_dict()
+    assert "centre.mean" in dino().state_dict()
+
+
+def test_a_frozen_last_layer_stays_where_it_is_and_passes_gradients_on():
+    objective = dino(last_layer_frozen=0.5)
+    objective(crops(), 0.4).loss.backward()
+    assert objective.head.prototypes.grad.abs().max() == 0
+    assert all(p.grad.abs().max() > 0 for p in objective.head.mlp.parameters())
+    same = dino()(crops(), 0.4).loss
+    torch.testing.assert_close(objective(crops(), 0.4).loss, same)
+    objective(crops(), 0.5).loss.backward()
+    assert objective.head.prototypes.grad.abs().max() > 0
 
 
 # ---- settings -------------------------------------------------------------------------------
@@ -252,8 +272,8 @@ def test_pictures_show_all_crops_side_by_side_between_zero_and_one():
         ({"local_area": (0.4, 0.1)}, r"local_area must rise within \(0, 1\], got \(0.4, 0.1\)"),
         ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
         ({"centre_momentum": 2.0}, "DINO: centre_momentum .* got 2.0"),
-        ({"student_temperature": 0.0}, "DINO: student_temperature .* got 0.0"),
-        ({"teacher_temperature": (0.0, 0.04)}, "DINO: teacher_temperature .* got"),
+        ({"student_temperature": 0.0}, "DINO: student_temperature .* got 0.0 and"),
+        ({"teacher_temperature": (0.0, 0.04)}, r"teacher_temperature .* and \(0.0, 0.04\)"),
         ({"prototypes": 0}, "DINO: prototypes .* got 0"),
         ({"local_crops": -1}, "DINO: local_crops .* got -1"),
         ({"local_size": 3}, "DINO: local_size .* 3"),  # patches of 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import vit
 from vit.compare.identity import VERSION, parameters
 from vit.data.base import Images
+from vit.data.erasing import Erasing
 from vit.data.randaugment import RandAugment
 from vit.data.transforms import Augmentation
 from vit.mixing import Mixing
@@ -27,7 +28,10 @@ def classes() -> list[type]:
     for room in ("data", "models", "objectives"):
         for found in pkgutil.iter_modules([str(Path(vit.__file__).parent / room)]):
             importlib.import_module(f"vit.{room}.{found.name}")
-    found, todo = [ViTModule, Augmentation, RandAugment, Mixing, Clip], [Images, Encoder, Objective]
+    found, todo = (
+        [ViTModule, Augmentation, RandAugment, Erasing, Mixing, Clip],
+        [Images, Encoder, Objective],
+    )
     todo.append(Schedule)
     while todo:
         family = todo.pop()

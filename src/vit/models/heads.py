@@ -61,7 +61,8 @@ class PrototypeHead(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.kaiming_uniform_(self.prototypes, a=5**0.5)  # nn.Linear's own, as in DINO's code
 
-    def forward(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B L"]:
-        return F.linear(
-            F.normalize(self.mlp(features), dim=-1), F.normalize(self.prototypes, dim=-1)
-        )
+    def forward(self, features: Float[Tensor, "... D"], frozen: bool = False) -> Tensor:
+        """Logits; `frozen` prototypes get a gradient of zeros, since all ranks wait for one."""
+        rows = self.prototypes
+        rows = rows.detach() + 0 * rows if frozen else rows
+        return F.linear(F.normalize(self.mlp(features), dim=-1), F.normalize(rows, dim=-1))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.models.base import Encoder
+from vit.models.base import Encoder, TokenEncoder
 
 
 class Losses(NamedTuple):
@@ -80,3 +80,48 @@ class Objective(nn.Module, ABC):
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """From the means over a split of `per_image` to the scalars that are logged."""
         return means
+
+
+def in_range(name: str, **shares: float) -> None:
+    """Name the first share that is none."""
+    for key, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}: {key} must be in [0, 1], got {value}")
+
+
+def multi_crop(
+    name: str,
+    encoder: Encoder,
+    spec: DataSpec,
+    global_crops: int,
+    local_crops: int,
+    local_size: int | None,
+    global_area: tuple[float, float],
+    local_area: tuple[float, float],
+    photometric: float,
+) -> tuple[ViewSpec, ...]:
+    """Large views and, where wanted, small ones (Caron et al., arXiv:2006.09882, section 3.3).
+
+    Args:
+        name: of the objective, for messages.
+        encoder: whose patches small views must be made of.
+        spec: the data.
+        global_crops: large views, of the data's own size.
+        local_crops: small views.
+        local_size: their side in pixels; None: 96/224 of the image, rounded to whole patches.
+        global_area: share of the image that a large view covers.
+        local_area: share of the image that a small view covers.
+        photometric: strength of brightness and colour changes.
+    """
+    for key, (low, high) in (("global_area", global_area), ("local_area", local_area)):
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"{name}: {key} must rise within (0, 1], got {(low, high)}")
+    if local_crops < 0:
+        raise ValueError(f"{name}: local_crops must be at least 0, got {local_crops}")
+    patch = encoder.patch_size if isinstance(encoder, TokenEncoder) else 1
+    side = local_size or max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
+    if side % patch:
+        raise ValueError(f"{name}: local_size must be a multiple of patch_size {patch}, got {side}")
+    large = ViewSpec(global_crops, None, tuple(global_area), photometric)
+    small = ViewSpec(local_crops, side, tuple(local_area), photometric)
+    return (large, small) if local_crops else (large,)

@@ -4,24 +4,23 @@ Paper: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers
 arXiv:2104.14294, section 3 and algorithm 1: multi-crop, a teacher that is the student's moving
 average, centring and sharpening against collapse.
 Differs from it: schedules are shares of the run instead of epochs; no blur or solarisation; the
-last layer's length is fixed to 1 (their norm_last_layer: true) and trains from the first step.
+last layer's length is fixed to 1 (their norm_last_layer: true); while it is frozen its gradient is
+0, where the original's optimiser skips it.
 
 B batch, V views, G large views, L prototypes.
 """
-
-import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vit.batch import Batch, DataSpec, ViewSpec
+from vit.batch import Batch, DataSpec
 from vit.models.base import Encoder
 from vit.models.heads import PrototypeHead
 from vit.models.teacher import Teacher
-from vit.objectives.base import Losses, Objective
-from vit.ranks import mean_over_ranks
+from vit.objectives.base import Losses, Objective, in_range, multi_crop
+from vit.self_distillation import Centre, across_views, entropy, rising, warmed
 
 
 class Branch(nn.Module):
@@ -54,6 +53,7 @@ class DINO(Objective):
         temperature_warmup: share of the run over which it rises. Paper: 30 of 100 epochs.
         momentum: of the teacher at the start; a cosine takes it to 1. Paper: 0.996.
         centre_momentum: Paper: 0.9.
+        last_layer_frozen: share of the run before the prototypes learn. Paper: 1 of 100 epochs.
     """
 
     def __init__(
@@ -73,115 +73,64 @@ class DINO(Objective):
         temperature_warmup: float = 0.3,
         momentum: float = 0.996,
         centre_momentum: float = 0.9,
+        last_layer_frozen: float = 0.0,
     ) -> None:
         super().__init__(encoder, spec)
-        for name, (low, high) in (("global_area", global_area), ("local_area", local_area)):
-            if not 0 < low <= high <= 1:
-                raise ValueError(f"DINO: {name} must rise within (0, 1], got {(low, high)}")
-        check(
-            [
-                ("momentum", "in [0, 1]", momentum, 0 <= momentum <= 1),
-                ("centre_momentum", "in [0, 1]", centre_momentum, 0 <= centre_momentum <= 1),
-                (
-                    "temperature_warmup",
-                    "in [0, 1]",
-                    temperature_warmup,
-                    0 <= temperature_warmup <= 1,
-                ),
-                ("student_temperature", "above 0", student_temperature, student_temperature > 0),
-                (
-                    "teacher_temperature",
-                    "above 0",
-                    teacher_temperature,
-                    min(teacher_temperature) > 0,
-                ),
-                ("prototypes", "at least 1", prototypes, prototypes > 0),
-                ("local_crops", "at least 0", local_crops, local_crops >= 0),
-            ]
+        self.views = multi_crop(
+            "DINO", encoder, spec, 2, local_crops, local_size, global_area, local_area, photometric
         )
-        patch = getattr(encoder, "patch_size", 1)
-        side = local_size or max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
-        check([("local_size", f"a multiple of patch_size {patch}", side, side % patch == 0)])
-        large = ViewSpec(count=2, area=tuple(global_area), photometric=photometric)
-        small = ViewSpec(local_crops, side, tuple(local_area), photometric)
-        self.views = (large, small) if local_crops else (large,)
+        in_range("DINO", momentum=momentum, centre_momentum=centre_momentum)
+        in_range("DINO", temperature_warmup=temperature_warmup, last_layer_frozen=last_layer_frozen)
+        if min(student_temperature, *teacher_temperature) <= 0:
+            raise ValueError(
+                "DINO: student_temperature and teacher_temperature must be above 0, "
+                f"got {student_temperature} and {teacher_temperature}"
+            )
+        if prototypes < 2:
+            raise ValueError(f"DINO: prototypes must be at least 2, got {prototypes}")
         self.student_temperature = student_temperature
         self.teacher_temperature, self.warmup = tuple(teacher_temperature), temperature_warmup
-        self.momentum, self.centre_momentum = momentum, centre_momentum
+        self.momentum, self.frozen = momentum, last_layer_frozen
         self.head = PrototypeHead(encoder.width, prototypes, hidden, bottleneck)
         self.teacher = Teacher(Branch(encoder, self.head))
-        self.register_buffer("centre", torch.zeros(prototypes))
-        self.seen: list[Tensor] = []  # teacher means of this step's micro-batches
+        self.centre = Centre(prototypes, centre_momentum)
 
     def temperature(self, progress: float) -> float:
         """The teacher's: linear from start to end over the warm-up."""
-        start, end = self.teacher_temperature
-        return start + (end - start) * min(progress / self.warmup if self.warmup else 1.0, 1.0)
+        return warmed(*self.teacher_temperature, self.warmup, progress)
 
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step: two student passes (large views, small views), one of the teacher."""
-        count = len(batch)
+        count, frozen = len(batch), progress < self.frozen
         large = torch.cat(batch.views[:2])
         taught = self.teacher(large)  # 2B L
-        student = [self.project(large)]
+        student = [self.project(large, frozen)]
         if len(batch.views) > 2:
-            student.append(self.project(torch.cat(batch.views[2:])))
+            student.append(self.project(torch.cat(batch.views[2:]), frozen))
         student = torch.cat(student).view(-1, count, taught.shape[1])  # V B L
-        taught = taught.view(2, count, -1)
-        losses, entropy = self_distillation(
-            student, taught, self.centre, self.student_temperature, self.temperature(progress)
-        )
+        target = self.centre.targets(taught, self.temperature(progress)).view(2, count, -1)
+        losses = across_views(student, target, self.student_temperature)
         if self.training:
-            self.seen.append(taught.mean((0, 1)).detach())
-        monitors = {"teacher_entropy": entropy.mean(), "divergence": (losses - entropy).mean()}
-        return Losses(losses.mean(), {"loss": losses}, {k: v.detach() for k, v in monitors.items()})
+            self.centre.note(taught)
+        own = entropy(target).mean()
+        monitors = {"teacher_entropy": own, "divergence": losses.mean().detach() - own}
+        return Losses(losses.mean(), {"loss": losses}, monitors)
 
-    def project(self, images: Tensor) -> Tensor:
+    def project(self, images: Tensor, frozen: bool = False) -> Tensor:
         """The student's prototype logits."""
-        return self.head(self.encoder(images).pooled).float()
+        return self.head(self.encoder(images).pooled, frozen).float()
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """The teacher follows the student; the centre follows the teacher's mean logits."""
-        momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
-        self.teacher.follow(Branch(self.encoder, self.head), momentum)
-        mean = mean_over_ranks(torch.stack(self.seen).mean(0))
-        self.seen.clear()
-        self.centre.mul_(self.centre_momentum).add_(mean, alpha=1 - self.centre_momentum)
+        self.teacher.follow(Branch(self.encoder, self.head), rising(self.momentum, progress))
+        self.centre.follow()
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """The crops of each image side by side, and where the teacher is sure, brightness apart."""
         side = batch.views[0].shape[-2:]
         views = [F.interpolate(view.float(), size=side) for view in batch.views]
         strip = torch.cat(views, -1)  # B C H VW
-        sure = self.teacher(batch.views[0]).sub(self.centre).div(self.temperature(1.0))
-        sure = sure.softmax(-1).amax(-1).view(-1, 1, 1, 1).expand(-1, strip.shape[1], *side)
+        sure = self.centre.targets(self.teacher(batch.views[0]), self.temperature(1.0)).amax(-1)
+        sure = sure.view(-1, 1, 1, 1).expand(-1, strip.shape[1], *side)
         return {"views": self.pixels(strip).clamp(0, 1), "teacher_confidence": sure}
-
-
-def check(settings: list[tuple[str, str, object, bool]]) -> None:
-    """Name the first setting that is out of its range."""
-    for name, rule, value, fine in settings:
-        if not fine:
-            raise ValueError(f"DINO: {name} must be {rule}, got {value}")
-
-
-def self_distillation(
-    student: Float[Tensor, "V B L"],
-    taught: Float[Tensor, "G B L"],
-    centre: Float[Tensor, " L"],
-    student_temperature: float,
-    teacher_temperature: float,
-) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """DINO's loss of each image (mean over pairs of different views) and the targets' entropy.
-
-    The first G student views are the teacher's; a pair of the same view is left out.
-    """
-    target = ((taught - centre) / teacher_temperature).softmax(-1).detach()  # G B L
-    predicted = (student / student_temperature).log_softmax(-1)  # V B L
-    pairs = -torch.einsum("gbl,vbl->gvb", target, predicted)
-    views, large = len(student), len(taught)
-    same = torch.eye(large, views, dtype=torch.bool, device=pairs.device)[..., None]
-    loss = torch.where(same, 0, pairs).sum((0, 1)) / (large * views - large)
-    entropy = -(target * target.clamp(min=1e-12).log()).sum(-1).mean(0)
-    return loss, entropy

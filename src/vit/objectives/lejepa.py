@@ -1,0 +1,142 @@
+"""LeJEPA: views of an image agree, and all images together look like a Gaussian cloud.
+
+Paper: Balestriero and LeCun, "LeJEPA: Provable and Scalable Self-Supervised Learning Without the
+Heuristics", arXiv:2511.08544: no teacher, no stopped gradient, no schedule, one weight. SIGReg
+compares random projections of the cloud with a normal distribution by the Epps-Pulley statistic.
+Differs from it: directions are drawn from the seed and the run's progress, alike on all ranks;
+each view's cloud is tested on its own and the statistics are averaged.
+
+B batch, V views, G large views, D width, E numbers of a projection, S directions, K knots.
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vit.batch import Batch, DataSpec
+from vit.models.base import Encoder
+from vit.objectives.base import Losses, Objective, in_range, multi_crop
+from vit.randomness import step_seed, uniform
+from vit.ranks import mean_over_ranks, world_size
+
+REACH = 3.0  # the characteristic function is compared from 0 to here; paper: [-3, 3], which is even
+
+
+class LeJEPA(Objective):
+    """Predict the mean of the large views from every view, under a Gaussian constraint.
+
+    Args:
+        encoder: any.
+        spec: the data.
+        weight: of SIGReg; 1 - weight is that of the agreement. Paper: 0.02.
+        outputs: E. Paper's example: 16 to 128.
+        hidden: width of the projection's two hidden layers. Paper: 2048.
+        directions: S, drawn anew at each step. Paper: 1024; its example: 256.
+        knots: K, points of the integral. Paper: 17.
+        global_crops: large views an image. Paper: 2.
+        local_crops: small views an image. Paper: 6.
+        local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
+        global_area: share of the image a large view covers. Paper: (0.3, 1).
+        local_area: share of the image a small view covers. Paper: (0.05, 0.3).
+        photometric: strength of brightness and colour changes.
+    """
+
+    best: ClassVar[tuple[str, str]] = ("val/loss", "min")
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        spec: DataSpec,
+        weight: float = 0.02,
+        outputs: int = 128,
+        hidden: int = 2048,
+        directions: int = 256,
+        knots: int = 17,
+        global_crops: int = 2,
+        local_crops: int = 6,
+        local_size: int | None = None,
+        global_area: tuple[float, float] = (0.3, 1.0),
+        local_area: tuple[float, float] = (0.05, 0.3),
+        photometric: float = 0.5,
+    ) -> None:
+        super().__init__(encoder, spec)
+        if global_crops + local_crops < 2 or global_crops < 1:
+            raise ValueError("LeJEPA: wants at least one large view, and two views in all")
+        self.views = multi_crop(
+            "LeJEPA", encoder, spec, global_crops, local_crops, local_size, global_area,
+            local_area, photometric,
+        )  # fmt: skip
+        in_range("LeJEPA", weight=weight)
+        if min(outputs, directions) < 1 or knots < 2:
+            raise ValueError(
+                "LeJEPA: outputs and directions must be at least 1 and knots at least 2, "
+                f"got {outputs}, {directions} and {knots}"
+            )
+        self.weight, self.outputs, self.directions = weight, outputs, directions
+        self.large = global_crops
+        self.projector = nn.Sequential(
+            nn.Linear(encoder.width, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, outputs),
+        )
+        self.register_buffer("knots", torch.linspace(0, REACH, knots), persistent=False)
+
+    def forward(self, batch: Batch, progress: float) -> Losses:
+        """One step: large views in one pass, small ones in another; one projection of all."""
+        groups = [batch.views[: self.large], batch.views[self.large :]]
+        features = [self.encoder(torch.cat(views)).pooled for views in groups if views]
+        points = self.projector(torch.cat(features)).float()
+        points = points.view(len(batch.views), len(batch), -1)  # V B E
+        centre = points[: self.large].mean(0)
+        agreement = (points - centre).square().mean((0, 2))  # B
+        seed = step_seed(batch.seed, "lejepa", repr(progress if batch.epoch is not None else None))
+        cloud = points if batch.epoch is not None else points[:, batch.valid]
+        normality = sigreg(cloud, self.unit_vectors(seed), self.knots)
+        loss = (1 - self.weight) * agreement.mean() + self.weight * normality
+        monitors = {"loss": loss.detach(), "normality": normality.detach()}
+        monitors["spread"] = cloud.detach().flatten(0, 1).std(0).mean()
+        return Losses(loss, {"agreement": agreement}, monitors)
+
+    def unit_vectors(self, seed: int) -> Float[Tensor, "E S"]:
+        """Random directions, the same wherever the seed is."""
+        key = torch.full((self.outputs,), seed, device=self.knots.device)
+        key = key + torch.arange(self.outputs, device=key.device)
+        even = uniform(key, self.directions).clamp(min=2**-25)
+        normal = (2 * even - 1).erfinv()
+        return normal / normal.norm(dim=0)
+
+
+def sigreg(
+    points: Float[Tensor, "V B E"], directions: Float[Tensor, "E S"], knots: Float[Tensor, " K"]
+) -> Float[Tensor, ""]:
+    """Mean Epps-Pulley statistic over directions and views; about 1 for a normal cloud.
+
+    N times the integral of |characteristic function of the sample - exp(-t^2 / 2)|^2 under the
+    weight exp(-t^2 / 2), by the trapezoid rule over [0, REACH], doubled; N images of all ranks.
+    In float32: the sums cancel.
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        normal = torch.exp(-knots.square() / 2)
+        weights = torch.full_like(knots, 2 * REACH / (len(knots) - 1))
+        weights[[0, -1]] /= 2
+        angles = (points @ directions)[..., None] * knots  # V B S K
+        real, imaginary = (everywhere(part.mean(1)) for part in (angles.cos(), angles.sin()))
+        error = (real - normal).square() + imaginary.square()  # V S K
+        count = points.shape[1] * world_size()
+        return (error @ (weights * normal)).mean() * count
+
+
+def everywhere(mean: Tensor) -> Tensor:
+    """A mean over the batches of all ranks.
+
+    Its gradient is that of this rank's own part: ranks average their gradients afterwards, so that
+    each ends with the gradient of the statistic of all.
+    """
+    own = mean.detach()
+    return mean + (mean_over_ranks(own) - own)
