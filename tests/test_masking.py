@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vit.masking import hidden_count, kept_patches, random_mask, random_order
+from vit.masking import block_mask, hidden_count, kept_patches, random_mask, random_order
 from vit.randomness import keys
 
 
@@ -70,3 +70,33 @@ def test_kept_patches_keep_raster_order_among_hundreds():
     mask = random_mask(some_keys(2), 400, 0.5)
     expected = [row.logical_not().nonzero()[:, 0].tolist() for row in mask]
     assert kept_patches(mask, 200).tolist() == expected
+
+
+def test_blocks_hide_exactly_what_they_should_and_nothing_where_nothing_is_asked():
+    count = torch.tensor([0, 1, 5, 60, 98, 195, 30, 30])
+    mask = block_mask(some_keys(8), (14, 14), count)
+    assert mask.sum(1).tolist() == count.tolist()
+    assert not torch.equal(mask[6], mask[7])
+
+
+def test_blocks_hang_together_where_single_patches_do_not():
+    def neighbours(mask: torch.Tensor) -> float:
+        """Share of hidden patches whose right neighbour is hidden too."""
+        rows = mask.view(-1, 14, 14).float()
+        return float((rows[:, :, :-1] * rows[:, :, 1:]).sum() / rows[:, :, :-1].sum())
+
+    count = torch.full((2000,), 59)
+    blocks = block_mask(some_keys(2000), (14, 14), count)
+    assert neighbours(random_mask(some_keys(2000), 196, 0.3)) == pytest.approx(0.3, abs=0.02)
+    assert neighbours(blocks) > 0.7
+    often = blocks.float().mean(0).view(14, 14)
+    assert often.min() > 0.01, "no corner is always seen"
+    torch.testing.assert_close(often, often.flip(0), atol=0.06, rtol=0)
+    torch.testing.assert_close(often, often.flip(1), atol=0.06, rtol=0)
+
+
+def test_blocks_depend_on_the_key_alone():
+    key, count = some_keys(6), torch.full((6,), 20)
+    whole = block_mask(key, (8, 8), count)
+    assert torch.equal(block_mask(key[2:4], (8, 8), count[2:4]), whole[2:4])
+    assert block_mask(key, (2, 3), count.clamp(max=5)).sum(1).tolist() == [5] * 6

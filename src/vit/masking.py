@@ -3,11 +3,16 @@
 B batch, N patches, K kept patches.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vit.randomness import uniform
+
+RECTANGLES = 16  # drawn for each image; what they leave over is hidden patch by patch
+LEAST = 4  # patches of a rectangle
 
 
 def hidden_count(patches: int, share: float) -> int:
@@ -29,3 +34,35 @@ def random_mask(key: Int[Tensor, " B"], patches: int, share: float) -> Bool[Tens
 def kept_patches(mask: Bool[Tensor, "B N"], count: int) -> Int[Tensor, "B K"]:
     """Positions of the `count` visible patches in raster order; every row must have as many."""
     return torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :count]
+
+
+def block_mask(
+    key: Int[Tensor, " B"], grid: tuple[int, int], count: Int[Tensor, " B"]
+) -> Bool[Tensor, "B N"]:
+    """Hide exactly `count` patches of each image in rectangles that are laid one after the other.
+
+    Bao et al. (BEiT), arXiv:2106.08254, algorithm 1: areas drawn evenly up to what is to be hidden,
+    aspects from 0.3 to 1 / 0.3. Differs from it: the last rectangle is cut where the count is
+    reached; all rectangles are drawn at once, so an area is not bounded by what is left to hide.
+
+    Args:
+        key: one an image.
+        grid: rows and columns of patches.
+        count: of each image; 0 hides nothing.
+    """
+    rows, columns = grid
+    draw = uniform(key, 4 * RECTANGLES + rows * columns)
+    area, aspect, down, right = draw[:, : 4 * RECTANGLES].view(-1, 4, RECTANGLES).unbind(1)
+    area = LEAST + (count[:, None] - LEAST).clamp(min=0) * area
+    stretch = ((2 * aspect - 1) * math.log(1 / 0.3)).exp()
+    tall = (area * stretch).sqrt().round().clamp(1, rows)
+    wide = (area / stretch).sqrt().round().clamp(1, columns)
+    inside = []
+    for size, place, side in ((tall, down, rows), (wide, right, columns)):
+        start = (place * (side - size + 1)).floor()[..., None]
+        at = torch.arange(side, device=key.device)
+        inside.append((at >= start) & (at < start + size[..., None]))  # B R side
+    covered = (inside[0][..., None] & inside[1][:, :, None]).flatten(2)  # B R N
+    first = torch.where(covered.any(1), covered.int().argmax(1), RECTANGLES)  # B N
+    rank = (first + draw[:, 4 * RECTANGLES :]).argsort(1).argsort(1)
+    return rank < count[:, None]

@@ -1,0 +1,200 @@
+"""iBOT: DINO on class tokens, and the teacher's choice for each patch that the student cannot see.
+
+Paper: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", arXiv:2111.07832, section
+3: the student sees large views with hidden patches, the teacher sees them whole; one head for both.
+Differs from it: schedules are shares of the run instead of epochs; no blur or solarisation; the
+last layer's length is fixed to 1.
+
+B batch, V views, N patches, K patches that may be hidden, D width, L prototypes.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vit.batch import Batch, DataSpec
+from vit.masking import block_mask, hidden_count, random_order
+from vit.models.base import TokenEncoder
+from vit.models.heads import PrototypeHead
+from vit.models.teacher import Teacher
+from vit.objectives.base import Losses, Objective, in_range, multi_crop
+from vit.patches import patchify, unpatchify
+from vit.randomness import uniform
+from vit.self_distillation import Centre, across_views, cross_entropy, entropy, rising, warmed
+
+
+class Branch(nn.Module):
+    """Encoder and projection together: what the teacher is a copy of."""
+
+    def __init__(self, encoder: TokenEncoder, head: PrototypeHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, images: Tensor, places: Int[Tensor, "B K"]) -> tuple[Tensor, Tensor]:
+        return project(self.encoder, self.head, self.encoder.embed(images), places)
+
+
+class IBOT(Objective):
+    """Self-distillation of images and of hidden patches, without labels.
+
+    Args:
+        encoder: with patch tokens, each made from its own pixels alone.
+        spec: the data.
+        prototypes: L, shared by images and patches. Paper: 8192.
+        hidden: width of the projection's hidden layers. Paper: 2048.
+        bottleneck: width before the prototypes. Paper: 256.
+        masked_images: share of the large views in which patches are hidden at all. Paper: 0.5.
+        masked: share of their patches, from and to. Paper: (0.1, 0.5).
+        shape: of what is hidden; block: rectangles (paper), random: single patches (its code finds
+            them slightly better).
+        patch_weight: of the patches' loss beside the images'. Paper: 1.
+        local_crops: small views an image. Paper: 10.
+        local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
+        global_area: share of the image a large view covers. Paper: (0.25, 1).
+        local_area: share of the image a small view covers. Paper: (0.05, 0.25).
+        photometric: strength of brightness and colour changes.
+        student_temperature: Paper: 0.1.
+        teacher_temperature: at the start and after the warm-up. Paper: (0.04, 0.07).
+        temperature_warmup: share of the run over which it rises. Paper: 30 of 800 epochs.
+        momentum: of the teacher at the start; a cosine takes it to 1. Paper: 0.996.
+        centre_momentum: of both centres. Paper: 0.9.
+        last_layer_frozen: share of the run before the prototypes learn. Paper: 1 of 800 epochs.
+    """
+
+    def __init__(
+        self,
+        encoder: TokenEncoder,
+        spec: DataSpec,
+        prototypes: int = 8192,
+        hidden: int = 2048,
+        bottleneck: int = 256,
+        masked_images: float = 0.5,
+        masked: tuple[float, float] = (0.1, 0.5),
+        shape: Literal["block", "random"] = "block",
+        patch_weight: float = 1.0,
+        local_crops: int = 10,
+        local_size: int | None = None,
+        global_area: tuple[float, float] = (0.25, 1.0),
+        local_area: tuple[float, float] = (0.05, 0.25),
+        photometric: float = 0.5,
+        student_temperature: float = 0.1,
+        teacher_temperature: tuple[float, float] = (0.04, 0.07),
+        temperature_warmup: float = 0.04,
+        momentum: float = 0.996,
+        centre_momentum: float = 0.9,
+        last_layer_frozen: float = 0.0,
+    ) -> None:
+        super().__init__(encoder, spec)
+        self.views = multi_crop(
+            "IBOT", encoder, spec, 2, local_crops, local_size, global_area, local_area, photometric
+        )
+        in_range("IBOT", masked_images=masked_images, momentum=momentum)
+        in_range("IBOT", centre_momentum=centre_momentum, last_layer_frozen=last_layer_frozen)
+        in_range("IBOT", temperature_warmup=temperature_warmup)
+        if not 0 < masked[0] <= masked[1] < 1:
+            raise ValueError(f"IBOT: masked must rise within (0, 1), got {masked}")
+        if min(student_temperature, *teacher_temperature) <= 0 or patch_weight < 0:
+            raise ValueError("IBOT: temperatures must be above 0 and patch_weight at least 0")
+        if prototypes < 2 or math.prod(encoder.grid) < 2:
+            raise ValueError("IBOT: wants at least 2 prototypes and 2 patches")
+        if not encoder.local_embedding:
+            raise ValueError("IBOT: this encoder's stem mixes patches, so hidden pixels leak")
+        self.masked_images, self.masked, self.shape = masked_images, tuple(masked), shape
+        self.patch_weight, self.student_temperature = patch_weight, student_temperature
+        self.teacher_temperature, self.warmup = tuple(teacher_temperature), temperature_warmup
+        self.momentum, self.frozen = momentum, last_layer_frozen
+        self.mask_token = nn.Parameter(torch.empty(encoder.width))
+        self.head = PrototypeHead(encoder.width, prototypes, hidden, bottleneck)
+        self.teacher = Teacher(Branch(encoder, self.head))
+        self.centre = Centre(prototypes, centre_momentum)
+        self.patch_centre = Centre(prototypes, centre_momentum)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def mask(self, batch: Batch) -> Bool[Tensor, "two_B N"]:
+        """Hidden patches of both large views."""
+        grid, found = self.encoder.grid, []
+        total, (low, high) = math.prod(grid), self.masked
+        for view in range(2):
+            key = batch.keys(f"ibot {view}")
+            luck = uniform(batch.keys(f"ibot share {view}"), 2)
+            count = ((low + (high - low) * luck[:, 1]) * total).round().clamp(1, total - 1)
+            count = torch.where(luck[:, 0] < self.masked_images, count, 0).long()
+            if self.shape == "block":
+                found.append(block_mask(key, grid, count))
+            else:
+                found.append(random_order(key, total).argsort(1) < count[:, None])
+        return torch.cat(found)
+
+    def forward(self, batch: Batch, progress: float) -> Losses:
+        """One step: two student passes (large views, small views), one of the teacher."""
+        count, frozen = len(batch), progress < self.frozen
+        images, mask = torch.cat(batch.views[:2]), self.mask(batch)
+        most = hidden_count(mask.shape[1], self.masked[1])
+        places = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :most]  # 2B K
+        asked = mask.gather(1, places).float()
+        taught, taught_patches = self.teacher(images, places)
+        patches = self.encoder.embed(images)
+        patches = torch.where(mask[..., None], self.mask_token.to(patches.dtype), patches)
+        large, said = project(self.encoder, self.head, patches, places, frozen)
+        student = [large]
+        if len(batch.views) > 2:
+            small = self.encoder(torch.cat(batch.views[2:])).pooled
+            student.append(self.head(small, frozen).float())
+        student = torch.cat(student).view(-1, count, large.shape[1])  # V B L
+
+        temperature = warmed(*self.teacher_temperature, self.warmup, progress)
+        target = self.centre.targets(taught, temperature)
+        of_images = across_views(student, target.view(2, count, -1), self.student_temperature)
+        answers = self.patch_centre.targets(taught_patches, temperature)
+        error = cross_entropy(said, answers, self.student_temperature)  # 2B K
+        of_patches = (error * asked).sum(1) / asked.sum(1).clamp(min=1)
+        of_patches = of_patches.view(2, count).mean(0)
+        if self.training:
+            self.centre.note(taught)
+            self.patch_centre.note(taught_patches)
+        losses = of_images + self.patch_weight * of_patches
+        monitors = {
+            "teacher_entropy": entropy(target).mean(),
+            "patch_entropy": entropy(answers).mean(),
+        }
+        per_image = {"loss": losses, "image_loss": of_images, "patch_loss": of_patches}
+        return Losses(losses.mean(), per_image, monitors)
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """The teacher follows the student; the centres follow the teacher's mean logits."""
+        self.teacher.follow(Branch(self.encoder, self.head), rising(self.momentum, progress))
+        self.centre.follow()
+        self.patch_centre.follow()
+
+    def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
+        """A large view as the student sees it (grey: hidden), and all crops side by side."""
+        size, grid, first = self.encoder.patch_size, self.encoder.grid, batch.views[0].float()
+        hidden = self.mask(batch)[: len(batch), :, None]
+        seen = unpatchify(torch.where(hidden, 0.0, patchify(first, size)), size, grid)
+        strip = [F.interpolate(view.float(), size=first.shape[-2:]) for view in batch.views]
+        return {
+            "seen": self.pixels(seen).clamp(0, 1),
+            "views": self.pixels(torch.cat(strip, -1)).clamp(0, 1),
+        }
+
+
+def project(
+    encoder: TokenEncoder,
+    head: PrototypeHead,
+    patches: Float[Tensor, "B N D"],
+    places: Int[Tensor, "B K"],
+    frozen: bool = False,
+) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B K L"]]:
+    """Logits of each image, and of its patches at `places`, from embeddings without position."""
+    tokens = encoder.encode(encoder.add_position(patches))
+    own = tokens[:, -patches.shape[1] :]
+    read = own.gather(1, places[..., None].expand(-1, -1, own.shape[2]))
+    return head(encoder.pool(tokens), frozen).float(), head(read, frozen).float()
