@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from vit.masking import block_mask, hidden_count, kept_patches, random_mask, random_order
+from vit.masking import (
+    block_mask,
+    from_neighbours,
+    hidden_count,
+    kept_patches,
+    random_mask,
+    random_order,
+)
 from vit.randomness import keys
 
 
@@ -100,3 +107,15 @@ def test_blocks_depend_on_the_key_alone():
     whole = block_mask(key, (8, 8), count)
     assert torch.equal(block_mask(key[2:4], (8, 8), count[2:4]), whole[2:4])
     assert block_mask(key, (2, 3), count.clamp(max=5)).sum(1).tolist() == [5] * 6
+
+
+def test_neighbours_that_are_seen_tell_their_mean_and_hidden_ones_nothing():
+    values = torch.arange(12.0).view(1, 12, 1)  # a grid of 3 x 4
+    hidden = torch.zeros(1, 12, dtype=torch.bool)
+    hidden[0, [5, 6]] = True
+    told = from_neighbours(values, hidden, (3, 4))[0, :, 0]
+    assert told[5].item() == pytest.approx(sum([0, 1, 2, 4, 8, 9, 10]) / 7)  # 6 is hidden too
+    assert told[0].item() == pytest.approx(sum([1, 4]) / 2)
+    hidden[:] = True
+    hidden[0, 11] = False
+    assert from_neighbours(values, hidden, (3, 4))[0, 0, 0].item() == 11  # nobody near

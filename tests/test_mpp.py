@@ -56,13 +56,13 @@ def eye(batch: Batch, patches: int, width: int = 4) -> Tensor:
 @pytest.mark.parametrize(("red", "green", "blue", "label"), COLOURS)
 def test_the_label_of_a_flat_colour_is_the_one_worked_out_by_hand(red, green, blue, label):
     labels = mpp(RGB).labels(flat([red, green, blue], RGB))
-    assert labels.tolist() == [[label] * 64]
+    assert labels[..., 0].tolist() == [[label] * 64]
 
 
 def test_every_grey_level_falls_into_the_bin_of_integer_arithmetic():
     objective = mpp()
     for level in range(256):
-        label = objective.labels(flat([level / 255], GREY))[0, 0].item()
+        label = objective.labels(flat([level / 255], GREY))[0, 0, 0].item()
         assert label == min(8 * level // 255, 7), level
 
 
@@ -74,7 +74,7 @@ def test_the_mean_comes_before_the_bins():
 def test_labels_stand_in_raster_order():
     image = torch.zeros(1, 1, 8, 8)
     image[..., 2:4, 6:8] = 1  # second row, last column of a 4 x 4 grid
-    assert mpp().labels(normalise(image, GREY)).nonzero().tolist() == [[0, 7]]
+    assert mpp().labels(normalise(image, GREY)).nonzero().tolist() == [[0, 7, 0]]
 
 
 def test_a_predicted_colour_lies_in_the_middle_of_its_bin():
@@ -201,7 +201,7 @@ def test_the_loss_is_the_cross_entropy_of_each_corrupted_patch_with_its_own_colo
     objective, batch = mpp(encoder=encoder, masked=0.0, replaced=0.0), batch_of()  # all kept
     tokens = encoder(batch.images).tokens
     scores = log_softmax(objective.head(objective.norm(tokens)).detach().double().numpy(), axis=-1)
-    labels, places = objective.labels(batch.images), objective.places(batch, 16)
+    labels, places = objective.labels(batch.images)[..., 0], objective.places(batch, 16)
     found = [-scores[b, n, labels[b, n]] for b in range(4) for n in places[b].tolist()]
     losses = objective(batch, 0.0)
     assert losses.loss.item() == pytest.approx(sum(found) / 32, rel=1e-5)
@@ -267,7 +267,7 @@ def test_the_summary_says_what_guessing_would_reach():
 
 def test_the_histogram_counts_the_corrupted_patches_colours():
     objective, batch = mpp().eval(), batch_of(epoch=None)
-    labels = objective.labels(batch.images).gather(1, objective.places(batch, 16))
+    labels = objective.labels(batch.images)[..., 0].gather(1, objective.places(batch, 16))
     expected = [[row.tolist().count(colour) / 8 for colour in range(8)] for row in labels]
     assert objective(batch, 0.0).per_image["histogram"].tolist() == expected
 
@@ -336,3 +336,80 @@ def test_an_encoder_without_tokens_is_refused_in_one_line(monkeypatch):
 def test_a_wrong_setting_is_named(settings, message):
     with pytest.raises(ValueError, match=message):
         mpp(RGB, **settings)
+
+
+# ---- the paper's other targets --------------------------------------------------------------
+
+FOUR = DataSpec(("a", "b"), (16, 16), 3, (0.5,) * 3, (0.5,) * 3)
+
+
+def of_fours(target: str, **settings) -> MaskedPatchPrediction:
+    """Sixteen patches of 4 px."""
+    return mpp(FOUR, small_vit(FOUR, patch_size=4), target=target, **settings)
+
+
+def test_sixteen_colours_of_a_patch_are_those_of_its_pixels_in_raster_order():
+    objective = of_fours("4x4_colours")
+    shown = torch.rand(2, 3, 16, 16)
+    labels = objective.labels(normalise(shown, FOUR))  # of 4 px each cell is a pixel
+    for image, row, column in ((0, 0, 0), (1, 5, 14), (0, 15, 3)):
+        red, green, blue = (min(int(8 * x), 7) for x in shown[image, :, row, column].tolist())
+        patch, cell = row // 4 * 4 + column // 4, row % 4 * 4 + column % 4
+        assert labels[image, patch, cell].item() == red * 64 + green * 8 + blue
+
+
+def test_sixteen_colours_cost_the_mean_of_sixteen_cross_entropies():
+    objective, batch = of_fours("4x4_colours"), batch_of(FOUR)
+    places = objective.places(batch, 16)
+    logits = objective.logits(batch, places).detach().double().numpy().reshape(4, 8, 16, 512)
+    scores = log_softmax(logits, axis=-1)
+    labels = objective.labels(batch.images)
+    costs = [[-scores[b, k, s, labels[b, n, s]] for k, n in enumerate(places[b].tolist())
+              for s in range(16)] for b in range(4)]  # fmt: skip
+    expected = [sum(row) / 128 for row in costs]
+    assert objective(batch, 0.0).per_image["loss"].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_pixels_are_regressed_by_least_squares():
+    objective, batch = of_fours("pixels"), batch_of(FOUR)
+    places = objective.places(batch, 16)
+    said = objective.logits(batch, places)
+    wanted = patchify(batch.images, 4).gather(1, places[..., None].expand(-1, -1, 48))
+    criterion = torch.nn.MSELoss()
+    assert objective(batch, 0.0).loss.item() == pytest.approx(criterion(said, wanted).item())
+    assert objective.floor == ("val/explained", "val/explained_by_neighbours")
+
+
+def test_the_pixels_summary_says_what_guessing_explains():
+    objective, batch = of_fours("pixels").eval(), batch_of(FOUR, epoch=None)
+    means = {k: v.mean() for k, v in objective(batch, 1.0).per_image.items()}
+    summary = objective.summary(means)
+    assert set(summary) == {"loss", "explained", "explained_by_neighbours"}
+    smooth = Batch([torch.linspace(-1, 1, 16).expand(4, 3, 16, 16).clone()], batch.labels,
+                   batch.index)  # fmt: skip
+    means = {k: v.mean() for k, v in objective(smooth, 1.0).per_image.items()}
+    assert objective.summary(means)["explained_by_neighbours"] > 0.5
+
+
+def test_neighbours_of_one_colour_tell_every_patch():
+    objective = mpp(RGB).eval()
+    batch = Batch([flat([0.2, 0.4, 0.6], RGB)], torch.tensor([0]), torch.tensor([0]))
+    assert objective(batch, 0.0).per_image["from_neighbours"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("target", ["4x4_colours", "pixels"])
+def test_pictures_of_other_targets_stay_between_zero_and_one(target):
+    pictures = of_fours(target).eval().pictures(batch_of(FOUR))
+    assert all(p[p.isfinite()].clamp(0, 1).min() >= 0 for p in pictures.values())
+    assert pictures["predicted"].shape == (4, 3, 16, 16)
+
+
+def test_corrupted_blocks_are_as_many_as_single_patches():
+    objective = mpp(WIDE, small_vit(WIDE, patch_size=2), shape="block")
+    places = objective.places(batch_of(WIDE, count=8), 196)
+    assert [len(set(row)) for row in places.tolist()] == [98] * 8
+
+
+def test_a_patch_without_4x4_colours_is_refused():
+    with pytest.raises(ValueError, match="a patch of 2 px has no 4x4 colours"):
+        mpp(target="4x4_colours")

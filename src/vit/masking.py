@@ -6,8 +6,9 @@ B batch, N patches, K kept patches.
 import math
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from vit.randomness import uniform
 
@@ -66,3 +67,20 @@ def block_mask(
     first = torch.where(covered.any(1), covered.int().argmax(1), RECTANGLES)  # B N
     rank = (first + draw[:, 4 * RECTANGLES :]).argsort(1).argsort(1)
     return rank < count[:, None]
+
+
+def from_neighbours(
+    values: Float[Tensor, "B N C"], hidden: Bool[Tensor, "B N"], grid: tuple[int, int]
+) -> Float[Tensor, "B N C"]:
+    """What each patch's eight neighbours that are not hidden tell: their mean.
+
+    Where all are hidden, the mean of every patch of the image that is not.
+    """
+    seen = (~hidden).float()[:, None].unflatten(2, grid)  # B 1 h w
+    known = values.transpose(1, 2).unflatten(2, grid) * seen  # B C h w
+    sums, counts = (
+        F.avg_pool2d(x, 3, stride=1, padding=1, divisor_override=1) - x for x in (known, seen)
+    )
+    everywhere = known.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True)
+    means = torch.where(counts > 0, sums / counts.clamp(min=1), everywhere)
+    return means.flatten(2).transpose(1, 2)

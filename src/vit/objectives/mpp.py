@@ -5,9 +5,10 @@ released; what the text leaves open is a documented setting here, with these def
 the un-normalised [0, 1] range evenly, the mean comes before the quantisation, exactly half of the
 patches are corrupted, patches kept as they are count in the loss as in BERT, and corruption
 happens before positions are added, so that a patch's place is always true.
-Differs from it: nothing known beyond those choices.
+Differs from it: nothing known beyond those choices. The paper's two other targets are here too.
 
-B batch, N patches, K corrupted patches, D width, C channels, L colours.
+B batch, N patches, K corrupted patches, D width, C channels, S colours of a patch, L kinds of them,
+P numbers of a patch's pixels.
 """
 
 import math
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.masking import hidden_count, random_order
+from vit.masking import block_mask, from_neighbours, hidden_count, random_order
 from vit.models.base import TokenEncoder
 from vit.models.heads import LinearHead
 from vit.objectives.base import Losses, Objective
@@ -28,7 +29,7 @@ from vit.randomness import uniform
 
 
 class MaskedPatchPrediction(Objective):
-    """Corrupt half of the patches; predict the mean colour of each corrupted one.
+    """Corrupt half of the patches; predict the mean colour, or more, of each corrupted one.
 
     Args:
         encoder: with patch tokens.
@@ -38,6 +39,9 @@ class MaskedPatchPrediction(Objective):
         replaced: share of the corrupted that become another patch. Paper: 0.1; the rest is kept.
         partner: where that other patch is taken from, in training; evaluation takes the same image.
         bins: levels a channel; L = bins ** channels. Paper: 8, so 512 colours.
+        target: mean_colour (the paper's choice), 4x4_colours (of the patch shrunk to 4x4, all at
+            once) or pixels (all of them, by least squares, in normalised units).
+        shape: of what is corrupted: random patches (paper) or block: rectangles (BEiT).
     """
 
     views = (ViewSpec(resample=False),)
@@ -53,6 +57,8 @@ class MaskedPatchPrediction(Objective):
         replaced: float = 0.1,
         partner: Literal["batch", "image"] = "batch",
         bins: int = 8,
+        target: Literal["mean_colour", "4x4_colours", "pixels"] = "mean_colour",
+        shape: Literal["random", "block"] = "random",
     ) -> None:
         super().__init__(encoder, spec)
         if not 0 < corrupted < 1:
@@ -73,11 +79,21 @@ class MaskedPatchPrediction(Objective):
                 f"MaskedPatchPrediction: {bins} bins on {spec.channels} channels make {colours} "
                 "colours; choose bins so that they are 2 to 65536"
             )
+        self.cells = 4 if target == "4x4_colours" else 1  # of a patch's side
+        if encoder.patch_size % self.cells:
+            raise ValueError(
+                f"MaskedPatchPrediction: a patch of {encoder.patch_size} px has no 4x4 colours"
+            )
         self.corrupted, self.masked, self.replaced = corrupted, masked, replaced
         self.partner, self.bins, self.colours = partner, bins, colours
+        self.target, self.shape = target, shape
+        if target == "pixels":
+            self.floor = ("val/explained", "val/explained_by_neighbours")
+        outputs = encoder.patch_size**2 * spec.channels
+        outputs = outputs if target == "pixels" else colours * self.cells**2
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
         self.norm = nn.LayerNorm(encoder.width)
-        self.head = LinearHead(encoder.width, colours)
+        self.head = LinearHead(encoder.width, outputs)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -85,37 +101,89 @@ class MaskedPatchPrediction(Objective):
 
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step."""
-        labels = self.labels(batch.images)  # B N
-        places = self.places(batch, labels.shape[1])  # B K
-        logits = self.logits(batch, places)  # B K L
-        labels = labels.gather(1, places)  # B K
-        losses = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)
-        per_image = {"loss": losses, "accuracy": (logits.argmax(-1) == labels).float().mean(1)}
+        places = self.places(batch, math.prod(self.encoder.grid))  # B K
+        predicted = self.logits(batch, places)  # B K numbers
+        judge = self.judge_pixels if self.target == "pixels" else self.judge_colours
+        per_image = judge(batch.images, places, predicted)
+        return Losses(per_image["loss"].mean(), per_image, {})
+
+    def judge_colours(
+        self, images: Tensor, places: Int[Tensor, "B K"], predicted: Float[Tensor, "B K SL"]
+    ) -> dict[str, Tensor]:
+        """Cross-entropy and share right of each image; in evaluation what guessing needs too."""
+        every = self.labels(images)  # B N S
+        labels = every.gather(1, spread(places, every.shape[2]))  # B K S
+        logits = predicted.unflatten(2, (labels.shape[2], self.colours))  # B K S L
+        losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
+        right = (logits.argmax(-1) == labels).float()
+        found = {"loss": losses.view(len(labels), -1).mean(1), "accuracy": right.mean((1, 2))}
         if not self.training:
-            per_image["histogram"] = F.one_hot(labels, self.colours).float().mean(1)  # B L
-        return Losses(losses.mean(), per_image, {})
+            means = self.seen_around(images, places)  # B K C
+            guess = self.number(means)[..., None]  # B K 1
+            found["histogram"] = F.one_hot(labels, self.colours).float().mean((1, 2))  # B L
+            found["from_neighbours"] = (guess == labels).float().mean((1, 2))
+        return found
+
+    def judge_pixels(
+        self, images: Tensor, places: Int[Tensor, "B K"], predicted: Float[Tensor, "B K P"]
+    ) -> dict[str, Tensor]:
+        """Mean squared error of each image; in evaluation that of two guesses too."""
+        size = self.encoder.patch_size
+        every = patchify(images.float(), size)
+        wanted = every.gather(1, spread(places, every.shape[2]))
+        found = {"loss": (predicted - wanted).square().mean((1, 2))}
+        if not self.training:
+            means = (self.seen_around(images, places) - self.mean) / self.std
+            guess = means.repeat(1, 1, size * size)
+            found["neighbours"] = (guess - wanted).square().mean((1, 2))
+            found["spread"] = (wanted - wanted.mean((1, 2), keepdim=True)).square().mean((1, 2))
+        return found
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Beside loss and accuracy, what they must beat: how uneven the colours are."""
+        """Beside the loss, what it must beat: how uneven the colours are, what neighbours tell."""
+        means = dict(means)
+        if "histogram" not in means:
+            spread_, neighbours = means.pop("spread").clamp(min=1e-12), means.pop("neighbours")
+            explained = 1 - means["loss"] / spread_
+            return means | {"explained": explained,
+                            "explained_by_neighbours": 1 - neighbours / spread_}  # fmt: skip
         histogram = means.pop("histogram")
         entropy = -(histogram * histogram.clamp(min=1e-12).log()).sum()
         return means | {"marginal_entropy": entropy, "always_most_common": histogram.max()}
 
-    def labels(self, images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N"]:
-        """The colour class of every patch: bins of the channel means, first channel leading."""
-        pixels = self.pixels(images)
-        means = F.avg_pool2d(pixels, self.encoder.patch_size).flatten(2)  # B C N
+    def seen_around(
+        self, images: Float[Tensor, "B C H W"], places: Int[Tensor, "B K"]
+    ) -> Float[Tensor, "B K C"]:
+        """For each corrupted patch the mean colour, in [0, 1], of the intact ones around it."""
+        means = F.avg_pool2d(self.pixels(images), self.encoder.patch_size)
+        means = means.flatten(2).transpose(1, 2)  # B N C
+        hidden = torch.zeros_like(means[..., 0], dtype=torch.bool).scatter(1, places, True)
+        around = from_neighbours(means, hidden, self.encoder.grid)
+        return around.gather(1, spread(places, means.shape[2]))
+
+    def labels(self, images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N S"]:
+        """The colour class of every patch, or of its 4x4 parts: see `number`."""
+        (rows, columns), cells = self.encoder.grid, self.cells
+        means = F.avg_pool2d(self.pixels(images), self.encoder.patch_size // cells)
+        label = self.number(means.movedim(1, -1)).view(-1, rows, cells, columns, cells)
+        return label.transpose(2, 3).reshape(len(images), rows * columns, cells * cells)
+
+    def number(self, colours: Float[Tensor, "... C"]) -> Int[Tensor, "..."]:
+        """Bins of the channels, the first channel leading."""
         # 1e-4: a level that lies on a bin's edge must not fall below it by rounding
-        levels = (means * self.bins + 1e-4).floor().clamp(0, self.bins - 1).long()
-        label = levels[:, 0]
-        for channel in range(1, levels.shape[1]):
-            label = label * self.bins + levels[:, channel]
+        levels = (colours * self.bins + 1e-4).floor().clamp(0, self.bins - 1).long()
+        label = levels[..., 0]
+        for channel in range(1, levels.shape[-1]):
+            label = label * self.bins + levels[..., channel]
         return label
 
     def places(self, batch: Batch, patches: int) -> Int[Tensor, "B K"]:
         """Which patches are corrupted: exactly as many in every image."""
-        count = hidden_count(patches, self.corrupted)
-        return random_order(batch.keys("mpp corrupted"), patches)[:, :count]
+        count, key = hidden_count(patches, self.corrupted), batch.keys("mpp corrupted")
+        if self.shape == "random":
+            return random_order(key, patches)[:, :count]
+        mask = block_mask(key, self.encoder.grid, torch.full_like(key, count))
+        return torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :count]
 
     def corrupt(
         self, patches: Float[Tensor, "B N D"], batch: Batch, places: Int[Tensor, "B K"]
@@ -153,8 +221,8 @@ class MaskedPatchPrediction(Objective):
         chosen = chosen + (chosen >= own) + first
         return patches.flatten(0, 1)[chosen]
 
-    def logits(self, batch: Batch, places: Int[Tensor, "B K"]) -> Float[Tensor, "B K L"]:
-        """Predicted colours of the corrupted patches."""
+    def logits(self, batch: Batch, places: Int[Tensor, "B K"]) -> Float[Tensor, "B K numbers"]:
+        """What is said of the corrupted patches: S L logits, or P pixels."""
         patches = self.corrupt(self.encoder.embed(batch.images), batch, places)
         tokens = self.encoder.encode(self.encoder.add_position(patches))[:, -patches.shape[1] :]
         read = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
@@ -168,8 +236,7 @@ class MaskedPatchPrediction(Objective):
         places = self.places(batch, pixels.shape[1])
         hidden = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)
         hidden = hidden.scatter(1, places, True)
-        colours = self.colour(self.logits(batch, places).argmax(-1))  # B K C
-        filled = colours.repeat(1, 1, size * size)  # channel last inside a patch
+        filled = self.painted(self.logits(batch, places))
         predicted = pixels.scatter(1, places[..., None].expand_as(filled), filled)
         return {
             "input": images,
@@ -177,7 +244,18 @@ class MaskedPatchPrediction(Objective):
             "predicted": unpatchify(predicted, size, grid),
         }
 
-    def colour(self, label: Int[Tensor, "B K"]) -> Float[Tensor, "B K C"]:
+    def painted(self, said: Float[Tensor, "B K numbers"]) -> Float[Tensor, "B K P"]:
+        """Predictions as pixels in [0, 1]."""
+        size, cells, channels = self.encoder.patch_size, self.cells, len(self.mean)
+        if self.target == "pixels":
+            shown = said.unflatten(2, (size * size, channels)) * self.std + self.mean
+            return shown.clamp(0, 1).flatten(2)
+        label = said.unflatten(2, (cells * cells, self.colours)).argmax(-1)  # B K S
+        colours = self.colour(label).unflatten(2, (cells, cells))  # B K cells cells C
+        repeat = size // cells
+        return colours.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3).flatten(2)
+
+    def colour(self, label: Int[Tensor, "..."]) -> Float[Tensor, "... C"]:
         """The middle of each channel's bin, in [0, 1]."""
         levels = []
         for _ in range(len(self.mean)):
@@ -189,3 +267,8 @@ class MaskedPatchPrediction(Objective):
 def grey(pixels: Float[Tensor, "B N P"], hidden: Bool[Tensor, "B N"]) -> Float[Tensor, "B N P"]:
     """Hidden patches in mid-grey."""
     return torch.where(hidden[..., None], 0.5, pixels)
+
+
+def spread(places: Int[Tensor, "B K"], width: int) -> Int[Tensor, "B K width"]:
+    """The same places for each of so many numbers, as gather wants it."""
+    return places[..., None].expand(-1, -1, width)
