@@ -80,3 +80,19 @@ def warmed(start: float, end: float, share: float, progress: float) -> float:
 def rising(momentum: float, progress: float) -> float:
     """A teacher's momentum: half a cosine from its start to 1."""
     return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def undecided(entropy: float, prototypes: int) -> str | None:
+    """The two ways in which self-distillation dies, told by the teacher's entropy."""
+    share = entropy / math.log(prototypes)
+    if share > 0.99:
+        return (
+            "the teacher finds all prototypes alike (entropy at its maximum); lower "
+            "teacher_temperature, or take fewer prototypes"
+        )
+    if share < 0.01:
+        return (
+            "the teacher puts all images on one prototype (entropy 0); raise "
+            "teacher_temperature or momentum, or lower the learning rate"
+        )
+    return None

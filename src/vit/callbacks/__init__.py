@@ -3,6 +3,7 @@
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.knn import KNN
 from vit.callbacks.pictures import Pictures
+from vit.callbacks.probe import Probe
 from vit.callbacks.profile import Profile
 
-__all__ = ["KNN", "Checkpoints", "Pictures", "Profile"]
+__all__ = ["KNN", "Checkpoints", "Pictures", "Probe", "Profile"]

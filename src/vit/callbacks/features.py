@@ -4,15 +4,16 @@ M images of the split, N patches, D width.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import ViewSpec
 from vit.data.base import Images, Split
 from vit.evaluate.base import Frozen
-from vit.models.base import Encoder, Features
+from vit.models.base import Features
 from vit.module import ViTModule
 from vit.ranks import gather_rows
 
@@ -30,7 +31,12 @@ class OneProcess:
 
 @torch.no_grad()
 def frozen(
-    module: ViTModule, data: Images, encoder: Encoder, split: Split, tokens: bool = False
+    module: ViTModule,
+    data: Images,
+    encoder: nn.Module,
+    split: Split,
+    tokens: bool = False,
+    most: int | None = None,
 ) -> Frozen:
     """What an encoder makes of a split, never augmented; every rank must call it.
 
@@ -40,11 +46,12 @@ def frozen(
         encoder: in any mode; its modes are put back.
         split: which images.
         tokens: the patch tokens too, where there are some.
+        most: only so many images, evenly spread over the split.
     """
     modes = [(part, part.training) for part in encoder.modules()]  # frozen parts differ
     encoder.eval()
     parts: dict[str, list[Tensor]] = {}
-    for batch in data.evaluation_loader(split):
+    for batch in data.evaluation_loader(split, most=most):
         shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
         features = encoder(shown.images)
         rows = {"labels": shown.labels, "index": shown.index, **poolings(encoder, features)}
@@ -63,7 +70,7 @@ def frozen(
     return Frozen(whole, labels, patches)
 
 
-def poolings(encoder: Encoder, features: Features) -> dict[str, Tensor]:
+def poolings(encoder: nn.Module, features: Features) -> dict[str, Tensor]:
     """One vector an image, in every way that this encoder offers; its own comes first."""
     own = encoder.settings.get("pool", "pooled")
     found = {own: features.pooled.float()}
@@ -74,15 +81,19 @@ def poolings(encoder: Encoder, features: Features) -> dict[str, Tensor]:
     return found
 
 
-@torch.no_grad()
-def pixels(module: ViTModule, data: Images, split: Split) -> Frozen:
-    """The images themselves, as evaluation shows them, large ones shrunk; in one process."""
-    rows, labels = [], []
-    for batch in data.evaluation_loader(split):
-        shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
-        images = shown.images[shown.valid].float()
+class Pixels(nn.Module):
+    """The control that learns nothing: the images themselves, large ones shrunk."""
+
+    settings: ClassVar[dict[str, Any]] = {"pool": "pixels"}
+
+    def forward(self, images: Tensor) -> Features:
+        """All their numbers in one row each."""
         if max(images.shape[-2:]) > LARGEST:
             images = F.interpolate(images, (LARGEST, LARGEST), mode="bilinear", antialias=True)
-        rows.append(images.flatten(1).cpu())
-        labels.append(shown.labels[shown.valid].cpu())
-    return Frozen({"pixels": torch.cat(rows)}, torch.cat(labels))
+        return Features(images.flatten(1))
+
+
+def pixels(module: ViTModule, data: Images, split: Split, most: int | None = None) -> Frozen:
+    """The images themselves, as evaluation shows them; every rank must call it."""
+    found = frozen(module, data, Pixels(), split, most=most)
+    return Frozen({name: rows.cpu() for name, rows in found.pooled.items()}, found.labels.cpu())

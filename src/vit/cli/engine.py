@@ -12,6 +12,7 @@ from vit import lightning_seams as seams
 from vit.callbacks.bar import Bar
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.correct import Correct
+from vit.callbacks.guard import Guard
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.last_step import LastStep
 from vit.callbacks.predictions import Predictions
@@ -123,6 +124,7 @@ class CLI(LightningCLI):
             self.run_callback,
             self.speed,
             LastStep(),
+            Guard(),
             Predictions(self.files),
             Correct(self.files),
             self.interruption,

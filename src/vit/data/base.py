@@ -152,12 +152,18 @@ class Images(LightningDataModule):
         return self._loader(dataset, batches)
 
     def evaluation_loader(
-        self, split: Split, views: tuple[ViewSpec, ...] = (ViewSpec(),)
+        self, split: Split, views: tuple[ViewSpec, ...] = (ViewSpec(),), most: int | None = None
     ) -> ResumableLoader:
-        """Every sample of a split exactly once over all ranks; as `show` will show these views."""
+        """Every sample of a split exactly once over all ranks; as `show` will show these views.
+
+        Args:
+            split: which.
+            views: what an objective wants to see.
+            most: only so many samples, evenly spread.
+        """
         dataset, trainer = self._open(split, views, training=False), self.trainer
         batches = EvaluationBatches(
-            len(dataset), self.eval_batch_size, trainer.global_rank, trainer.world_size
+            len(dataset), self.eval_batch_size, trainer.global_rank, trainer.world_size, most
         )
         return self._loader(dataset, batches)
 

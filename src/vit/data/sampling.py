@@ -70,16 +70,26 @@ class EvaluationBatches(Sampler[Draw]):
     """Every sample of a split exactly once over all ranks, in equally many batches on each.
 
     Rank r takes samples r, r + W, ...; shorter ranks are padded with -1.
+
+    Args:
+        size: samples of the split.
+        per_device: of a batch.
+        rank: this process's number.
+        world: how many processes there are.
+        most: look at so many samples only, evenly spread; None: at all.
     """
 
-    def __init__(self, size: int, per_device: int, rank: int, world: int) -> None:
-        self.size, self.per_device, self.rank, self.world = size, per_device, rank, world
+    def __init__(
+        self, size: int, per_device: int, rank: int, world: int, most: int | None = None
+    ) -> None:
+        self.whole, self.size = size, min(size, most or size)
+        self.per_device, self.rank, self.world = per_device, rank, world
 
     def __len__(self) -> int:
         return math.ceil(self.size / (self.world * self.per_device))
 
     def __iter__(self) -> Iterator[Draw]:
-        mine = list(range(self.rank, self.size, self.world))
+        mine = [i * self.whole // self.size for i in range(self.rank, self.size, self.world)]
         longest = math.ceil(self.size / self.world)
         mine += [-1] * (longest - len(mine))
         for start in range(0, longest, self.per_device):

@@ -77,6 +77,10 @@ class Objective(nn.Module, ABC):
         """Of a whole split, what no mean over its images gives; new ones for each evaluation."""
         return {}
 
+    def complaint(self, results: dict[str, float]) -> str | None:
+        """What is wrong with a validation in mid-run, and what to change; None: nothing known."""
+        return None
+
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """From the means over a split of `per_image` to the scalars that are logged."""
         return means

@@ -20,7 +20,7 @@ from vit.models.base import Encoder
 from vit.models.heads import PrototypeHead
 from vit.models.teacher import Teacher
 from vit.objectives.base import Losses, Objective, in_range, multi_crop
-from vit.self_distillation import Centre, across_views, entropy, rising, warmed
+from vit.self_distillation import Centre, across_views, entropy, rising, undecided, warmed
 
 
 class Branch(nn.Module):
@@ -125,6 +125,10 @@ class DINO(Objective):
         """The teacher follows the student; the centre follows the teacher's mean logits."""
         self.teacher.follow(Branch(self.encoder, self.head), rising(self.momentum, progress))
         self.centre.follow()
+
+    def complaint(self, results: dict[str, float]) -> str | None:
+        """Collapse, as the teacher shows it."""
+        return undecided(results["val/teacher_entropy"], len(self.centre.mean))
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """The crops of each image side by side, and where the teacher is sure, brightness apart."""

@@ -24,7 +24,15 @@ from vit.models.teacher import Teacher
 from vit.objectives.base import Losses, Objective, in_range, multi_crop
 from vit.patches import patchify, unpatchify
 from vit.randomness import uniform
-from vit.self_distillation import Centre, across_views, cross_entropy, entropy, rising, warmed
+from vit.self_distillation import (
+    Centre,
+    across_views,
+    cross_entropy,
+    entropy,
+    rising,
+    undecided,
+    warmed,
+)
 
 
 class Branch(nn.Module):
@@ -173,6 +181,10 @@ class IBOT(Objective):
         self.teacher.follow(Branch(self.encoder, self.head), rising(self.momentum, progress))
         self.centre.follow()
         self.patch_centre.follow()
+
+    def complaint(self, results: dict[str, float]) -> str | None:
+        """Collapse, as the teacher shows it."""
+        return undecided(results["val/teacher_entropy"], len(self.centre.mean))
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """A large view as the student sees it (grey: hidden), and all crops side by side."""

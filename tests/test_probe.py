@@ -1,0 +1,126 @@
+"""Probes and the collapse guard watch a run and change nothing in it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from launch import launch
+from vit.callbacks.guard import flat
+from vit.callbacks.probe import Probe, line
+from vit.evaluate.rankme import rankme
+from vit.self_distillation import undecided
+
+SHORT = (
+    *("--trainer.max_steps", "12", "--trainer.val_check_interval", "4"),
+    *("--trainer.log_every_n_steps", "1", "--trainer.callbacks", "null"),
+    *("--model.encoder.width", "32", "--model.encoder.depth", "1", "--model.encoder.heads", "2"),
+)
+PROBE = ("--trainer.callbacks", "Probe", "--trainer.callbacks.images", "300")
+
+
+def fit(cwd: Path, *words: str, recipe: str = "mpp", **how):
+    return launch(
+        "fit", "--config", f"configs/pretrain/{recipe}.yaml", *SHORT, *words, cwd=cwd, **how
+    )
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_probe_changes_no_weight_and_no_other_metric(tmp_path):
+    plain, probed = fit(tmp_path, "--name", "plain"), fit(tmp_path, *PROBE, "--name", "probed")
+    assert probed.code == 0, probed.everything
+    first, second = tmp_path / plain.run, tmp_path / probed.run
+    assert all(torch.equal(v, weights(second)[k]) for k, v in weights(first).items())
+    kept = [row for row in rows(second) if not row["name"].startswith("probe/")]
+    assert kept == rows(first)
+    found = [row for row in rows(second) if row["name"].startswith("probe/")]
+    assert {row["step"] for row in found} == {"4", "8", "12"}
+    assert {row["name"] for row in found} == {
+        f"probe/{name}" for name in ("knn", "linear", "rank", "knn_random", "knn_pixels")
+    }
+    assert probed.out.count("probe, step ") == 3
+    assert "of 32" in probed.out
+
+
+def test_a_probed_run_that_was_killed_goes_on_as_one_never_killed(tmp_path):
+    straight = fit(tmp_path, *PROBE, "--checkpoint_every", "2", "--name", "straight")
+    fit(tmp_path, *PROBE, "--checkpoint_every", "2", "--name", "killed", kill_at=9)
+    (killed,) = (tmp_path / "logs/killed").iterdir()
+    resumed = launch("fit", "--resume", str(killed), cwd=tmp_path)
+    assert resumed.code == 0, resumed.everything
+    whole = tmp_path / straight.run
+    assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
+    shown = [json.loads((run / "summary.json").read_text()) for run in (whole, killed)]
+    assert shown[0]["probe/knn"] == shown[1]["probe/knn"]
+
+
+def test_two_ranks_measure_what_one_does(tmp_path):
+    alone = fit(tmp_path, *PROBE, "--name", "alone")
+    two = ("--trainer.strategy", "ddp", "--trainer.devices", "2", "--trainer.accelerator", "cpu")
+    both = fit(tmp_path, *PROBE, *two, "--name", "both", ranks=2)
+    assert both.code == 0, both.everything
+    shown = [json.loads((tmp_path / ended.run / "summary.json").read_text())
+             for ended in (alone, both)]  # fmt: skip
+    for name in ("probe/knn_random", "probe/knn_pixels"):
+        assert shown[0][name] == shown[1][name]
+    assert shown[0]["probe/knn"] == pytest.approx(shown[1]["probe/knn"], abs=0.03)
+    assert both.everything.count("probe, step ") == 3
+
+
+def test_the_line_says_where_the_features_stand():
+    metrics = {"probe/rank": 7.25, "probe/knn": 0.7, "probe/knn_random": 0.6,
+               "probe/knn_pixels": 0.8, "probe/linear": 0.75}  # fmt: skip
+    told = line(1200, metrics, 64)
+    assert told == (
+        "probe, step 1,200: kNN 70.0 % (untrained 60.0, raw pixels 80.0), linear 75.0 %, "
+        "effective rank 7.2 of 64: above the untrained encoder"
+    )
+    assert line(1, metrics | {"probe/knn": 0.6}, 64).endswith("not above the untrained encoder")
+    assert line(1, metrics | {"probe/knn": 0.9}, 64).endswith("above untrained and raw pixels")
+    assert line(1, {"probe/rank": 2.0}, 64) == "probe, step 1: effective rank 2.0 of 64"
+
+
+@pytest.mark.parametrize("settings", [{"every": 0}, {"images": 1}])
+def test_a_wrong_setting_is_named(settings):
+    with pytest.raises(ValueError, match="Probe: every and images want more"):
+        Probe(**settings)
+
+
+# ---- collapse -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("[1000.0, 1000.0]", "the teacher finds all prototypes alike"),
+        ("[0.00001, 0.00001]", "the teacher puts all images on one prototype"),
+    ],
+)
+def test_a_collapsed_run_is_told_once_with_what_to_change(tmp_path, settings, words):
+    ended = fit(tmp_path, "--model.objective.teacher_temperature", settings, recipe="dino")
+    assert ended.code == 0, ended.everything
+    assert ended.everything.count("warning: collapsed at step") == 1
+    assert words in ended.everything
+    assert "teacher_temperature" in ended.everything
+
+
+def test_features_on_one_line_are_told():
+    generator = torch.Generator().manual_seed(0)
+    line_of = torch.rand(100, 1, generator=generator) @ torch.randn(1, 16, generator=generator)
+    assert "effective rank 1.0" in flat(rankme(line_of))
+    assert flat(rankme(torch.randn(100, 16, generator=generator))) is None
+
+
+def test_entropy_between_its_ends_is_no_complaint():
+    assert undecided(3.0, 256) is None
+    assert "alike" in undecided(5.54, 256)
+    assert "one prototype" in undecided(0.01, 256)
