@@ -8,7 +8,16 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "vit"
 TESTS = Path(__file__).parent
 FLOORS = [
-    {"batch", "patches", "masking", "mixing", "randomness", "ranks", "self_distillation"},
+    {
+        "batch",
+        "classification",
+        "patches",
+        "masking",
+        "mixing",
+        "randomness",
+        "ranks",
+        "self_distillation",
+    },
     {"models", "data"},
     {"objectives", "optim", "evaluate", "insight", "flops", "finite"},
     {"module", "callbacks", "lightning_seams", "compare", "export"},

@@ -214,3 +214,18 @@ def test_blended_images_with_several_labels_learn_both_sets():
     expected = torch.nn.BCEWithLogitsLoss(reduction="sum")(logits, target) / 4
     assert losses.loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert set(losses.per_image) == {"loss", "exact"}
+
+
+def test_class_weights_are_torchs():
+    spec = replace(RGB, classes=("cat", "dog", "fox"))
+    objective = supervised(spec, class_weights={"fox": 5.0, "dog": 0.5})
+    batch = batch_of(spec, count=8)
+    criterion = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.5, 5.0]))
+    expected = criterion(objective.predict(batch.images)["logits"], batch.labels)
+    torch.testing.assert_close(objective(batch, 0.0).loss, expected)
+    evaluated = replace(batch, epoch=None)
+    plain = torch.nn.CrossEntropyLoss()(objective.predict(batch.images)["logits"], batch.labels)
+    torch.testing.assert_close(objective(evaluated, 0.0).loss, plain)
+    for wrong in ({"cow": 2.0}, {"cat": 0.0}):
+        with pytest.raises(ValueError, match="class_weights name classes"):
+            supervised(spec, class_weights=wrong)

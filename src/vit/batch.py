@@ -87,6 +87,7 @@ class Batch:
         unread: files of it that could not be read: names and why.
         accepted: B L, every label that is right, where an image may have several: in multi-label
             data, and where later annotators looked again (none for images they left out).
+        turn: B, how often each image came before in this epoch; None: never.
     """
 
     views: list[Float[Tensor, "B C _h _w"] | UInt8[Tensor, "B C _h _w"]]
@@ -96,6 +97,7 @@ class Batch:
     epoch: int | None = None
     unread: tuple[tuple[str, str], ...] = ()
     accepted: Bool[Tensor, "B _L"] | None = None
+    turn: Int[Tensor, " B"] | None = None
 
     @property
     def images(self) -> Tensor:
@@ -109,7 +111,7 @@ class Batch:
 
     def keys(self, purpose: str) -> Int[Tensor, " B"]:
         """One random key an image: the same on any rank, in any batch, in any process."""
-        return keys(self.seed, self.epoch, self.index, purpose)
+        return keys(self.seed, self.epoch, numbered(self.index, self.turn), purpose)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -124,14 +126,20 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         views = [change(view) for view in self.views]
-        accepted = None if self.accepted is None else change(self.accepted)
+        accepted, turn = (x if x is None else change(x) for x in (self.accepted, self.turn))
         return replace(
             self,
             views=views,
             labels=change(self.labels),
             index=change(self.index),
             accepted=accepted,
+            turn=turn,
         )
+
+
+def numbered(index: Int[Tensor, " B"], turn: Int[Tensor, " B"] | None) -> Int[Tensor, " B"]:
+    """What draws are keyed by: an image that comes again in an epoch is drawn anew."""
+    return index if turn is None else index + turn * 2**40
 
 
 def black(spec: DataSpec, views: tuple[ViewSpec, ...], count: int) -> Batch:

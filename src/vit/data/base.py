@@ -47,7 +47,9 @@ class InMemory(Dataset):
             index = index.pin_memory().to(self.images.device, non_blocking=True)
         place = index.clamp(min=0)  # padding shows sample 0 and counts nowhere
         labels = torch.where(index < 0, -1, self.labels[place])
-        return Batch([self.images.index_select(0, place)], labels, index, self.seed, draw.epoch)
+        turn = torch.tensor(draw.turns, device=index.device) if draw.turns else None
+        images = self.images.index_select(0, place)
+        return Batch([images], labels, index, self.seed, draw.epoch, turn=turn)
 
 
 class Images(LightningDataModule):
@@ -62,6 +64,9 @@ class Images(LightningDataModule):
         labels_per_class: train on so many images of each class only; validation and test stay
             whole. null: all.
         label_draw: which of them; draws do not depend on the run's seed.
+        balanced: training draws every class equally often, whatever its size, with replacement.
+        repeats: each training image so many times in a row, each time augmented anew, and so many
+            times fewer different images an epoch (repeated augmentation; DeiT: 3).
     """
 
     spec: DataSpec
@@ -77,15 +82,19 @@ class Images(LightningDataModule):
         image_size: int | None = None,
         labels_per_class: int | None = None,
         label_draw: int = 0,
+        balanced: bool = False,
+        repeats: int = 1,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "repeats": repeats}
+        for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.augmentation = augmentation or Augmentation()
         self.image_size = image_size
         self.labels_per_class, self.label_draw = labels_per_class, label_draw
+        self.balanced, self.repeats = balanced, repeats
 
     @abstractmethod
     def open(self, split: Split) -> Dataset:
@@ -148,18 +157,23 @@ class Images(LightningDataModule):
             trainer.world_size,
             lambda: module.consumed,
             trainer.limit_train_batches,
+            self.weighed(dataset) if self.balanced else None,
+            self.repeats,
         )
         return self._loader(dataset, batches)
+
+    def weighed(self, dataset: Dataset) -> Tensor:
+        """The labels that balanced training draws by."""
+        if self.spec.multi_label or (dataset.labels < 0).any():
+            raise ValueError("data: balanced wants exactly one label of every training image")
+        return dataset.labels.cpu()
 
     def evaluation_loader(
         self, split: Split, views: tuple[ViewSpec, ...] = (ViewSpec(),), most: int | None = None
     ) -> ResumableLoader:
         """Every sample of a split exactly once over all ranks; as `show` will show these views.
 
-        Args:
-            split: which.
-            views: what an objective wants to see.
-            most: only so many samples, evenly spread.
+        Of a split with more than `most` samples only so many, evenly spread.
         """
         dataset, trainer = self._open(split, views, training=False), self.trainer
         batches = EvaluationBatches(

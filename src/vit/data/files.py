@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vit.batch import Batch
+from vit.batch import Batch, numbered
 from vit.data.crops import Box, Cut, shrinkable, shrunk
 from vit.data.decode import SHRINKS, Memory, decode, size_of
 from vit.data.sampling import Draw
@@ -109,11 +109,13 @@ class Files(Dataset):
 
     def __getitem__(self, draw: Draw) -> Batch:
         index = torch.tensor(draw.indices)
+        turn = torch.tensor(draw.turns) if draw.turns else None
         views = [blank(len(index), cut.size) for cut in self.cuts]
         unread: list[tuple[str, str]] = []
         rows = (index >= 0).nonzero().flatten()
         for _ in range(len(self)):
-            failed = self._fill(views, rows, index[rows], draw.epoch, unread)
+            drawn = numbered(index, turn)[rows]
+            failed = self._fill(views, rows, index[rows], drawn, draw.epoch, unread)
             rows = rows[failed]
             if not len(rows) or not self.replace:
                 break
@@ -122,13 +124,14 @@ class Files(Dataset):
         place, real = index.clamp(min=0), index >= 0
         labels = torch.where(real, self.labels[place], -1)
         accepted = None if self.accepted is None else self.accepted[place] & real[:, None]
-        return Batch(views, labels, index, self.seed, draw.epoch, tuple(unread), accepted)
+        return Batch(views, labels, index, self.seed, draw.epoch, tuple(unread), accepted, turn)
 
     def _fill(
         self,
         views: list[Tensor],
         rows: Tensor,
         index: Tensor,
+        drawn: Tensor,
         epoch: int | None,
         unread: list[tuple[str, str]],
     ) -> list[int]:
@@ -143,7 +146,7 @@ class Files(Dataset):
                 unread.append((self.source.name(place), str(error)))
                 found[len(sizes) :] = [b""]
                 sizes.append((1, 1))
-        boxes = self._boxes(torch.tensor(sizes), index, epoch)
+        boxes = self._boxes(torch.tensor(sizes), drawn, epoch)
         for at, (place, row) in enumerate(zip(places, rows.tolist(), strict=True)):
             try:
                 if found[at]:
@@ -154,14 +157,14 @@ class Files(Dataset):
             failed.append(at)
         return failed
 
-    def _boxes(self, sizes: Tensor, index: Tensor, epoch: int | None) -> list[list[Box | None]]:
+    def _boxes(self, sizes: Tensor, drawn: Tensor, epoch: int | None) -> list[list[Box | None]]:
         """For each image its crop in each view."""
         columns = []
         for cut in self.cuts:
             if cut.area is None and cut.part is None:
-                columns.append([None] * len(index))
+                columns.append([None] * len(drawn))
                 continue
-            luck = uniform(keys(self.seed, epoch, index, cut.purpose), 4)
+            luck = uniform(keys(self.seed, epoch, drawn, cut.purpose), 4)
             found = boxes_of(luck, sizes, cut.area) if cut.area else parts_of(luck, sizes, cut.part)
             columns.append(found)
         return [list(row) for row in zip(*columns, strict=True)]

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from vit.randomness import step_seed
@@ -20,6 +22,7 @@ class Draw(NamedTuple):
 
     epoch: int | None
     indices: list[int]
+    turns: list[int] | None = None  # which appearance in the epoch each one is; None: the first
 
 
 class TrainingBatches(Sampler[Draw]):
@@ -34,6 +37,8 @@ class TrainingBatches(Sampler[Draw]):
         per_device: images in a micro-batch of one rank.
         accumulate: micro-batches per optimiser step.
         limit: at most so many micro-batches an epoch (Lightning's limit_train_batches).
+        labels: draw images with replacement so that all classes come equally often; None: shuffle.
+        repeats: each image so many times in a row, and so many times fewer images an epoch.
         consumed: called when an epoch's iterator is made: micro-batches trained on so far.
     """
 
@@ -47,9 +52,12 @@ class TrainingBatches(Sampler[Draw]):
         world: int,
         consumed: Callable[[], int],
         limit: int | float = 1.0,
+        labels: Tensor | None = None,
+        repeats: int = 1,
     ) -> None:
         self.size, self.per_device, self.seed = size, per_device, seed
         self.rank, self.world, self.consumed = rank, world, consumed
+        self.labels, self.repeats = labels, repeats
         steps = size // (per_device * world * accumulate)
         self.full = steps * accumulate  # what Lightning applies its own limit to
         self.length = limited(self.full, limit)
@@ -60,10 +68,30 @@ class TrainingBatches(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         epoch, start = divmod(self.consumed(), self.length)
         generator = torch.Generator().manual_seed(step_seed(self.seed, "order", epoch))
-        order = torch.randperm(self.size, generator=generator).tolist()
+        order, turns = self.order(generator)
         for batch in range(start, self.length):
             at = (batch * self.world + self.rank) * self.per_device
-            yield Draw(epoch, order[at : at + self.per_device])
+            part = slice(at, at + self.per_device)
+            yield Draw(epoch, order[part], turns and turns[part])
+
+    def order(self, generator: torch.Generator) -> tuple[list[int], list[int] | None]:
+        """An epoch's samples, and which appearance each is where some come more than once."""
+        if self.labels is not None:
+            weights = 1 / self.labels.bincount().double()[self.labels]
+            order = torch.multinomial(weights, self.size, True, generator=generator)
+        else:
+            order = torch.randperm(self.size, generator=generator)
+        if self.labels is None and self.repeats == 1:
+            return order.tolist(), None
+        order = order.repeat_interleave(self.repeats)[: self.size]
+        return order.tolist(), appearances(order).tolist()
+
+
+def appearances(order: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
+    """For each place, how often its value stood there before."""
+    values, places = order.sort(stable=True)
+    starts = torch.cat([values.new_zeros(1), values.bincount().cumsum(0)])[values]
+    return torch.empty_like(order).scatter_(0, places, torch.arange(len(order)) - starts)
 
 
 class EvaluationBatches(Sampler[Draw]):

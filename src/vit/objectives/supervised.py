@@ -10,19 +10,24 @@ B batch, D width, L classes.
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from vit.batch import Batch, DataSpec
+from vit.classification import (
+    MOST_CLASSES,
+    averages,
+    by_class,
+    class_loss,
+    judge_one,
+    judge_several,
+)
 from vit.mixing import Mixing
 from vit.models.base import Encoder
 from vit.models.heads import LinearHead
 from vit.objectives.base import Losses, Objective
-
-MOST_CLASSES = 2000  # for which averages over classes are made
 
 
 class Supervised(Objective):
@@ -35,6 +40,8 @@ class Supervised(Objective):
         label_smoothing: share of the target spread over all classes. Paper: 0 (1e-4 with sigmoid).
         head_bias: start of the head's biases. Paper with the sigmoid loss: -10.
         mixing: mixup and CutMix of training images; null: none, as in the paper.
+        class_weights: how much an image of a class counts in training, by the class's name; 1 for
+            those not named. The loss of a step is the weighted mean. null: all alike.
     """
 
     uses_labels: ClassVar[bool] = True
@@ -48,6 +55,7 @@ class Supervised(Objective):
         label_smoothing: float = 0.0,
         head_bias: float = 0.0,
         mixing: Mixing | None = None,
+        class_weights: dict[str, float] | None = None,
     ) -> None:
         super().__init__(encoder, spec)
         if not 0 <= label_smoothing < 1:
@@ -64,6 +72,7 @@ class Supervised(Objective):
         if self.several:
             self.best = ("val/map", "max")
         self.kind, self.smoothing, self.mixing = loss, label_smoothing, mixing
+        self.register_buffer("weights", weights_of(class_weights, spec), persistent=False)
         self.head = LinearHead(encoder.width, len(spec.classes), head_bias)
 
     def predict(self, images: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B L"]]:
@@ -87,7 +96,7 @@ class Supervised(Objective):
         judge = judge_several if self.several else judge_one
         per_image = {"loss": loss} | judge(logits, labels)
         if batch.epoch is not None:
-            return Losses(loss.mean(), per_image, {})
+            return Losses(self.step_loss(loss, labels), per_image, {})
         if self.several:
             return Losses(loss.mean(), per_image, {}, (logits.sigmoid(), labels.long()))
         if logits.shape[1] <= MOST_CLASSES:
@@ -96,6 +105,18 @@ class Supervised(Objective):
             found = batch.accepted.gather(1, logits.argmax(1, keepdim=True))[:, 0]
             per_image["accepted"] = found.float()
         return Losses(loss.mean(), per_image, {})
+
+    def step_loss(self, loss: Float[Tensor, " B"], labels: Tensor) -> Float[Tensor, ""]:
+        """The mean, weighted by class; an image with several labels has their mean weight."""
+        if self.weights is None:
+            return loss.mean()
+        if self.several:
+            chosen = labels.float()
+            weight = (chosen @ self.weights) / chosen.sum(1).clamp(min=1)
+            weight = torch.where(labels.any(1), weight, 1.0)
+        else:
+            weight = self.weights[labels]
+        return (weight * loss).sum() / weight.sum()
 
     def metrics(self) -> dict[str, Metric]:
         """Of several labels: how high those that are right rank, class by class."""
@@ -119,40 +140,17 @@ class Supervised(Objective):
 
     def loss(self, logits: Float[Tensor, "B L"], labels: Tensor) -> Float[Tensor, " B"]:
         """The loss of each image."""
-        if self.kind == "softmax":
-            return F.cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
-        one = labels.ndim == 1
-        target = (F.one_hot(labels, logits.shape[1]) if one else labels).to(logits.dtype)
-        target = target * (1 - self.smoothing) + self.smoothing / logits.shape[1]
-        return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)
+        return class_loss(logits, labels, self.kind, self.smoothing)
 
 
-def judge_one(logits: Float[Tensor, "B L"], labels: Int[Tensor, " B"]) -> dict[str, Tensor]:
-    """Is the label the first guess; is it among five?"""
-    found = {"accuracy": (logits.argmax(1) == labels).float()}
-    if logits.shape[1] > 5:
-        found["top5"] = (logits.topk(5).indices == labels[:, None]).any(1).float()
-    return found
-
-
-def judge_several(logits: Float[Tensor, "B L"], labels: Bool[Tensor, "B L"]) -> dict[str, Tensor]:
-    """Are exactly the right labels given a chance above one half?"""
-    return {"exact": ((logits > 0) == labels).all(1).float()}
-
-
-def by_class(
-    guessed: Int[Tensor, " B"], labels: Int[Tensor, " B"], classes: int
-) -> Float[Tensor, "B three_L"]:
-    """What the counts of a split are made of: found, there, and guessed, for each class."""
-    there, said = F.one_hot(labels, classes), F.one_hot(guessed, classes)
-    return torch.cat([there * said, there, said], 1).float()
-
-
-def averages(shares: Float[Tensor, " three_L"]) -> dict[str, Tensor]:
-    """Balanced accuracy and macro-F1, as scikit-learn defines them: of classes that occur."""
-    found, there, said = shares.view(3, -1)
-    present, named = there > 0, there + said > 0
-    return {
-        "balanced_accuracy": (found / there)[present].mean(),
-        "macro_f1": (2 * found / (there + said))[named].mean(),
-    }
+def weights_of(given: dict[str, float] | None, spec: DataSpec) -> Tensor | None:
+    """L numbers, in the order of the classes."""
+    if not given:
+        return None
+    unknown = sorted(set(given) - set(spec.classes))
+    if unknown or min(given.values()) <= 0:
+        raise ValueError(
+            f"Supervised: class_weights name classes ({', '.join(spec.classes[:5])}, ...) and are "
+            f"above 0, got {given}"
+        )
+    return torch.tensor([float(given.get(name, 1.0)) for name in spec.classes])
