@@ -1,0 +1,136 @@
+"""Trained classifiers that others learn from: a run of this project, or one of torchvision's.
+
+B batch, C channels, H W pixels, L classes.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vit.batch import DataSpec
+from vit.models.weights import load_into, open_checkpoint, stored_encoder
+
+TORCHVISION = "torchvision/"
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torchvision's are trained with
+HEADS = ("average.copy.head.", "objective.head.")
+
+
+class Classifier(nn.Module):
+    """Logits from pixels in [0, 1], with the network's own normalisation; it never learns.
+
+    Args:
+        network: from normalised images to B L.
+        mean: of its training data, per channel.
+        std: of its training data, per channel.
+    """
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.requires_grad_(False).eval()
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L"]:
+        """Never in training mode, never with a gradient."""
+        with torch.no_grad():
+            return self.network((pixels - self.mean) / self.std)
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Stay in eval mode whatever the parent is told."""
+        return super().train(False)
+
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that change with any weight."""
+        found = hashlib.sha256()
+        for name, tensor in self.state_dict().items():
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
+
+
+class WithHead(nn.Module):
+    """An encoder and the linear layer that was trained on it."""
+
+    def __init__(self, encoder: nn.Module, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.linear(self.encoder(images).pooled, self.weight, self.bias)
+
+
+def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
+    """Build a trained classifier for these classes.
+
+    Args:
+        source: run folder or checkpoint of a supervised run, or torchvision/<name>.
+        weights: of torchvision's: a file with a state_dict, or a name such as IMAGENET1K_V2, which
+            is downloaded.
+        spec: the data whose classes it must know.
+
+    Raises:
+        ValueError: it knows other classes, or holds no classifier.
+        FileNotFoundError: there is no such file.
+    """
+    if source.startswith(TORCHVISION):
+        return of_torchvision(source.removeprefix(TORCHVISION), weights, spec)
+    if weights:
+        raise ValueError("teacher: weights belong to torchvision/<name>; a run has its own")
+    stored = stored_encoder(source)
+    content = open_checkpoint(stored.path)
+    state, settings = content["state_dict"], yaml.safe_load(content["config"])
+    objective = settings["model"]["objective"]["class_path"].rpartition(".")[2]
+    prefix = next((p for p in HEADS if f"{p}weight" in state), None)
+    if prefix is None or objective != "Supervised":  # other objectives have heads of other kinds
+        raise ValueError(f"teacher: {stored.path} holds no classifier; take a supervised run")
+    if stored.spec.classes != spec.classes:
+        raise ValueError(
+            f"teacher: {stored.path} knows other classes ({', '.join(stored.spec.classes[:3])}, "
+            f"...) than the data ({', '.join(spec.classes[:3])}, ...)"
+        )
+    encoder = stored.build(spec)
+    load_into(encoder, stored, spec.channels)
+    network = WithHead(encoder, state[f"{prefix}weight"], state[f"{prefix}bias"])
+    return Classifier(network, stored.spec.mean, stored.spec.std)
+
+
+def of_torchvision(name: str, weights: str | None, spec: DataSpec) -> Classifier:
+    """One of torchvision.models, with as many outputs as the data has classes."""
+    from torchvision import models  # slow to load, and only needed here
+
+    if name not in models.list_models(module=models):
+        raise ValueError(f"teacher: torchvision has no classifier {name!r}")
+    if weights is None:
+        raise ValueError(f"teacher: torchvision/{name} wants weights: a file, or IMAGENET1K_V1")
+    settings: dict[str, Any] = {}
+    if Path(weights).suffix in (".pt", ".pth"):
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"teacher: no such file: {weights}")
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        settings["num_classes"] = len(spec.classes)
+        network = models.get_model(name, weights=None, **settings)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(
+                f"teacher: {weights} does not fit torchvision/{name} with {len(spec.classes)} "
+                f"classes ({str(error).splitlines()[1].strip()[:120]})"
+            ) from error
+        return Classifier(network, *IMAGENET)
+    known = models.get_model_weights(name)[weights]
+    if len(known.meta["categories"]) != len(spec.classes):
+        raise ValueError(
+            f"teacher: {known} knows {len(known.meta['categories'])} classes, the data has "
+            f"{len(spec.classes)}"
+        )
+    shown = known.transforms()
+    return Classifier(models.get_model(name, weights=known), tuple(shown.mean), tuple(shown.std))
