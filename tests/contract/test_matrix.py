@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from launch import launch
+from launch import ROOT, launch
 
 SHORT = (
     *("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "6"),
@@ -226,3 +226,27 @@ def test_twenty_kills_at_random_instants(tmp_path, objective):
         metrics = (straight / "metrics.csv").read_bytes() == (runs[0] / "metrics.csv").read_bytes()
         survived += same and metrics
     assert survived == 20
+
+
+OTHERS = sorted(
+    f.stem for f in (ROOT / "configs/objective").glob("*.yaml")
+    if f.stem not in (*OBJECTIVES, "distillation")  # which wants a run as its teacher
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", OTHERS)
+@pytest.mark.parametrize("group", ["single", "ddp", "fsdp"])
+def test_every_other_objective_resumes_bit_for_bit_in_bf16(tmp_path, group, objective):
+    words = ["--model.objective", f"configs/objective/{objective}.yaml"]
+    words += [] if group == "fsdp" else ["--trainer.precision", "bf16-mixed"]
+    straight = fit(tmp_path, "mpp", group, *words, name="straight")
+    assert straight.code == 0, straight.everything
+    assert "arning" not in straight.everything
+    kill = 2 + sum(map(ord, objective + group)) % 9
+    assert fit(tmp_path, "mpp", group, *words, name="killed", kill_at=kill).code == 9
+    killed, whole = only_run(tmp_path, "killed"), only_run(tmp_path, "straight")
+    resumed = launch("fit", "--resume", str(killed), cwd=tmp_path, ranks=GROUPS[group][0])
+    assert resumed.code == 0, resumed.everything
+    assert equal(whole, killed)
+    assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
