@@ -1,6 +1,8 @@
 """A person's own folder: classes, splits and groups as they meant them, or one line why not."""
 
 import csv
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -144,7 +146,8 @@ def test_chosen_classes_are_numbered_anew(tmp_path):
         ({"a": 10, "b": 10}, {"classes": ["q"]}, "no class 'q'.*known: a, b"),
         ({"a": 10, "b": 10}, {"folds": 1}, "folds must be at least 2"),
         ({"a": 10, "b": 10}, {"fold": 5}, "fold from 0 to folds - 1"),
-        ({"a": 2, "b": 1}, {}, "do not make 5 parts"),
+        ({"a": 2, "b": 1}, {}, "3 pictures do not make 5 parts; add some, say what is tested"),
+        ({"top/a": 5, "top/b": 5}, {}, "all pictures lie in one folder, top, .*give --data.root"),
         ({"a": 30, "b": 1}, {}, "class b has no training image"),
         ({"train/a": 5, "cats": 5}, {}, "holds cats beside train"),
     ],
@@ -162,7 +165,14 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path, counts, settings, er
         ([{"file": "0000.jpg", "label": "x", "labels": "x;y"}], "label and labels; keep one"),
         ([{"file": "0009.jpg", "label": "x"}], r"line 2: .*0009.jpg is not there"),
         ([{"file": "0000.jpg", "label": "x", "split": "later"}], "line 2: split 'later'; known"),
-        ([{"file": "0000.jpg", "label": "x"}] * 2, "0000.jpg stands there 2 times"),
+        ([{"file": "0000.jpg", "label": "x"}] * 2, "line 3: 0000.jpg stands in line 2 too"),
+        (
+            [{"file": "0000.jpg", "label": "x"}, {"file": "./a/../0000.jpg", "label": "y"}],
+            "line 3: 0000.jpg stands in line 2 too",
+        ),
+        ([{"file": "0000.jpg", "class": "x"}], "no column label or labels; holds file, class"),
+        ([{"file": "", "label": "x"}], "line 2: the column file is empty"),
+        ([{"file": "a\\\\0000.jpg", "label": "x"}], "write / between folders"),
     ],
 )
 def test_a_table_that_cannot_be_used_names_its_line(tmp_path, rows, error):
@@ -295,3 +305,70 @@ def test_a_run_on_several_labels_is_judged_by_average_precision(tmp_path):
     assert "want one label an image; this data has several" in refused.out
     refused = run(tmp_path)
     assert "images have several labels here; set loss to sigmoid" in refused.out
+
+
+def test_classes_too_small_for_every_part_still_make_parts(tmp_path):
+    folder(tmp_path, dict.fromkeys("abcdefgh", 4))
+    parts = [image_folder.part(listing.survey(tmp_path), list(range(32)), 5, i) for i in range(5)]
+    assert sorted(place for part in parts for place in part) == list(range(32))
+
+
+def test_what_is_not_used_or_not_judged_is_told(tmp_path):
+    folder(tmp_path / "one", {"a": 20, "b": 20, "unlabelled": 7, "": 2})
+    notes = ImageFolder(str(tmp_path / "one")).notes
+    assert any("9 pictures without a label are not used" in note for note in notes)
+    assert not any(
+        "not used" in n for n in ImageFolder(str(tmp_path / "one"), unlabelled=True).notes
+    )
+    folder(tmp_path / "two", {"train/a": 20, "train/b": 20, "test/a": 5})
+    assert "no test picture of: b" in ImageFolder(str(tmp_path / "two")).notes
+
+
+def test_pictures_without_a_label_count_nowhere(tmp_path):
+    folder(tmp_path / "mine", {"train/a": 20, "train/b": 20, "test/a": 4, "test/unlabelled": 5})
+    ended = run(tmp_path, "--test_after_fit", "true")
+    assert ended.code == 0, ended.everything
+    assert "5 of 9 test images have no label; not counted" in ended.out
+    lines = (tmp_path / ended.run / "correct.csv").read_text().splitlines()[1:]
+    summary = json.loads((tmp_path / ended.run / "summary.json").read_text())
+    assert len(lines) == 4
+    right = [float(line.split(",")[1]) for line in lines]
+    assert summary["test/accuracy"] == pytest.approx(sum(right) / 4)
+    judged = launch(
+        "evaluate", str(ended.run), "--protocols", "knn", "--split", "test", cwd=tmp_path
+    )
+    assert judged.code == 0, judged.everything
+    assert len((tmp_path / ended.run / "correct.test.csv").read_text().splitlines()) == 5
+    predicted = launch("predict", "--from", str(ended.run), cwd=tmp_path)
+    assert predicted.code == 0, predicted.everything
+    text = next(tmp_path.rglob("predictions.csv")).read_text().splitlines()
+    assert text[0].startswith("file,index,label")
+    assert {row.split("/")[1] for row in text[1:]} == {"a", "unlabelled"}
+    folder(tmp_path / "heap", {"train/a": 20, "train/b": 20, "test": 5})
+    words = ("--data.root", str(tmp_path / "heap"), "--test_after_fit", "true")
+    refused = run(tmp_path, *words)
+    assert refused.code == 2
+    assert "no test image has a label" in refused.out
+
+
+def test_names_that_cannot_be_are_one_line(tmp_path):
+    folder(tmp_path / "loop", {"a": 5, "b": 5})
+    (tmp_path / "loop/a/back").symlink_to(tmp_path / "loop")
+    with pytest.raises(ValueError, match=r"the link .*back leads back to"):
+        ImageFolder(str(tmp_path / "loop"))
+    folder(tmp_path / "bytes", {"a": 5})
+    (tmp_path / "bytes/a" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        ImageFolder(str(tmp_path / "bytes"))
+    folder(tmp_path / "table", {"": 3})
+    (tmp_path / "table/labels.csv").write_bytes("file,label\n0000.jpg,café\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="save it as CSV UTF-8"):
+        ImageFolder(str(tmp_path / "table"))
+
+
+def test_what_is_no_file_is_passed_over(tmp_path):
+    folder(tmp_path, {"a": 10, "b": 10})
+    os.mkfifo(tmp_path / "a/pipe.jpg")
+    (tmp_path / "a/self.jpg").symlink_to(tmp_path / "a/self.jpg")
+    (tmp_path / "a/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert sum(ImageFolder(str(tmp_path)).spec.counts.values()) == 20

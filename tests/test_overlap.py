@@ -6,7 +6,7 @@ from pictures import folder
 from vit.compare import overlap as module
 from vit.compare.overlap import labels_shared, overlap, prints
 from vit.data import Digits, ImageFolder
-from vit.data.base import InMemory
+from vit.data.in_memory import InMemory
 
 ALL, LOW, HIGH = Digits(), Digits(classes=[0, 1, 2, 3, 4]), Digits(classes=[5, 6, 7, 8, 9])
 

@@ -120,3 +120,11 @@ def test_a_data_set_is_got_and_counted(tmp_path):
     ended = launch("prepare", "--data", "configs/data/digits.yaml", cwd=tmp_path)
     assert ended.code == 0
     assert ended.out.split() == "train: 1,293 images val: 144 images test: 360 images".split()
+
+
+def test_options_of_shards_without_shards_are_refused(tmp_path):
+    words = ("prepare", "--data", "configs/data/digits.yaml")
+    for extra in (("--out", "x"), ("--form", "raw")):
+        ended = launch(*words, *extra, cwd=tmp_path)
+        assert ended.code == 2
+        assert "belong to --to shards" in ended.out

@@ -7,7 +7,7 @@ import torch
 
 from vit.batch import Batch, ViewSpec
 from vit.data import Digits
-from vit.data.base import InMemory
+from vit.data.in_memory import InMemory
 from vit.data.sampling import (
     Draw,
     EvaluationBatches,

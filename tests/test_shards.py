@@ -324,3 +324,51 @@ def test_an_unreadable_file_is_named_before_it_reaches_a_shard(tmp_path):
     (tmp_path / "mine/a/0003.jpg").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"a/0003.jpg cannot be read .* prepare --check lists"):
         to_shards.write(data, tmp_path / "out", "as_is", 20, 7, lambda *_: None)
+
+
+def written(tmp_path, **how) -> Path:
+    folder(tmp_path / "mine", {"a": 40, "b": 40}, width=20, height=20)
+    data = ImageFolder(str(tmp_path / "mine"))
+    settings = {"form": "as_is", "short_side": 16, "per_shard": 10, "tell": lambda *_: None} | how
+    return to_shards.write(data, tmp_path / "shards", **settings)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (lambda root: (root / "train-000002.tar").unlink(), "train has 47 samples .* says 57"),
+        (
+            lambda root: (root / "test-000000.tar").rename(root / "val-000001.tar"),
+            "val has 17 samples .* says 7",
+        ),
+        (
+            lambda root: [(root / "a").mkdir(), (root / "train-000000.tar").rename(root / "a/x"),
+                          (root / "test-000000.tar").rename(root / "train-000000.tar"),
+                          (root / "a/x").rename(root / "test-000000.tar")],
+            "train-000000.tar/test-00000000 is no sample of train",
+        ),
+        (lambda root: (root / "dataset.json").write_text("{"), "dataset.json is damaged"),
+        (lambda root: (root / "dataset.json").write_text("{}"), "is not finished"),
+    ],
+)  # fmt: skip
+def test_shards_that_are_not_all_there_are_noticed(tmp_path, spoil, error):
+    root = written(tmp_path)
+    spoil(root)
+    with pytest.raises(ValueError, match=error):
+        ShardImages(str(root))
+
+
+def test_a_bad_picture_neither_spoils_the_folder_nor_blocks_it(tmp_path, capsys):
+    folder(tmp_path / "mine", {"a": 40, "b": 40}, width=20, height=20)
+    bad = tmp_path / "mine/a/0003.jpg"
+    kept = bad.read_bytes()
+    bad.write_bytes(b"x")
+    out = tmp_path / "shards"
+    words = ("as_is", 16, 10, lambda *_: None)
+    with pytest.raises(ValueError, match=r"a/0003\.jpg cannot be read"):
+        to_shards.write(ImageFolder(str(tmp_path / "mine")), out, *words)
+    skipping = ImageFolder(str(tmp_path / "mine"), on_error="skip")
+    to_shards.write(skipping, out, *words)
+    assert "skipped a/0003.jpg" in capsys.readouterr().err
+    assert sum(ShardImages(str(out)).spec.counts.values()) == 79
+    bad.write_bytes(kept)

@@ -236,18 +236,18 @@ class ViTModule(LightningModule):
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> tuple[Tensor, Tensor] | None:
         """Sums, padding left out; sample numbers and which were right, if classes are predicted."""
-        losses = self.judged(batch, self.progress)
+        losses, counted = self.judged(batch, self.progress), batch.valid
+        counted = counted & (batch.labels >= 0) if self.judged.uses_labels else counted
         right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
         if dataloader_idx:
             name = self.trainer.datamodule.others[dataloader_idx - 1]
-            if right is not None:
-                self.tally.means.add({f"{name}_accuracy": right}, batch.valid)
+            self.tally.means.add({} if right is None else {f"{name}_accuracy": right}, counted)
             return None
         accepted = losses.per_image.pop("accepted", None)
         if accepted is not None:
             self.tally.means.add({"real_accuracy": accepted}, batch.valid & batch.accepted.any(1))
-        self.tally.add(losses.per_image, losses.monitors, losses.predicted, batch.valid)
-        return None if right is None else (batch.index, right)
+        self.tally.add(losses.per_image, losses.monitors, losses.predicted, counted)
+        return None if right is None else (torch.where(counted, batch.index, -1), right)
 
     test_step = validation_step
 

@@ -41,7 +41,8 @@ class Predictions(Callback):
         )
         if trainer.is_global_zero:
             path = self.files.folder / "predictions.csv"
-            write(path, pl_module.spec.classes, index, labels, chances)
+            write(path, pl_module.spec.classes, index, labels, chances,
+                  trainer.datamodule.names("test"))  # fmt: skip
         self.parts = []
 
 
@@ -51,15 +52,19 @@ def write(
     index: torch.Tensor,
     labels: torch.Tensor,
     chances: torch.Tensor,
+    files: list[str] | None = None,
 ) -> None:
     """One row an image: number, label, prediction, confidence, a probability for each class.
 
     Of several labels (M L instead of M), those of an image stand between semicolons, and all with a
-    probability above one half are predicted.
+    probability above one half are predicted. Where samples are files, the first column names them.
     """
     with path.open("w", newline="") as file:
         out = csv.writer(file)
-        out.writerow(["index", "label", "prediction", "confidence", *(f"p_{c}" for c in classes)])
+        named_by = ["file"] if files else []
+        out.writerow(
+            [*named_by, "index", "label", "prediction", "confidence", *(f"p_{c}" for c in classes)]
+        )
         for row in index.argsort().tolist():
             if index[row] < 0:
                 continue
@@ -67,6 +72,7 @@ def write(
             best = chance > 0.5 if label.ndim else chance.argmax()
             out.writerow(
                 [
+                    *([files[int(index[row])]] if files else []),
                     int(index[row]),
                     named(classes, label),
                     named(classes, best),

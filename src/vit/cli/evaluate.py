@@ -23,7 +23,7 @@ from vit.cli.words import FROM_MAY, command, config_of, only, parent_folder
 from vit.compare.identity import data_identity, digest
 from vit.data.splits import carve
 from vit.evaluate.base import Frozen, Result, Task
-from vit.evaluate.catalogue import protocol
+from vit.evaluate.catalogue import protocol, refuse
 from vit.evaluate.rankme import rankme
 from vit.models.weights import checkpoint_in, open_checkpoint
 from vit.randomness import step_seed
@@ -79,7 +79,7 @@ class Evaluation:
                 untrained = self.module.random_encoder().to(self.module.device)
             self.score("_random", self.features(untrained), self.protocols)
         if "pixels" in self.controls:
-            raw = {split: pixels(self.module, self.data, split) for split in self.needed}
+            raw = {s: pixels(self.module, self.data, s).labelled() for s in self.needed}
             names = [
                 name
                 for name in self.protocols
@@ -95,7 +95,7 @@ class Evaluation:
         for split in self.needed:
             file = self.cache and self.cache / f"{self.key(encoder, split, tokens)}.pt"
             if file and file.is_file():
-                found[split] = Frozen(**torch.load(file, weights_only=True))
+                found[split] = Frozen(**torch.load(file, weights_only=True)).labelled()
                 continue
             self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
             found[split] = frozen(self.module, self.data, encoder, split, tokens)
@@ -104,6 +104,7 @@ class Evaluation:
                 part = file.with_suffix(".part")
                 torch.save(vars(found[split]), part)
                 part.replace(file)
+            found[split] = found[split].labelled()
         return found
 
     def key(self, encoder: nn.Module, split: str, tokens: bool) -> str:
@@ -187,8 +188,7 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
     parent = parent_folder(own, rest if not subject else ["--config", "evaluate.yaml"])
     files = RunLog()
     cli = CLI(rest, Plan("evaluate", folder, parent, 0, command(), extra=extra), files)
-    if cli.datamodule.spec.multi_label:
-        raise UsageError("evaluate: its protocols want one label an image; this data has several")
+    refuse(cli.datamodule.spec)
     cli.datamodule.prepare_data()
     cli.run_callback.setup(cli.trainer, cli.model, "test")
     with Console(stderr=True).status("") as status:  # only where a terminal is

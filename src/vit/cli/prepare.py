@@ -31,6 +31,9 @@ def prepare(own: dict[str, str], rest: list[str]) -> int:
     rest = [word for word in rest if word not in FLAGS]
     if len(flags) + ("--vtab" in own) + ("--to" in own) > 1:
         raise UsageError("prepare: one thing at a time: --check, --show, --vtab or --to")
+    lonely = {"--form", "--short_side", "--per_shard"} & set(own)
+    if "--to" not in own and (lonely or ("--out" in own and "--vtab" not in own)):
+        raise UsageError("prepare: --out and how shards are written belong to --to shards")
     if "--vtab" in own:
         return vtab(own, rest)
     data = data_of(rest)

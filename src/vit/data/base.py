@@ -15,41 +15,12 @@ from torch.utils.data import Dataset
 
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.data.constants import constant
-from vit.data.sampling import Draw, EvaluationBatches, ResumableLoader, TrainingBatches
+from vit.data.in_memory import InMemory
+from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
 from vit.data.splits import few
 from vit.data.transforms import Augmentation, cut_view, resize
 
 Split = str  # train, val, test, or one of a data module's `others`
-
-
-class InMemory(Dataset):
-    """Images of one split as one uint8 tensor; a batch is one gather.
-
-    Args:
-        images: N C H W, uint8.
-        labels: N, int64; -1 unlabelled.
-        seed: the run's, handed on to each batch.
-    """
-
-    def __init__(self, images: Tensor, labels: Tensor, seed: int = 0) -> None:
-        self.images, self.labels, self.seed = images, labels, seed
-
-    def to(self, device: torch.device) -> None:
-        """Live there; a batch is then made without a copy from the host."""
-        self.images, self.labels = self.images.to(device), self.labels.to(device)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, draw: Draw) -> Batch:
-        index = torch.tensor(draw.indices)
-        if self.images.is_cuda:  # page-locked, so that nobody waits for the copy
-            index = index.pin_memory().to(self.images.device, non_blocking=True)
-        place = index.clamp(min=0)  # padding shows sample 0 and counts nowhere
-        labels = torch.where(index < 0, -1, self.labels[place])
-        turn = torch.tensor(draw.turns, device=index.device) if draw.turns else None
-        images = self.images.index_select(0, place)
-        return Batch([images], labels, index, self.seed, draw.epoch, turn=turn)
 
 
 class Images(LightningDataModule):
@@ -103,6 +74,10 @@ class Images(LightningDataModule):
     @abstractmethod
     def split_indices(self) -> dict[str, list[int]]:
         """Where each split's samples stand in the source; fixed by the data, not by a seed."""
+
+    def names(self, split: Split) -> list[str] | None:
+        """Files of a split's samples, in its order; None where they are no files."""
+        return None
 
     def groups(self, split: Split) -> list[str] | None:
         """What each sample belongs to (a patient, an animal), where some belong together."""
@@ -183,12 +158,11 @@ class Images(LightningDataModule):
 
     def val_dataloader(self) -> ResumableLoader:
         """The validation split."""
-        return self.evaluation_loader("val", self.trainer.lightning_module.objective.views)
+        return self.judged("val")
 
     def test_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
         """The test split, which no choice may read, and the test sets of `others` after it."""
-        views = self.trainer.lightning_module.objective.views
-        loaders = [self.evaluation_loader(split, views) for split in ("test", *self.others)]
+        loaders = [self.judged(split) for split in ("test", *self.others)]
         return loaders if self.others else loaders[0]
 
     def predict_dataloader(self) -> ResumableLoader:
@@ -208,6 +182,22 @@ class Images(LightningDataModule):
         if isinstance(dataset, InMemory) and not self.workers:
             dataset.to(self.trainer.lightning_module.device)
         return dataset
+
+    def judged(self, split: Split) -> ResumableLoader:
+        """What an objective is judged on; images without a label count nowhere, which is told.
+
+        Raises:
+            ValueError: labels are asked for, and no image has one.
+        """
+        objective = self.trainer.lightning_module.objective
+        loader = self.evaluation_loader(split, objective.views)
+        labels = loader.dataset.labels
+        missing = int((labels < 0).sum()) if objective.uses_labels else 0
+        if missing == len(labels):
+            raise ValueError(f"data: no {split} image has a label, so nothing can be judged on it")
+        if missing:
+            print(f"data: {missing} of {len(labels)} {split} images have no label; not counted")
+        return loader
 
     def _loader(self, dataset: Dataset, batches: Any) -> ResumableLoader:
         on_device = isinstance(dataset, InMemory) and dataset.images.is_cuda
@@ -269,7 +259,10 @@ class Images(LightningDataModule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Refuse to go on with another validation split."""
         if state["val"].tolist() != self.split_indices()["val"]:
-            raise ValueError("data: the validation split differs from the one in the checkpoint")
+            raise ValueError(
+                "data: the validation split differs from the one in the checkpoint; files or "
+                "labels were added, removed or renamed since"
+            )
 
 
 def named(views: tuple[ViewSpec, ...]) -> list[tuple[str, ViewSpec]]:

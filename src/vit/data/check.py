@@ -10,10 +10,11 @@ from multiprocessing import get_context
 
 import torch
 
-from vit.data.base import Images, InMemory
+from vit.data.base import Images
 from vit.data.decode import decode
 from vit.data.file_images import FileImages
 from vit.data.files import Source
+from vit.data.in_memory import InMemory
 
 SPLITS = ("train", "val", "test")
 CHUNK = 32  # images that a process is given at a time

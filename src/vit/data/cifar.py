@@ -18,8 +18,9 @@ from torchvision.datasets import CIFAR10 as Published10
 from torchvision.datasets import CIFAR100 as Published100
 
 from vit.batch import DataSpec
-from vit.data.base import Images, InMemory, Split
+from vit.data.base import Images, Split
 from vit.data.download import fetch, md5_of
+from vit.data.in_memory import InMemory
 from vit.data.splits import carve
 
 CLASSES10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from vit.batch import DataSpec
-from vit.data.base import Images, InMemory, Split
+from vit.data.base import Images, Split
 from vit.data.cluttered import cluttered
+from vit.data.in_memory import InMemory
 
 
 @cache

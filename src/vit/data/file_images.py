@@ -68,6 +68,11 @@ class FileImages(Images):
         places = torch.tensor(self.split_indices()[split], dtype=torch.int64)
         return Files(source, places, torch.tensor(labels)[places], self.cuts((ViewSpec(),), False))
 
+    def names(self, split: Split) -> list[str]:
+        """Files of a split's samples, in its order."""
+        source = self.files()[0]
+        return [source.name(place) for place in self.split_indices()[split]]
+
     def cuts(self, views: tuple[ViewSpec, ...], training: bool) -> list[Cut]:
         """What workers cut of each image."""
         side = self.spec.image_size[0]

@@ -64,7 +64,7 @@ class ImageFolder(FileImages):
         self.parts, self.unlabelled = (keep_splits, folds, fold, val_share), unlabelled
         self.chosen = tuple(classes) if classes is not None else None
         listing = chosen(self.root, self.table, self.chosen)
-        self.notes = (*listing.notes, *imbalance(listing))
+        self.notes = (*listing.notes, *imbalance(listing), *self.unused(listing))
         if listing.several and self.labels_per_class is not None:
             raise ValueError("ImageFolder: labels_per_class wants one label an image")
         counts = {split: len(places) for split, places in self.split_indices().items()}
@@ -72,6 +72,20 @@ class ImageFolder(FileImages):
             listing.classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3,
             multi_label=bool(listing.several), counts=counts,
         )  # fmt: skip
+
+    def unused(self, listing: Listing) -> list[str]:
+        """Pictures and classes that somebody may miss."""
+        found, labels = self.split_indices(), listing.sets
+        left = sum(not held for held in labels) if listing.classes else 0
+        left -= sum(not labels[i] for places in found.values() for i in places)
+        lines = [f"{left} pictures without a label are not used (data.unlabelled: true trains "
+                 "self-supervised objectives on them)"] if left > 0 else []  # fmt: skip
+        for split in ("val", "test"):
+            judged = {x for i in found[split] for x in labels[i]}
+            absent = [name for i, name in enumerate(listing.classes) if i not in judged]
+            if absent and judged:
+                lines.append(f"no {split} picture of: {', '.join(absent[:10])}")
+        return lines
 
     def files(self) -> tuple[Folder, list[int]]:
         """Every file of the folder that belongs to a chosen class, and those without."""
@@ -204,14 +218,28 @@ def splits(
 
 def part(listing: Listing, places: list[int], folds: int, fold: int) -> list[int]:
     """One of so many equal parts: classes as evenly as groups allow."""
-    from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold  # slow to load
+    from sklearn.model_selection import (  # slow to load
+        GroupKFold,
+        KFold,
+        StratifiedGroupKFold,
+        StratifiedKFold,
+    )
 
     labels = [listing.labels[i] for i in places]
     groups = [listing.groups[i] or f"alone {i}" for i in places] if listing.groups else None
+    units, what = (set(groups), "groups") if groups else (set(places), "pictures")
+    if len(units) < folds:
+        raise ValueError(
+            f"data: {len(units)} {what} do not make {folds} parts; add some, say what is tested "
+            "(a folder test, a column split), or take fewer data.folds"
+        )
     most = max(Counter(labels).values(), default=0)
-    if min(len(set(groups or places)), most) < folds:
-        raise ValueError(f"data: {len(places)} pictures do not make {folds} parts; add some")
-    kind = StratifiedGroupKFold if groups else StratifiedKFold if listing.classes else KFold
+    even = listing.classes and most >= folds  # else no class can be in every part
+    kind = (
+        (StratifiedGroupKFold if even else GroupKFold)
+        if groups
+        else (StratifiedKFold if even else KFold)
+    )
     how = kind(folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes smaller than the folds: told by `imbalance`

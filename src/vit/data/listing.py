@@ -1,6 +1,5 @@
 """What lies in a folder of pictures: files, classes, and which split the person put them into."""
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -8,15 +7,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from vit.data.table import SPLITS, WORDS, labels_in, rows_of
+
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .ppm .pgm .jp2 .avif".split()
 )
 UNREADABLE = frozenset(".heic .heif .raw .cr2 .cr3 .nef .arw .dng .svg .psd .mp4 .mov".split())
 NOT_CLASSES = ("__MACOSX", "lost+found")  # and whatever begins with a dot
 UNLABELLED = ("unlabelled", "unlabeled")  # a folder of this name is no class
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
 LABELS = "labels.csv"
-BETWEEN = ";"  # several labels of an image
 
 
 @dataclass
@@ -84,14 +83,26 @@ def survey(root: Path, table: Path | None = None) -> Listing:
 
 
 def walk(root: Path, folder: Path, other: Counter[str]) -> Iterator[str]:
-    """Pictures below a folder, links followed; counts what looks like one and is not read."""
-    for entry in os.scandir(folder):
+    """Pictures below a folder, links followed; counts what looks like one and is not read.
+
+    Raises:
+        ValueError: a link leads back, or a name is no UTF-8.
+    """
+    with os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
+        path = Path(entry.path)
         if entry.name.startswith(".") or entry.name in NOT_CLASSES:
             continue
-        if entry.is_dir():
-            yield from walk(root, Path(entry.path), other)
-        elif (suffix := Path(entry.name).suffix.lower()) in SUFFIXES:
-            yield Path(entry.path).relative_to(root).as_posix()
+        if any("\udc80" <= letter <= "\udcff" for letter in entry.name):
+            raise ValueError(f"data.root: a name in {folder} is not UTF-8 ({entry.name!a})")
+        if entry.is_symlink() and path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
+            raise ValueError(f"data.root: the link {path} leads back to {path.resolve()}")
+        suffix = path.suffix.lower()
+        if path.is_dir():
+            yield from walk(root, path, other)
+        elif suffix in SUFFIXES and path.is_file():  # no broken link, no pipe
+            yield path.relative_to(root).as_posix()
         elif suffix in UNREADABLE:
             other[suffix] += 1
 
@@ -121,6 +132,13 @@ def by_class(
         if path and split in ("", "train") and path[0].lower() not in UNLABELLED
     }  # fmt: skip
     number = {name: i for i, name in enumerate(sorted(taught))}
+    below = {path[1] for path in folders if len(path) > 1}
+    if len(taught) == 1 and len(below) > 1 and not any(splits):
+        (only,) = taught
+        raise ValueError(
+            f"data.root: all pictures lie in one folder, {only}, whose folders may be the classes "
+            f"({', '.join(sorted(below)[:3])}): give --data.root .../{only}"
+        )
     labels = []
     for name, path, split in zip(names, folders, splits, strict=True):
         known = path and path[0].lower() not in UNLABELLED
@@ -133,35 +151,17 @@ def by_class(
 
 
 def read_table(root: Path, table: Path) -> Listing:
-    """A CSV file with columns file and label or labels, and split and group where wanted."""
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows or "file" not in rows[0]:
-        found = ", ".join(rows[0]) if rows else "nothing"
-        raise ValueError(f"{table}: wants columns file and label (or labels), holds {found}")
-    if {"label", "labels"} <= set(rows[0]):
-        raise ValueError(f"{table}: holds columns label and labels; keep one")
-    words = {word: split for split, known in SPLITS.items() for word in known}
-    rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in rows]
-    for number, row in enumerate(rows, 2):
-        if not (root / row["file"]).is_file():
-            raise FileNotFoundError(f"{table}, line {number}: {root / row['file']} is not there")
-        if row.get("split") and row["split"].lower() not in words:
-            raise ValueError(
-                f"{table}, line {number}: split {row['split']!r}; known: {', '.join(words)}"
-            )
-    name, count = Counter(row["file"] for row in rows).most_common()[0]
-    if count > 1:
-        raise ValueError(f"{table}: {name} stands there {count} times; each file once")
+    """What a table says; see `rows_of`."""
+    rows = rows_of(root, table)
     given = [labels_in(row) for row in rows]
     classes = tuple(sorted({name for names in given for name in names}))
     number = {name: i for i, name in enumerate(classes)}
     sets = [tuple(number[name] for name in names) for names in given]
     return Listing(
-        names=[Path(row["file"]).as_posix() for row in rows],
+        names=[row["file"] for row in rows],
         labels=rarest(sets),
         classes=classes,
-        splits=[words.get(row.get("split", "").lower(), "") for row in rows],
+        splits=[WORDS.get(row.get("split", "").lower(), "") for row in rows],
         groups=[row["group"] for row in rows] if "group" in rows[0] else [],
         several=sets if "labels" in rows[0] else [],
     )
@@ -171,10 +171,3 @@ def rarest(sets: list[tuple[int, ...]]) -> list[int]:
     """Of each picture's labels the one that fewest pictures have: splits are drawn by it."""
     common = Counter(label for labels in sets for label in labels)
     return [min(labels, key=lambda x: (common[x], x)) if labels else -1 for labels in sets]
-
-
-def labels_in(row: dict[str, str]) -> list[str]:
-    """Of one picture: its label, or its labels between semicolons, each once."""
-    if "labels" not in row:
-        return [row["label"]] if row.get("label") else []
-    return sorted({name.strip() for name in row["labels"].split(BETWEEN)} - {""})

@@ -1,6 +1,5 @@
 """Data that outgrew its folder: WebDataset shards, our own or public ones."""
 
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from vit.batch import DataSpec
 from vit.data.file_images import FileImages
 from vit.data.shards import Shards
 from vit.data.splits import carve
-from vit.data.to_shards import ABOUT
+from vit.data.to_shards import ABOUT, SPLITS, read_about
 
 
 class ShardImages(FileImages):
@@ -44,8 +43,9 @@ class ShardImages(FileImages):
         self.cache = Path(cache).resolve() if cache else self.root / "index"
         about = {}
         if (self.root / ABOUT).is_file():
-            about = json.loads((self.root / ABOUT).read_text())
+            about = read_about(self.root)
             self.own = about["own"]
+            complete(self.root, about.get("counts"), self.patterns, self.cache)
             if about["form"] != "as_is":
                 what = "pixels" if about["form"] == "raw" else f"JPEG {about['quality']}"
                 self.notes = (f"short side {about['short_side']}, {what}: not the original pixels",)
@@ -119,3 +119,28 @@ def matching(root: Path, pattern: str) -> list[Path]:
     if missing or not found:
         raise FileNotFoundError(f"data: {missing[0] if missing else root / pattern} is not there")
     return found
+
+
+def complete(
+    root: Path, counts: dict[str, int] | None, patterns: tuple[str | None, ...], cache: Path
+) -> None:
+    """Our own shards say how many samples there are, and each sample of which split it is.
+
+    Raises:
+        ValueError: an archive is missing, foreign, or in the wrong place; or they are not finished.
+    """
+    if counts is None:
+        raise ValueError(f"data: {root} is not finished; start prepare --to shards again")
+    source, _, ends = opened(root, patterns, cache)
+    for split, pattern, first, last in zip(SPLITS, patterns, (0, *ends), ends, strict=False):
+        if pattern is None:
+            continue
+        if last - first != counts[split]:
+            raise ValueError(
+                f"data: {split} has {last - first:,} samples below {root}, {ABOUT} says "
+                f"{counts[split]:,}; an archive is missing, or too many"
+            )
+        for number in (0, *source.ends[:-1].tolist()):
+            name = source.name(number).split("/")[-1]
+            if first <= number < last and not name.startswith(f"{split}-"):
+                raise ValueError(f"data: {source.name(number)} is no sample of {split}")

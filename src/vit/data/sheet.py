@@ -1,5 +1,6 @@
 """A contact sheet: some images as evaluation shows them, and what training makes of each."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -36,7 +37,9 @@ def sheet(data: Images, path: Path) -> Path:
             elif not row:
                 cell.set_title(f"training, epoch {column - 1}", fontsize=8, loc="left")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font has not
+        figure.savefig(path)
     return path
 
 

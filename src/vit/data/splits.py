@@ -1,5 +1,7 @@
 """Splits that belong to the data, not to a run: stratified, nested, the same for everybody."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -15,6 +17,13 @@ def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int
     """
     from sklearn.model_selection import train_test_split  # slow to load, and only needed here
 
+    classes, share = len(set(labels)), held_out
+    wanted = math.ceil(share * len(labels)) if isinstance(share, float) else share
+    if min(wanted, len(labels) - wanted) < classes:
+        raise ValueError(
+            f"data: {wanted} images to validate on, out of {len(labels)}, cannot hold all "
+            f"{classes} classes; change data.val_share, or give validation images"
+        )
     train, val = train_test_split(
         range(len(labels)), test_size=held_out, stratify=labels, random_state=0
     )

@@ -7,18 +7,21 @@ gives the same bytes, and a shard that is there is whole.
 
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from vit.data.base import Images, InMemory
+from vit.data.base import Images
 from vit.data.decode import JPEG, decode, packed
 from vit.data.file_images import FileImages
+from vit.data.in_memory import InMemory
+from vit.data.shards import index_of
 
 Form = Literal["as_is", "jpeg", "raw"]
 ABOUT = "dataset.json"
@@ -58,10 +61,11 @@ def write(
         "splits": {split: data.split_hash(split) for split in SPLITS},
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    text, file = json.dumps(about, indent=1) + "\n", folder / ABOUT
-    if file.is_file() and file.read_text() != text:
+    about, file = json.loads(json.dumps(about)), folder / ABOUT
+    known = read_about(folder) if file.is_file() and any(folder.glob("*.tar")) else about
+    if known | {"counts": None} != about | {"counts": None}:
         raise ValueError(f"{folder} holds shards that were written otherwise; choose another")
-    file.write_text(text)
+    keep(file, about)
     for split in SPLITS:
         one = sample(data, split, form, short_side)
         count = len(data.split_indices()[split])
@@ -71,15 +75,40 @@ def write(
                 min(start + per_shard, count),
             )
             if not path.is_file():
-                shard(path, [one(number) for number in range(start, end)], start)
+                shard(path, split, {number: one(number) for number in range(start, end)})
             tell(split, end, count)
+    written = {
+        split: sum(len(index_of(path).names) for path in folder.glob(f"{split}-*.tar"))
+        for split in SPLITS
+    }
+    keep(file, about | {"counts": written})
     return folder
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What dataset.json says.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        found = json.loads((folder / ABOUT).read_text())
+        return {"own": False, "form": "as_is"} | found
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"data: {folder / ABOUT} is damaged ({error})") from error
+
+
+def keep(file: Path, about: dict[str, Any]) -> None:
+    """Write dataset.json, the old one or the new one at any instant."""
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(about, indent=1) + "\n")
+    part.replace(file)
 
 
 def sample(
     data: Images, split: str, form: Form, short_side: int
-) -> Callable[[int], tuple[str, bytes, int]]:
-    """What gives kind, bytes and label of a sample of a split by its number."""
+) -> Callable[[int], tuple[str, bytes, int] | None]:
+    """What gives kind, bytes and label of a sample of a split by its number; None: left out."""
     dataset = data.open(split)
     if isinstance(dataset, InMemory):
         kind = "raw" if form == "raw" else "png"
@@ -87,13 +116,16 @@ def sample(
         return lambda i: (*encoded(images[i], kind, short_side), int(labels[i]))
     assert isinstance(data, FileImages)
 
-    def one(number: int) -> tuple[str, bytes, int]:
+    def one(number: int) -> tuple[str, bytes, int] | None:
         place, label = int(dataset.places[number]), int(dataset.labels[number])
         content = dataset.source.read(place)
         try:
             image = decode(content, data.own)
         except ValueError as error:
             name = dataset.source.name(place)
+            if data.on_error == "skip":
+                print(f"data: skipped {name}: {error}", file=sys.stderr)
+                return None
             raise ValueError(f"{name} {error}; prepare --check lists all such files") from error
         if form == "as_is":
             kind = "jpg" if content[:2] == JPEG else Image.open(io.BytesIO(content)).format.lower()
@@ -120,14 +152,17 @@ def encoded(image: Tensor, form: str, short_side: int) -> tuple[str, bytes]:
     return ("jpg" if form == "jpeg" else "png"), stream.getvalue()
 
 
-def shard(path: Path, samples: list[tuple[str, bytes, int]], first: int) -> None:
-    """One archive, there whole or not at all."""
+def shard(path: Path, split: str, samples: dict[int, tuple[str, bytes, int] | None]) -> None:
+    """One archive, there whole or not at all; members are named by split and number."""
     part = path.with_suffix(".part")
     with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for number, (kind, content, label) in enumerate(samples, first):
+        for number, found in samples.items():
+            if found is None:
+                continue
+            kind, content, label = found
             parts = [(kind, content)] + ([("cls", str(label).encode())] if label >= 0 else [])
             for suffix, body in sorted(parts):
-                info = tarfile.TarInfo(f"{number:08d}.{suffix}")
+                info = tarfile.TarInfo(f"{split}-{number:08d}.{suffix}")
                 info.size = len(body)
                 tar.addfile(info, io.BytesIO(body))
     part.replace(path)

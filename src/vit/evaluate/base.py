@@ -36,6 +36,11 @@ class Frozen:
         """In the encoder's own pooling."""
         return next(iter(self.pooled.values()))
 
+    def labelled(self) -> "Frozen":
+        """Without images that have no label."""
+        known = self.labels >= 0
+        return self if known.all() else self[known]
+
     def __getitem__(self, rows: Any) -> "Frozen":
         """Some of the images."""
         pooled = {name: values[rows] for name, values in self.pooled.items()}

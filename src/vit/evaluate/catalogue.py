@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import vit.evaluate
+from vit.batch import DataSpec
 from vit.evaluate.base import Result
 
 NOT_ONE = ("base", "catalogue", "grid", "rankme")
@@ -17,6 +18,18 @@ def protocols() -> list[str]:
     """Their names."""
     found = pkgutil.iter_modules(vit.evaluate.__path__)
     return [module.name for module in found if module.name not in NOT_ONE]
+
+
+def refuse(spec: DataSpec) -> None:
+    """Protocols classify, so images want one label each.
+
+    Raises:
+        ValueError: they have none, or several.
+    """
+    if not spec.classes:
+        raise ValueError("evaluate: this data has no labels; give --data with classes")
+    if spec.multi_label:
+        raise ValueError("evaluate: its protocols want one label an image; this data has several")
 
 
 def protocol(name: str) -> Callable[..., Result]:

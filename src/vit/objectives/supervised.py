@@ -65,6 +65,7 @@ class Supervised(Objective):
         if len(spec.classes) < 2:
             raise ValueError(
                 f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}"
+                + (f" ({spec.classes[0]})" if spec.classes else "; pictures want labels")
             )
         self.several = spec.multi_label
         if self.several and loss == "softmax":

@@ -36,8 +36,8 @@ def prepare(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], Non
     for part in PARTS:
         keys, split = members(raw, task, part)
         lines, target = [], folder / "images" / part
-        target.mkdir(parents=True, exist_ok=True)
-        there = {path.stem: path.name for path in target.iterdir() if path.suffix != ".part"}
+        found = target.iterdir() if target.is_dir() else ()
+        there = {path.stem: path.name for path in found if path.suffix != ".part"}
         for number, key in enumerate(keys):
             file = there.get(f"{number:06d}") or written(target, number, raw.image(split, key))
             lines.append(f"images/{part}/{file} {raw.label(split, key)}")
@@ -76,6 +76,7 @@ def written(folder: Path, number: int, data: bytes) -> str:
     suffix = SUFFIXES.get(data[:2], ".img")
     path = folder / f"{number:06d}{suffix}"
     part = path.with_suffix(".part")
+    folder.mkdir(parents=True, exist_ok=True)
     part.write_bytes(data)
     part.replace(path)
     return path.name
