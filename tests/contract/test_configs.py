@@ -12,7 +12,8 @@ CONFIGS = ROOT / "configs"
 LEAVES = sorted(f for kind in ("data", "augmentation", "encoder", "objective", "trainer")
                 for f in (CONFIGS / kind).glob("*.yaml"))  # fmt: skip
 RECIPES = sorted([*CONFIGS.glob("*.yaml"), *(CONFIGS / "pretrain").glob("*.yaml"),
-                  *(CONFIGS / "finetune").glob("*.yaml")])  # fmt: skip
+                  *(CONFIGS / "finetune").glob("*.yaml"),
+                  *(CONFIGS / "imagenet").glob("*.yaml")])  # fmt: skip
 OBJECTIVES = sorted(f.stem for f in (ROOT / "src/vit/objectives").glob("*.py")
                     if f.stem not in ("__init__", "base"))  # fmt: skip
 
