@@ -2,8 +2,9 @@
 
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.knn import KNN
+from vit.callbacks.mistakes import Mistakes
 from vit.callbacks.pictures import Pictures
 from vit.callbacks.probe import Probe
 from vit.callbacks.profile import Profile
 
-__all__ = ["KNN", "Checkpoints", "Pictures", "Probe", "Profile"]
+__all__ = ["KNN", "Checkpoints", "Mistakes", "Pictures", "Probe", "Profile"]

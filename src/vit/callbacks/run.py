@@ -14,6 +14,8 @@ from vit.callbacks.run_folder import environment, hold, new_folder, write_json
 from vit.callbacks.run_log import RunLog
 from vit.module import ViTModule
 
+FEW = 50_000  # logs/records: digits_study's 36,000 taught no arm, digits' 77,000 did
+
 
 @dataclass
 class Plan:
@@ -218,6 +220,11 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
         f"length: {module.total_steps:,} steps, {seen:,} images, "
         f"{module.flops_per_image * seen:.3g} FLOPs",
     ]
+    if seen < FEW and not module.objective.uses_labels:
+        lines.append(
+            f"length: few for self-supervision; below {FEW:,} images none of our runs on small "
+            "pictures gave features better than an untrained encoder's"
+        )
     still = sum(p.numel() for p in encoder.parameters() if not p.requires_grad)
     if still:
         begun = "" if module.coverage else ", which nothing has trained (no model.pretrained)"
