@@ -11,7 +11,7 @@ from launch import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["simmim"])
+@pytest.mark.parametrize("objective", ["simmim", "mae", "lejepa"])
 def test_the_house_stands_without_an_objective(tmp_path, objective):
     copy = tmp_path / "copy"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "logs", ".venv", "*cache*"))
@@ -19,6 +19,8 @@ def test_the_house_stands_without_an_objective(tmp_path, objective):
     (copy / "configs" / "objective" / f"{objective}.yaml").unlink()
     (copy / "configs" / "compare" / "arms" / f"{objective}.yaml").unlink()
     (copy / "tests" / f"test_{objective}.py").unlink()
+    for recipe in (copy / "configs" / "imagenet").glob(f"{objective}_*.yaml"):
+        recipe.unlink()
     environment = os.environ | {"PYTHONPATH": str(copy / "src")}
     for what in (
         ["--collect-only"],
