@@ -220,11 +220,7 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
         f"length: {module.total_steps:,} steps, {seen:,} images, "
         f"{module.flops_per_image * seen:.3g} FLOPs",
     ]
-    if seen < FEW and not module.objective.uses_labels:
-        lines.append(
-            f"length: few for self-supervision; below {FEW:,} images none of our runs on small "
-            "pictures gave features better than an untrained encoder's"
-        )
+    lines += short(module, seen)
     still = sum(p.numel() for p in encoder.parameters() if not p.requires_grad)
     if still:
         begun = "" if module.coverage else ", which nothing has trained (no model.pretrained)"
@@ -238,3 +234,13 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
         decay = group["base_weight_decay"]
         lines.append(f"group: {group['name']}: {count:,} parameters, weight decay {decay:g}")
     return lines
+
+
+def short(module: ViTModule, seen: int) -> list[str]:
+    """A line where a self-supervised run sees too few images to learn anything."""
+    if seen >= FEW or module.objective.uses_labels:
+        return []
+    return [
+        f"length: few for self-supervision; below {FEW:,} images none of our runs on small "
+        "pictures gave features better than an untrained encoder's"
+    ]

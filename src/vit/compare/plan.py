@@ -213,7 +213,7 @@ class Planner:
             digest(about), "fit", stage, arm, seed, (*words, "--seed_everything", str(seed)),
             needs=(before.id,) if before else (), flops=flops * images, images=images,
             labels=asked.data.spec.counts["train"] if asked.uses_labels else 0,
-            validation=asked.data.spec.counts["val"], tested=asked.data.spec.counts["test"],
+            validation=asked.chosen_on, tested=asked.data.spec.counts["test"],
             parameters=asked.parameters, seconds=asked.seconds * images + 3, about=about,
         )  # fmt: skip
 
@@ -239,7 +239,7 @@ class Planner:
         return Step(
             digest(about), "evaluate", "control", arm, place.seed, words, place.draw, place.data,
             place.point, fold=place.fold,
-            labels=asked.data.spec.counts["train"], validation=asked.data.spec.counts["val"],
+            labels=asked.data.spec.counts["train"], validation=asked.chosen_on,
             tested=asked.data.spec.counts["test"], about=about,
         )  # fmt: skip
 

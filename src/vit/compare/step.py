@@ -59,6 +59,12 @@ class Asked(NamedTuple):
     views: str
     floor: tuple[str, str] | None
 
+    @property
+    def chosen_on(self) -> int:
+        """Validation images that training does not learn from too."""
+        places = self.data.split_indices()
+        return len(set(places["val"]) - set(places["train"]))
+
     def varied(self, steps: int | None, draw: int | None) -> "Asked":
         """The same with another length and another label draw."""
         settings, data = copy.deepcopy(self.settings), copy.copy(self.data)
