@@ -3,6 +3,8 @@
 B batch, C channels, H W pixels, L classes.
 """
 
+import warnings
+
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
@@ -90,7 +92,9 @@ def matrix(table: Tensor, classes: tuple[str, ...]) -> Tensor:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
     figure.colorbar(shown, label="share of the label's images")
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font has not
+        canvas.draw()
     pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
     width, height = canvas.get_width_height()
     return pixels.view(height, width, 4)[..., :3].permute(2, 0, 1).float() / 255
