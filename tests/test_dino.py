@@ -9,8 +9,10 @@ from torch import Tensor
 
 from builders import GREY, RGB, small_vit
 from vit.batch import Batch, DataSpec, ViewSpec
+from vit.flops import training_flops
 from vit.models import ResNet
 from vit.objectives.dino import DINO, Branch
+from vit.objectives.supervised import Supervised
 from vit.self_distillation import Centre, across_views, entropy
 
 SMALL = {"prototypes": 16, "hidden": 24, "bottleneck": 8, "local_crops": 2}
@@ -116,6 +118,14 @@ def test_a_batch_with_large_views_alone_has_two_pairs():
 
 
 # ---- the teacher and the centre -------------------------------------------------------------
+
+
+def test_two_large_views_and_their_teacher_cost_eight_forwards():
+    """Labels cost three: forward, and backward to weights and to inputs."""
+    nothing_else = {"prototypes": 2, "hidden": 2, "bottleneck": 2, "local_crops": 0}
+    labels = training_flops(Supervised(small_vit(), GREY), GREY)
+    agreement = training_flops(dino(**nothing_else), GREY)
+    assert agreement == pytest.approx(labels * 8 / 3, rel=0.05)
 
 
 def test_the_teacher_starts_as_the_student():

@@ -6,14 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from builders import GREY, RGB, small_vit
+from builders import GREY, RGB, every_objective, small_vit
 from vit.batch import Batch
 from vit.flops import peak_of, training_flops
 from vit.mixing import Mixing
 from vit.module import ViTModule
 from vit.objectives.base import Losses, Objective
-from vit.objectives.dino import DINO
-from vit.objectives.mpp import MaskedPatchPrediction
 from vit.objectives.supervised import Supervised
 
 
@@ -41,13 +39,6 @@ def test_a_frozen_encoder_costs_one_forward():
     assert training_flops(objective, GREY) == pytest.approx(expected, rel=0.05)
 
 
-def test_two_large_views_and_their_teacher_cost_eight_forwards():
-    tiny_head = {"prototypes": 8, "hidden": 8, "bottleneck": 8, "local_crops": 0}
-    objective = DINO(small_vit(), GREY, **tiny_head)
-    forward = 2 * forward_macs(8, 1, 2, 32, 2, 0)
-    assert training_flops(objective, GREY) == pytest.approx((2 * 3 + 2) * forward, rel=0.05)
-
-
 class Quarter(Objective):
     """Encodes a quarter of the patches, as masked autoencoders do."""
 
@@ -68,10 +59,9 @@ def test_tokens_that_are_dropped_cost_nothing():
     assert counted == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize("objective", [Supervised, MaskedPatchPrediction, DINO])
+@pytest.mark.parametrize("objective", every_objective().values(), ids=every_objective())
 def test_counting_changes_nothing(objective):
-    settings = {"prototypes": 8, "hidden": 8} if objective is DINO else {}
-    built = objective(small_vit(dropout=0.1), GREY, **settings).eval()
+    built = objective(small_vit(dropout=0.1), GREY).eval()
     before = {name: value.clone() for name, value in built.state_dict().items()}
     state = torch.get_rng_state()
     training_flops(built, GREY)

@@ -7,7 +7,7 @@ import pytest
 from vit.compare import identity
 from vit.compare.identity import data_identity, digest, fit_identity, parameters, plain
 from vit.data import CIFAR10, Digits
-from vit.objectives.mpp import MaskedPatchPrediction
+from vit.objectives.supervised import Supervised
 
 SETTINGS = {
     "seed_everything": 0,
@@ -22,7 +22,7 @@ SETTINGS = {
         },
     },
     "model": {
-        "objective": {"class_path": "vit.objectives.mpp.MaskedPatchPrediction",
+        "objective": {"class_path": "vit.objectives.supervised.Supervised",
                       "init_args": {"colours": 8}},
         "encoder": {"class_path": "vit.models.ViT", "init_args": {"width": 64, "depth": 4}},
         "optimizer": {"class_path": "torch.optim.AdamW",
@@ -113,12 +113,12 @@ def test_an_encoder_that_is_given_counts_also_behind_another_run():
 
 def test_a_new_argument_with_a_default_changes_no_id(monkeypatch):
     """What jsonargparse would write into every config the day after."""
-    before, honest = id_of(SETTINGS), MaskedPatchPrediction.__init__
+    before, honest = id_of(SETTINGS), Supervised.__init__
 
     def grown(self, encoder, spec, colours: int = 512, target: str = "mean") -> None:
         honest(self, encoder, spec)
 
-    monkeypatch.setattr(MaskedPatchPrediction, "__init__", grown)
+    monkeypatch.setattr(Supervised, "__init__", grown)
     node = ("model", "objective", "init_args")
     assert id_of(changed(*node, to={"colours": 8, "target": "mean"})) == before
     assert id_of(changed(*node, to={"colours": 8, "target": "all"})) != before

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from builders import GREY, small_vit
-from vit.objectives.dino import DINO
-from vit.objectives.mpp import MaskedPatchPrediction
+from builders import GREY, every_objective, small_vit
 from vit.objectives.supervised import Supervised
 from vit.optim import Clip, Constant, Cosine, Linear, parameter_groups, prepare, scaled_lr
 
@@ -101,11 +99,10 @@ def test_the_learning_rate_grows_with_the_batch_as_the_rule_says(rule, batch, ex
 # ---- parameter groups -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("objective", [Supervised, MaskedPatchPrediction, DINO])
+@pytest.mark.parametrize("objective", every_objective().values(), ids=every_objective())
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])
 def test_every_trainable_parameter_stands_in_exactly_one_group(objective, layer_decay):
-    settings = {"prototypes": 8, "hidden": 8} if objective is DINO else {}
-    built = objective(small_vit(registers=1, layer_scale=0.1), GREY, **settings)
+    built = objective(small_vit(registers=1, layer_scale=0.1), GREY)
     groups = parameter_groups(built, layer_decay, head_lr=3.0)
     grouped = sorted(id(p) for group in groups for p in group["params"])
     assert grouped == sorted(id(p) for p in built.parameters() if p.requires_grad)
@@ -118,11 +115,11 @@ def test_only_matrices_decay():
     assert {decay for name, decay in decays.items() if name not in DECAYED} == {0.0}
 
 
-def test_the_mask_token_does_not_decay():
-    objective = MaskedPatchPrediction(small_vit(), GREY)
-    decays = placed(objective, parameter_groups(objective), "weight_decay", default=1.0)
-    assert decays["mask_token"] == decays["norm.weight"] == decays["norm.bias"] == 0.0
-    assert decays["head.weight"] == 1.0
+def test_mask_tokens_do_not_decay():
+    for name, objective in every_objective().items():
+        built = objective(small_vit(), GREY)
+        decays = placed(built, parameter_groups(built), "weight_decay", default=1.0)
+        assert decays.get("mask_token", 0.0) == 0.0, name
 
 
 def test_frozen_parameters_are_left_out():
@@ -152,7 +149,7 @@ def test_layer_decay_halves_the_rate_from_block_to_block():
 
 
 def test_head_lr_moves_everything_outside_the_encoder_and_nothing_inside():
-    objective = MaskedPatchPrediction(small_vit(), GREY)
+    objective = supervised()
     factors = placed(objective, parameter_groups(objective, head_lr=10.0), "lr_factor")
     for name, factor in factors.items():
         assert factor == (1.0 if name.startswith("encoder.") else 10.0), name

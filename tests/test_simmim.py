@@ -41,6 +41,30 @@ def test_hidden_pixels_do_not_reach_the_prediction():
     assert felt[~mask].min() > 0
 
 
+def test_guesses_read_what_is_seen_and_nothing_else():
+    """Left half bright, right half dark; one bright patch is hidden."""
+    learner = objective(GREY, unit=1)
+    images = torch.ones(1, 1, 8, 8)
+    images[..., 4:] = -1
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, 0] = True
+    target = patchify(images, 2)
+    target[mask] = 100.0
+    guesses = learner.guesses(target, mask)
+    assert guesses["mean_colour"][0, 0].tolist() == pytest.approx([(7 - 8) / 15] * 4)
+    assert guesses["neighbours"][0, 0].tolist() == [1.0] * 4
+
+
+def test_what_is_explained_begins_at_one_mean_colour():
+    learner, batch = objective().eval(), batch_of(RGB, epoch=None)
+    found = {name: values.detach() for name, values in learner(batch, 0.0).per_image.items()}
+    means = learner.summary({name: values.mean() for name, values in found.items()})
+    assert means["explained_by_mean_colour"] == 0
+    saved = 1 - means["loss"] / found["mean_colour"].mean()
+    assert means["explained"] == pytest.approx(saved.item())
+    assert set(means) == {"loss", "explained", "explained_by_neighbours", learner.floor[1][4:]}
+
+
 def test_pictures_show_what_was_hidden():
     learner, batch = objective(GREY, unit=1), batch_of(GREY)
     pictures = learner.pictures(batch)

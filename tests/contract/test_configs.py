@@ -61,9 +61,9 @@ def test_an_objective_has_its_config_and_its_test(objective):
 def test_every_objective_trains_on_every_encoder_or_refuses_it_in_one_line(
     tmp_path, objective, encoder
 ):
-    base = "pretrain/supervised" if objective == "supervised" else "pretrain/mpp"
     ended = launch(
-        "fit", "--config", f"configs/{base}.yaml", "--trainer", "configs/trainer/debug.yaml",
+        "fit", "--config", "configs/pretrain/supervised.yaml",
+        "--trainer", "configs/trainer/debug.yaml",
         "--model.objective", f"configs/objective/{objective}.yaml",
         "--model.encoder", f"configs/encoder/{encoder}.yaml",
         "--trainer.limit_train_batches", "2", "--data.batch_size", "16", cwd=tmp_path,

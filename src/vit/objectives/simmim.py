@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.masking import random_mask
+from vit.masking import from_neighbours, random_mask
 from vit.models.base import TokenEncoder
 from vit.objectives.base import Losses, Objective
 from vit.patches import patchify, unpatchify
@@ -34,6 +34,7 @@ class SimMIM(Objective):
 
     views = (ViewSpec(resample=False),)
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    floor: ClassVar[tuple[str, str]] = ("val/explained", "val/explained_by_mean_colour")
 
     def __init__(
         self, encoder: TokenEncoder, spec: DataSpec, hidden: float = 0.6, unit: int = 2
@@ -77,7 +78,34 @@ class SimMIM(Objective):
         target = patchify(batch.images.float(), self.encoder.patch_size)  # B N P
         error = (self.predicted(batch.images, mask) - target).abs().mean(-1)
         losses = (error * mask).sum(1) / mask.sum(1)
-        return Losses(losses.mean(), {"loss": losses}, {})
+        per_image = {"loss": losses}
+        if not self.training:
+            for name, guess in self.guesses(target, mask).items():
+                missed = (guess - target).abs().mean(-1)
+                per_image[name] = (missed * mask).sum(1) / mask.sum(1)
+        return Losses(losses.mean(), per_image, {})
+
+    def guesses(
+        self, target: Float[Tensor, "B N P"], mask: Bool[Tensor, "B N"]
+    ) -> dict[str, Float[Tensor, "B N P"]]:
+        """What can be said without learning: the colour of all that is seen, or of neighbours."""
+        size = self.encoder.patch_size
+        colours = target.unflatten(2, (size * size, -1)).mean(2)  # B N C
+        seen = (~mask)[..., None].float()
+        image = (colours * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True)
+        near = from_neighbours(colours, mask, self.encoder.grid)
+        flat = {"mean_colour": image.expand_as(colours), "neighbours": near}
+        return {name: guess.repeat(1, 1, size * size) for name, guess in flat.items()}
+
+    def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Share of the error that is saved, beside one mean colour for all that is hidden."""
+        means = dict(means)
+        mean_colour, neighbours = means.pop("mean_colour").clamp(min=1e-12), means.pop("neighbours")
+        return means | {
+            "explained": 1 - means["loss"] / mean_colour,
+            "explained_by_neighbours": 1 - neighbours / mean_colour,
+            "explained_by_mean_colour": torch.zeros(()),
+        }
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """The input, what is hidden (mid-grey), and the hidden pixels rebuilt."""
