@@ -12,8 +12,10 @@ from torchvision.models import VisionTransformer as TorchvisionViT
 
 from builders import GREY, RGB, small_vit
 from vit.batch import DataSpec
+from vit.flops import training_flops
 from vit.models import ViT
 from vit.models.block import DropPath
+from vit.objectives.supervised import Supervised
 from vit.patches import patchify, sincos
 
 close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
@@ -399,9 +401,12 @@ def test_a_prefix_stands_between_the_front_and_the_patches():
 # ---- training -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("setting", ["dropout", "drop_path"])
-def test_randomness_acts_in_training_only(setting):
-    plain, noisy = shaken(small_vit()), shaken(small_vit(**{setting: 0.5}))
+@pytest.mark.parametrize(
+    "settings",
+    [{"dropout": 0.5}, {"drop_path": 0.5}, {"drop_path": 0.5, "drop_path_form": "subset"}],
+)
+def test_randomness_acts_in_training_only(settings):
+    plain, noisy = shaken(small_vit()), shaken(small_vit(**settings))
     images = images_of(8, 8, channels=1)
     assert torch.equal(plain(images).pooled, noisy(images).pooled)
     noisy.train()
@@ -420,10 +425,31 @@ def test_dropout_follows_positions_attention_and_both_layers_of_the_mlp():
 
 def test_drop_path_skips_whole_images_and_keeps_the_mean():
     torch.manual_seed(0)
-    rows = DropPath(0.25).train()(torch.ones(4000, 3, 2)).flatten(1)
+    rows = DropPath(0.25).train()(torch.zeros(4000, 3, 2), torch.ones_like).flatten(1)
     assert rows.unique().tolist() == pytest.approx([0, 4 / 3])
     assert (rows == rows[:, :1]).all()
     assert rows.mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_a_subset_has_always_as_many_images_and_only_they_are_computed():
+    torch.manual_seed(0)
+    drop, seen, sums = DropPath(0.25, "subset").train(), [], torch.zeros(8)
+    for _ in range(400):
+        rows = drop(torch.zeros(8, 3, 2), lambda x: seen.append(len(x)) or torch.ones_like(x))
+        assert rows[:, 0, 0].tolist().count(0.0) == 2
+        assert rows.unique().tolist() == pytest.approx([0, 8 / 6])
+        sums += rows[:, 0, 0]
+    assert set(seen) == {6}
+    assert (sums / 400).tolist() == pytest.approx([1] * 8, abs=0.15)
+
+
+def test_a_subset_costs_as_much_less_as_it_leaves_out():
+    """Half the images through the last of two blocks: three quarters of the blocks' cost."""
+    whole, half = (
+        training_flops(Supervised(small_vit(drop_path=rate, drop_path_form="subset"), GREY), GREY)
+        for rate in (0.0, 0.5)
+    )
+    assert half == pytest.approx(0.75 * whole, rel=0.03)
 
 
 def test_a_dropped_branch_leaves_the_residual_untouched():
@@ -507,6 +533,7 @@ EVERY = {
     "dropout": 0.1,
     "drop_path": 0.2,
     "layer_scale": 0.3,
+    "drop_path_form": "subset",
 }
 
 

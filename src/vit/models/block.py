@@ -6,9 +6,14 @@ the authors' JAX code (flax defaults and Xavier for q, k and v each).
 B batch, C channels, N patches, T tokens, D width, A heads, d width of a head.
 """
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+DropPathForm = Literal["image", "subset"]
 
 
 def lecun_normal_(weight: Tensor, fan_in: int) -> None:
@@ -81,22 +86,37 @@ class MLP(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Skip a residual branch for a random share of the images, and scale up the others."""
+    """Add a residual branch for a random share of the images only, scaled up for the others.
 
-    def __init__(self, rate: float) -> None:
+    Huang et al., arXiv:1603.09382. As a subset (Oquab et al., DINOv2, arXiv:2304.07193, section 5)
+    the same number of images is chosen each time and only these are computed: time and memory are
+    saved in proportion. The number is compiled in, so each block is compiled on its own then.
+
+    Args:
+        rate: share that goes without the branch.
+        form: image: each on its own luck; subset: a number of them.
+    """
+
+    def __init__(self, rate: float, form: DropPathForm = "image") -> None:
         super().__init__()
-        self.active = rate > 0
+        self.share, self.form = rate, form
         # a tensor: a number would be compiled in, and each block has another one
         self.register_buffer("rate", torch.tensor(rate), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.active:
-            return x
-        keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
-        return x * (keep / (1 - self.rate)).to(x.dtype)
+    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        if not self.training or not self.share:
+            return x + branch(x)
+        if self.form == "image":
+            more = branch(x)
+            keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
+            return x + more * (keep / (1 - self.rate)).to(more.dtype)
+        count = max(round(len(x) * (1 - self.share)), 1)
+        rows = torch.randperm(len(x), device=x.device)[:count]
+        more = branch(x.index_select(0, rows)).to(x.dtype)
+        return x.index_add(0, rows, more, alpha=len(x) / count)
 
     def extra_repr(self) -> str:
-        return f"rate={float(self.rate):.3g}"
+        return f"rate={self.share:.3g}, form={self.form}"
 
 
 class LayerScale(nn.Module):
@@ -129,6 +149,7 @@ class Block(nn.Module):
         dropout: float,
         drop_path: float,
         layer_scale: float | None,
+        drop_path_form: DropPathForm = "image",
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
@@ -138,8 +159,16 @@ class Block(nn.Module):
         self.mlp = MLP(width, hidden, gelu, dropout)
         self.ls2 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
         self.drop = nn.Dropout(dropout)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = DropPath(drop_path, drop_path_form)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.ls1(self.drop(self.attn(self.norm1(x)))))
-        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+        x = self.drop_path(x, self.mixed)
+        return self.drop_path(x, self.mapped)
+
+    def mixed(self, x: Tensor) -> Tensor:
+        """What tokens tell each other."""
+        return self.ls1(self.drop(self.attn(self.norm1(x))))
+
+    def mapped(self, x: Tensor) -> Tensor:
+        """What each makes of it."""
+        return self.ls2(self.mlp(self.norm2(x)))
