@@ -14,6 +14,7 @@ FLOORS = [
         "patches",
         "masking",
         "mixing",
+        "muon",
         "randomness",
         "ranks",
         "self_distillation",

@@ -143,7 +143,7 @@ def freeze(encoder: Encoder, layers: int | Literal["all"]) -> None:
 def parameter_groups(
     objective: Objective, layer_decay: float = 1.0, head_lr: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Groups for any torch optimiser, by (learning-rate factor, decayed or not).
+    """Groups for any torch optimiser, by learning-rate factor, decay and place.
 
     Args:
         objective: its encoder's layers and everything beside it.
@@ -151,7 +151,8 @@ def parameter_groups(
         head_lr: factor for everything outside the encoder.
 
     Returns:
-        Dicts of params, name and lr_factor; undecayed groups also set weight_decay to 0.
+        Dicts of params, name, lr_factor and hidden (the matrices inside the encoder's blocks, which
+        some optimisers treat on their own); undecayed groups also set weight_decay to 0.
     """
     encoder, groups = objective.encoder, {}
     for name, parameter in objective.named_parameters():
@@ -161,13 +162,18 @@ def parameter_groups(
         layer = encoder.layer_of(name.removeprefix("encoder.")) if inside else None
         factor = head_lr if layer is None else layer_decay ** (encoder.depth + 1 - layer)
         decayed = parameter.ndim > 1 and not name.endswith(UNDECAYED)
-        key = (factor, decayed)
+        hidden = (
+            decayed and parameter.ndim == 2 and layer is not None and 0 < layer <= encoder.depth
+        )
+        key = (factor, decayed, hidden)
         group = groups.setdefault(
             key,
             {
                 "params": [],
                 "lr_factor": factor,
-                "name": f"lr x {factor:.4g}, {'decay' if decayed else 'no decay'}",
+                "hidden": hidden,
+                "name": f"lr x {factor:.4g}, {'decay' if decayed else 'no decay'}"
+                + (", matrices of blocks" if hidden else ""),
             }
             | ({} if decayed else {"weight_decay": 0.0}),
         )

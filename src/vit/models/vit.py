@@ -111,19 +111,13 @@ class ViT(TokenEncoder):
         self.blocks = nn.Sequential(
             *(
                 Block(
-                    self.width,
-                    self.heads,
-                    shape["mlp_width"],
-                    gelu=gelu,
-                    norm_eps=norm_eps,
-                    dropout=dropout,
-                    drop_path=drop_path * i / max(self.depth - 1, 1),
-                    layer_scale=layer_scale,
-                    drop_path_form=drop_path_form,
+                    self.width, self.heads, shape["mlp_width"], gelu=gelu, norm_eps=norm_eps,
+                    dropout=dropout, drop_path=drop_path * i / max(self.depth - 1, 1),
+                    layer_scale=layer_scale, drop_path_form=drop_path_form,
                 )
                 for i in range(self.depth)
             )
-        )
+        )  # fmt: skip
         self.norm = nn.LayerNorm(self.width, eps=norm_eps)
         self.reset_parameters()
 

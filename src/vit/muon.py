@@ -1,0 +1,70 @@
+"""Muon for the matrices inside an encoder's blocks, AdamW for everything else.
+
+Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks",
+kellerjordan.github.io/posts/muon, 2024; the steps are torch.optim.Muon's and torch.optim.AdamW's.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Muon(torch.optim.Optimizer):
+    """Two optimisers that share one learning rate, one list of groups and one state.
+
+    The orthogonal update is scaled to the size of AdamW's (Liu et al., arXiv:2502.16982, section
+    2.2), so that a learning rate found for AdamW is a fair start.
+
+    Args:
+        params: groups as `parameter_groups` makes them; `hidden` ones are Muon's.
+        lr: of both.
+        weight_decay: of both, decoupled.
+        momentum: of Muon.
+        betas: of AdamW.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.95),
+    ) -> None:
+        groups = list(params)
+        if not any(isinstance(group, dict) and group.get("hidden") for group in groups):
+            raise ValueError("Muon: the encoder has no blocks of matrices; use AdamW")
+        shared = {"lr": lr, "weight_decay": weight_decay}
+        hidden = torch.optim.Muon(
+            [group for group in groups if group.get("hidden")],
+            **shared, momentum=momentum, adjust_lr_fn="match_rms_adamw",
+        )  # fmt: skip
+        others = torch.optim.AdamW(
+            [group for group in groups if not group.get("hidden")], **shared, betas=betas
+        )
+        super().__init__([*hidden.param_groups, *others.param_groups], {})
+        self.parts = [hidden, others]
+        self._share()
+
+    def _share(self) -> None:
+        for part, wanted in zip(self.parts, (True, False), strict=True):
+            part.state = self.state
+            part.param_groups = [g for g in self.param_groups if bool(g.get("hidden")) is wanted]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Both go on where they stopped."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """One step of each."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss
