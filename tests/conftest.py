@@ -18,6 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="of the slow tests only this third (0, 1, 2), and nothing else",
     )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=2,
+        help="how often the slow test of each objective kills its run",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -220,6 +220,15 @@ def test_the_views_are_the_papers():
     assert small == ViewSpec(count=8, size=96, area=(0.05, 0.4), photometric=0.5)
 
 
+def test_distorted_views_are_those_of_the_papers_code():
+    """data_augmentation in main_dino.py: blur 1.0; blur 0.1 and solarisation 0.2; blur 0.5."""
+    encoder = small_vit(PAPER, patch_size=16)
+    views = DINO(encoder, PAPER, prototypes=16, hidden=24, distorted=True).views
+    assert [(v.count, v.size, v.blur, v.solarise) for v in views] == [
+        (1, None, 1.0, 0.0), (1, None, 0.1, 0.2), (8, 96, 0.5, 0.0)
+    ]  # fmt: skip
+
+
 def test_small_views_are_whole_patches():
     assert dino().views[1].size == 4  # 8 x 96 / 224 = 3.4 pixels, patches of 2
     assert DINO(small_vit(RGB, patch_size=4), RGB, **SMALL).views[1].size == 8

@@ -63,6 +63,8 @@ class ViewSpec:
         area: smallest and largest share of the image that a random crop covers;
             None: the whole image, moved by the data's own augmentation.
         photometric: strength of brightness, contrast and saturation changes, 0 none to 1.
+        blur: share of the images that are blurred, by up to 2 pixels: for photographs.
+        solarise: share of the images whose bright half is inverted.
         resample: False: the data's augmentation only shifts by whole pixels and flips, for
             objectives whose targets are pixels; rotation and scaling would blend them.
     """
@@ -72,6 +74,13 @@ class ViewSpec:
     area: tuple[float, float] | None = None
     photometric: float = 0.0
     resample: bool = True
+    blur: float = 0.0
+    solarise: float = 0.0
+
+    @property
+    def recolours(self) -> bool:
+        """Does it change more than places?"""
+        return bool(self.photometric or self.blur or self.solarise)
 
 
 @dataclass

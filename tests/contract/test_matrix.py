@@ -228,25 +228,34 @@ def test_twenty_kills_at_random_instants(tmp_path, objective):
     assert survived == 20
 
 
-OTHERS = sorted(
-    f.stem for f in (ROOT / "configs/objective").glob("*.yaml")
-    if f.stem not in (*OBJECTIVES, "distillation")  # which wants a run as its teacher
-)  # fmt: skip
+EVERY = sorted(f.stem for f in (ROOT / "configs/objective").glob("*.yaml"))
+LONG = ("--trainer.limit_train_batches", "10", "--checkpoint_every", "3")  # two epochs, 20 steps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", OTHERS)
+@pytest.mark.parametrize("objective", EVERY)
 @pytest.mark.parametrize("group", ["single", "ddp", "fsdp"])
-def test_every_other_objective_resumes_bit_for_bit_in_bf16(tmp_path, group, objective):
-    words = ["--model.objective", f"configs/objective/{objective}.yaml"]
+def test_every_objective_survives_kills_in_bf16(tmp_path, group, objective, request):
+    """Twenty steps, killed at random ones (--kills times): equal to a run never killed."""
+    words = ["--model.objective", f"configs/objective/{objective}.yaml", *LONG]
     words += [] if group == "fsdp" else ["--trainer.precision", "bf16-mixed"]
-    straight = fit(tmp_path, "mpp", group, *words, name="straight")
+    if objective == "distillation":  # wants a run to learn from
+        teacher = fit(tmp_path, "supervised", "single", name="teacher")
+        words += ["--model.objective.teacher", str(teacher.run)]
+    straight = fit(tmp_path, "supervised", group, *words, name="straight")
     assert straight.code == 0, straight.everything
     assert "arning" not in straight.everything
-    kill = 2 + sum(map(ord, objective + group)) % 9
-    assert fit(tmp_path, "mpp", group, *words, name="killed", kill_at=kill).code == 9
+    generator = torch.Generator().manual_seed(sum(map(ord, objective + group)))
+    kills = request.config.getoption("--kills")
+    first, *more = torch.randint(1, 20, (kills,), generator=generator).sort().values.tolist()
+    ended = fit(tmp_path, "supervised", group, *words, name="killed", kill_at=first)
+    assert ended.code == 9, ended.everything
     killed, whole = only_run(tmp_path, "killed"), only_run(tmp_path, "straight")
-    resumed = launch("fit", "--resume", str(killed), cwd=tmp_path, ranks=GROUPS[group][0])
+    resume = ("fit", "--resume", str(killed))
+    for kill in more:
+        ended = launch(*resume, cwd=tmp_path, ranks=GROUPS[group][0], kill_at=kill)
+        assert ended.code == 9, ended.everything
+    resumed = launch(*resume, cwd=tmp_path, ranks=GROUPS[group][0])
     assert resumed.code == 0, resumed.everything
     assert equal(whole, killed)
     assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()

@@ -218,6 +218,8 @@ def views(specs: tuple[ViewSpec, ...]) -> str:
         f"{v.count} {'whole image' if v.area is None else f'crop of {v.area[0]:g}-{v.area[1]:g}'}"
         + (f" at {v.size} px" if v.size else "")
         + (f", colours +-{v.photometric:g}" if v.photometric else "")
+        + (f", {100 * v.blur:g} % blurred" if v.blur else "")
+        + (f", {100 * v.solarise:g} % solarised" if v.solarise else "")
         + ("" if v.resample else ", moved by whole pixels only")
         for v in specs
     )

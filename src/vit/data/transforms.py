@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from vit.batch import ViewSpec
 from vit.data.erasing import Erasing
-from vit.data.randaugment import RandAugment, greyscale
+from vit.data.photometric import recoloured
+from vit.data.randaugment import RandAugment
 from vit.randomness import uniform
 
 
@@ -95,11 +96,12 @@ def cut_view(
     if not cropped and (augmentation.padding or not augmentation.resamples):
         images = move(images, uniform(key, 3), augmentation.padding, augmentation.flip)
         augmentation = replace(augmentation, flip=False)
-        changed = augmentation.resamples or view.photometric or augmentation.randaugment
+        changed = augmentation.resamples or view.recolours or augmentation.randaugment
         if tuple(images.shape[-2:]) == size and not changed:
             return images  # still whole numbers: normalised in one go
     more = augmentation.randaugment
-    draw = uniform(key, 13 + (more.draws if more else 0))  # nine for the geometry, four colours
+    extra = more.draws if more else 0
+    draw = uniform(key, 16 + extra)  # nine for the geometry, four colours, three blur and solarise
     pixels = images.float() / 255
     if not cropped:
         pixels = resize(pixels, size)  # antialiased, as evaluation does it
@@ -107,9 +109,9 @@ def cut_view(
         theta = affine(draw[:, :9], tuple(pixels.shape[-2:]), view, augmentation)
         grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
         pixels = F.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
-    if view.photometric:
-        pixels = jitter(pixels, draw[:, 9:13], view.photometric)
-    return more(pixels, draw[:, 13:]) if more else pixels
+    if view.recolours:
+        pixels = recoloured(pixels, torch.cat([draw[:, 9:13], draw[:, 13 + extra :]], 1), view)
+    return more(pixels, draw[:, 13 : 13 + extra]) if more else pixels
 
 
 def move(
@@ -216,23 +218,3 @@ def crop_of(
     right = (2 * u[:, 2] - 1) * (width / 2 - wide)
     down = (2 * u[:, 3] - 1) * (height / 2 - tall)
     return tall, wide, down, right
-
-
-def jitter(
-    images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 4"], strength: float
-) -> Float[Tensor, "B C h w"]:
-    """Brightness, contrast and (RGB) saturation by factors of 1 +- 0.8 strength, image by image.
-
-    The factors are those of SimCLR's colour distortion (Chen et al., arXiv:2002.05709, appendix
-    A); its hue rotation is left out. Of RGB images a share of 0.2 strength turns grey.
-    """
-    u = u[:, :, None, None, None]  # B 4 1 1 1
-    brightness, contrast, saturation = (1 + 0.8 * strength * (2 * u[:, i] - 1) for i in range(3))
-    images = (images * brightness).clamp(0, 1)
-    middle = images.mean((1, 2, 3), keepdim=True)
-    images = ((images - middle) * contrast + middle).clamp(0, 1)
-    if images.shape[1] != 3:
-        return images
-    grey = greyscale(images)
-    images = ((images - grey) * saturation + grey).clamp(0, 1)
-    return torch.where(u[:, 3] < 0.2 * strength, grey, images)

@@ -4,6 +4,7 @@ B batch, C channels, H W pixels, L classes.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import ClassVar, NamedTuple, get_type_hints
 
 import torch
@@ -103,6 +104,7 @@ def multi_crop(
     global_area: tuple[float, float],
     local_area: tuple[float, float],
     photometric: float,
+    distorted: bool = False,
 ) -> tuple[ViewSpec, ...]:
     """Large views and, where wanted, small ones (Caron et al., arXiv:2006.09882, section 3.3).
 
@@ -116,6 +118,8 @@ def multi_crop(
         global_area: share of the image that a large view covers.
         local_area: share of the image that a small view covers.
         photometric: strength of brightness and colour changes.
+        distorted: blur and solarise as BYOL and DINO do: the first large view is always blurred, a
+            tenth of the others and half of the small ones are; a fifth of the others is solarised.
     """
     for key, (low, high) in (("global_area", global_area), ("local_area", local_area)):
         if not 0 < low <= high <= 1:
@@ -128,4 +132,9 @@ def multi_crop(
         raise ValueError(f"{name}: local_size must be a multiple of patch_size {patch}, got {side}")
     large = ViewSpec(global_crops, None, tuple(global_area), photometric)
     small = ViewSpec(local_crops, side, tuple(local_area), photometric)
-    return (large, small) if local_crops else (large,)
+    views = (large, small) if local_crops else (large,)
+    if not distorted:
+        return views
+    first = replace(large, count=1, blur=1.0)
+    others = replace(large, count=global_crops - 1, blur=0.1, solarise=0.2)
+    return (first, others, *(replace(view, blur=0.5) for view in views[1:]))

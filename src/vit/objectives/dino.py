@@ -3,7 +3,7 @@
 Paper: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
 arXiv:2104.14294, section 3 and algorithm 1: multi-crop, a teacher that is the student's moving
 average, centring and sharpening against collapse.
-Differs from it: schedules are shares of the run instead of epochs; no blur or solarisation; the
+Differs from it: schedules are shares of the run instead of epochs; colours without hue; the
 last layer's length is fixed to 1 (their norm_last_layer: true); while it is frozen its gradient is
 0, where the original's optimiser skips it.
 
@@ -48,6 +48,7 @@ class DINO(Objective):
         global_area: share of the image a large view covers. Paper: (0.4, 1).
         local_area: share of the image a small view covers. Paper: (0.05, 0.4).
         photometric: strength of brightness and colour changes.
+        distorted: blur and solarise as the paper does; for photographs of about 224 px.
         student_temperature: Paper: 0.1.
         teacher_temperature: at the start and after the warm-up. Paper: (0.04, 0.04), or to 0.07.
         temperature_warmup: share of the run over which it rises. Paper: 30 of 100 epochs.
@@ -68,6 +69,7 @@ class DINO(Objective):
         global_area: tuple[float, float] = (0.4, 1.0),
         local_area: tuple[float, float] = (0.05, 0.4),
         photometric: float = 0.5,
+        distorted: bool = False,
         student_temperature: float = 0.1,
         teacher_temperature: tuple[float, float] = (0.04, 0.04),
         temperature_warmup: float = 0.3,
@@ -77,8 +79,9 @@ class DINO(Objective):
     ) -> None:
         super().__init__(encoder, spec)
         self.views = multi_crop(
-            "DINO", encoder, spec, 2, local_crops, local_size, global_area, local_area, photometric
-        )
+            "DINO", encoder, spec, 2, local_crops, local_size, global_area, local_area, photometric,
+            distorted,
+        )  # fmt: skip
         in_range("DINO", momentum=momentum, centre_momentum=centre_momentum)
         in_range("DINO", temperature_warmup=temperature_warmup, last_layer_frozen=last_layer_frozen)
         if min(student_temperature, *teacher_temperature) <= 0:

@@ -2,7 +2,7 @@
 
 Paper: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", arXiv:2111.07832, section
 3: the student sees large views with hidden patches, the teacher sees them whole; one head for both.
-Differs from it: schedules are shares of the run instead of epochs; no blur or solarisation; the
+Differs from it: schedules are shares of the run instead of epochs; colours without hue; the
 last layer's length is fixed to 1.
 
 B batch, V views, N patches, K patches that may be hidden, D width, L prototypes.
@@ -65,6 +65,7 @@ class IBOT(Objective):
         global_area: share of the image a large view covers. Paper: (0.25, 1).
         local_area: share of the image a small view covers. Paper: (0.05, 0.25).
         photometric: strength of brightness and colour changes.
+        distorted: blur and solarise as the paper does; for photographs of about 224 px.
         student_temperature: Paper: 0.1.
         teacher_temperature: at the start and after the warm-up. Paper: (0.04, 0.07).
         temperature_warmup: share of the run over which it rises. Paper: 30 of 800 epochs.
@@ -89,6 +90,7 @@ class IBOT(Objective):
         global_area: tuple[float, float] = (0.25, 1.0),
         local_area: tuple[float, float] = (0.05, 0.25),
         photometric: float = 0.5,
+        distorted: bool = False,
         student_temperature: float = 0.1,
         teacher_temperature: tuple[float, float] = (0.04, 0.07),
         temperature_warmup: float = 0.04,
@@ -98,8 +100,9 @@ class IBOT(Objective):
     ) -> None:
         super().__init__(encoder, spec)
         self.views = multi_crop(
-            "IBOT", encoder, spec, 2, local_crops, local_size, global_area, local_area, photometric
-        )
+            "IBOT", encoder, spec, 2, local_crops, local_size, global_area, local_area, photometric,
+            distorted,
+        )  # fmt: skip
         in_range("IBOT", masked_images=masked_images, momentum=momentum)
         in_range("IBOT", centre_momentum=centre_momentum, last_layer_frozen=last_layer_frozen)
         in_range("IBOT", temperature_warmup=temperature_warmup)
