@@ -13,6 +13,7 @@ from builders import small_vit
 from launch import launch
 from vit.data import Digits
 from vit.data.base import normalise
+from vit.models.teacher import early
 from vit.models.weights import load_into, stored_encoder
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
@@ -87,6 +88,21 @@ def test_the_average_is_that_of_a_hand_loop(accumulate):
     found = numbers(module.average.copy)
     assert far(found, expected) < 1e-6
     assert far(found, recorder.seen[-1]) > 1e-4
+
+
+def test_an_average_that_is_a_step_late_would_be_noticed(monkeypatch):
+    """A planted fault: it follows before the optimiser's step instead of after it."""
+    honest = ViTModule.optimizer_step
+
+    def late(self, *positional, **named):
+        average, self.average = self.average, None
+        average.follow(self.objective, early(self.ema, self.trainer.global_step + 1))
+        honest(self, *positional, **named)
+        self.average = average
+
+    monkeypatch.setattr(ViTModule, "optimizer_step", late)
+    with pytest.raises(AssertionError):
+        test_the_average_is_that_of_a_hand_loop(1)
 
 
 def test_evaluation_and_prediction_read_the_average():

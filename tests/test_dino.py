@@ -11,6 +11,7 @@ from builders import GREY, RGB, small_vit
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.flops import training_flops
 from vit.models import ResNet
+from vit.models.teacher import Teacher
 from vit.objectives.dino import DINO, Branch
 from vit.objectives.supervised import Supervised
 from vit.self_distillation import Centre, across_views, entropy
@@ -144,6 +145,21 @@ def test_the_teacher_gets_no_gradient_and_moves_only_after_the_step():
     objective.after_step(0.0)
     student = weights(Branch(objective.encoder, objective.head))
     torch.testing.assert_close(weights(objective.teacher), 0.9 * start + 0.1 * student)
+
+
+def test_a_teacher_that_learns_would_be_noticed(monkeypatch):
+    """A planted fault: its copy takes gradients, and its targets pass them on."""
+    honest = Teacher.__init__
+
+    def learning(self, student):
+        honest(self, student)
+        self.copy.requires_grad_(True)
+
+    monkeypatch.setattr(Teacher, "__init__", learning)
+    monkeypatch.setattr(Teacher, "forward", lambda self, *inputs: self.copy(*inputs))
+    monkeypatch.setattr(Centre, "targets", lambda self, taught, t: (taught / t).softmax(-1))
+    with pytest.raises(AssertionError):
+        test_the_teacher_gets_no_gradient_and_moves_only_after_the_step()
 
 
 @pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])

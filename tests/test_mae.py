@@ -115,6 +115,18 @@ def test_hidden_pixels_get_no_gradient_through_the_encoder():
     assert felt[seen].min() > 0
 
 
+def test_a_leak_would_be_noticed(monkeypatch):
+    """A planted fault: what is seen carries a little of what is hidden."""
+    honest = ViT.encode
+
+    def leaking(self, patches, kept=None, prefix=None):
+        return honest(self, patches + 0.01 * patches.mean(1, keepdim=True), kept, prefix)
+
+    monkeypatch.setattr(ViT, "encode", leaking)
+    with pytest.raises(AssertionError):
+        test_hidden_pixels_get_no_gradient_through_the_encoder()
+
+
 def test_the_encoder_works_on_a_quarter_of_the_patches(monkeypatch):
     objective, batch, lengths = mae(), batch_of(RGB), []
     encode = objective.encoder.encode

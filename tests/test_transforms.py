@@ -1,6 +1,5 @@
 """Views against slicing, flipping, rotating, and Pillow's resize."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -46,6 +46,15 @@ def test_the_studies_of_digits_can_be_planned(tmp_path):
         assert runs is None or f"{runs} runs, 0 done" in ended.out
 
 
+@pytest.mark.slow
+def test_a_study_of_every_arm_can_be_planned(tmp_path):
+    words = ("compare", "--config", "configs/compare/digits.yaml", "--dry-run", "--seeds", "1")
+    ended = launch(*words, "--tuning.trials", "1", "--axes", "{}", cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    arms = {file.stem for file in (FOLDER / "arms").glob("*.yaml")}
+    assert arms <= set(re.findall(r"^new +(\w+)", ended.out, re.MULTILINE))
+
+
 def test_axes_and_tuning_are_counted_out(tmp_path):
     """Seeds x (pre-trainings, tasks, tests, probes, controls), and the trials of the first seed."""
     words = ("compare", "--config", "configs/compare/quick.yaml", "--dry-run", "--seeds", "2")
