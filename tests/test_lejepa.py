@@ -151,8 +151,8 @@ def test_fifty_steps_pull_views_together_and_keep_the_cloud_apart():
         ({"global_crops": 0}, "at least one large view"),
         ({"global_crops": 1, "local_crops": 0}, "two views in all"),
         ({"weight": 1.5}, r"weight must be in \[0, 1\], got 1.5"),
-        ({"knots": 1}, "knots at least 2, got 8, 32 and 1"),
-        ({"local_size": 3}, "LeJEPA: local_size must be a multiple of patch_size 2, got 3"),
+        ({"knots": 1}, "knots at least 2, got 8, "),
+        ({"local_size": 3}, "LeJEPA: local_size must be a multiple of patch_size 2 up to"),
         ({"local_area": (0.5, 0.1)}, "LeJEPA: local_area must rise"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_saved_optimiser_goes_on_as_if_never_stopped():
 
 def test_without_matrices_in_blocks_it_refuses():
     objective = Supervised(ResNet(GREY, name="resnet18"), GREY)
-    with pytest.raises(ValueError, match="Muon: the encoder has no blocks of matrices; use AdamW"):
+    with pytest.raises(ValueError, match="Muon: the encoder has no matrices in blocks that learn"):
         built(objective)
 
 

@@ -124,3 +124,14 @@ def test_entropy_between_its_ends_is_no_complaint():
     assert undecided(3.0, 256) is None
     assert "alike" in undecided(5.54, 256)
     assert "one prototype" in undecided(0.01, 256)
+
+
+def test_damaged_weights_are_told_before_anybody_looks_at_features(tmp_path):
+    """A validation between the first NaN and the next logged step; the guard's SVD would fail."""
+    wild = ("--model.optimizer.lr", "1e30", "--model.clip", "null", "--model.schedule.warmup", "0")
+    ended = launch(
+        "fit", "--config", "configs/pretrain/mpp.yaml", "--trainer", "configs/trainer/cpu.yaml",
+        "--trainer.max_steps", "12", "--trainer.val_check_interval", "6", *wild, cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.code == 1
+    assert "error: train/loss is not finite from step" in ended.everything

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1
 
 from builders import GREY, RGB, batch_of, small_vit
 from vit.batch import Batch
+from vit.classification import MeanAveragePrecision
 from vit.data import Digits
 from vit.data.base import normalise
 from vit.mixing import Mixing
@@ -180,6 +181,15 @@ def test_classes_that_are_rare_count_like_the_others_as_in_scikit_learn(monkeypa
     assert found["balanced_accuracy"] == pytest.approx(expected)
     assert found["macro_f1"] == pytest.approx(f1_score(labels, guessed, average="macro"))
     assert found["accuracy"] == pytest.approx((guessed == labels).float().mean())
+
+
+def test_a_class_that_does_not_occur_has_no_average_precision():
+    """torchmetrics counts it as 0 and warns, which tests take for an error."""
+    metric = MeanAveragePrecision(3)
+    truth = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    for rows in (slice(0, 2), slice(2, 3)):
+        metric.update(truth[rows].float() * 0.8 + 0.1, truth[rows])
+    assert metric.compute() == 1.0
 
 
 def test_several_labels_are_judged_by_scikit_learns_mean_average_precision(monkeypatch):

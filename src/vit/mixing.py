@@ -68,7 +68,13 @@ class Mixing(nn.Module):
         self.register_buffer("cutmix", beta_table(cutmix), persistent=False)
 
     def forward(self, images: Float[Tensor, "B C H W"], key: Int[Tensor, " B"]) -> Mixed:
-        """Blend each image with the next one; `key`: one an image."""
+        """Blend each image with the next one; `key`: one an image.
+
+        Raises:
+            ValueError: the micro-batch is one image.
+        """
+        if len(images) < 2:
+            raise ValueError("Mixing: one image has no partner; batch_size wants 2 on each device")
         draw = uniform(key, 5)
         cut = draw[:, 1] < self.switch
         table = torch.where(cut[:, None], self.cutmix, self.mixup)  # B STEPS+1

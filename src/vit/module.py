@@ -136,8 +136,7 @@ class ViTModule(LightningModule):
             try:
                 self.flops_per_image = training_flops(self.objective, self.spec)
             except RuntimeError:  # it looks into tensors, which here are empty
-                self.flops_per_image = float("nan")
-                kind = type(self.objective).__name__
+                self.flops_per_image, kind = float("nan"), type(self.objective).__name__
                 print(f"FLOPs: not counted, {kind} does not run on tensors without data")
 
     def configure_model(self) -> None:
@@ -227,7 +226,8 @@ class ViTModule(LightningModule):
     # ---- evaluation ---------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Nothing is carried over from an evaluation that was interrupted."""
+        """Nothing is carried over from an evaluation that was interrupted; damage is told first."""
+        self.recent.check()
         self.tally = Tally(self.judged.metrics())
 
     on_test_epoch_start = on_validation_epoch_start
@@ -256,7 +256,7 @@ class ViTModule(LightningModule):
         self._finish("val")
 
     def on_test_epoch_end(self) -> None:
-        """Exact means over all ranks."""
+        """As for validation."""
         self._finish("test")
 
     def _finish(self, stage: str) -> None:

@@ -35,7 +35,9 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         groups = list(params)
         if not any(isinstance(group, dict) and group.get("hidden") for group in groups):
-            raise ValueError("Muon: the encoder has no blocks of matrices; use AdamW")
+            raise ValueError("Muon: the encoder has no matrices in blocks that learn; use AdamW")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"Muon: momentum must be in [0, 1), got {momentum}")
         shared = {"lr": lr, "weight_decay": weight_decay}
         hidden = torch.optim.Muon(
             [group for group in groups if group.get("hidden")],

@@ -1,6 +1,7 @@
 """Say once, in one line, when a self-supervised run has collapsed."""
 
 import sys
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
@@ -36,6 +37,14 @@ class Guard(Callback):
             if trainer.is_global_zero:
                 step = trainer.global_step
                 print(f"warning: collapsed at step {step:,}: {told}", file=sys.stderr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Said once is said for the whole run, also when it goes on after a kill."""
+        return {"said": self.said}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        self.said = state_dict["said"]
 
 
 def flat(rank: float) -> str | None:

@@ -1,4 +1,4 @@
-"""A run is validated after its last step, whatever the interval between validations."""
+"""When a run is validated: every so many steps, and after its last one."""
 
 from typing import Any
 
@@ -9,6 +9,12 @@ from vit.module import ViTModule
 
 class LastStep(Callback):
     """What a run reports last are its final weights; Lightning would stop at the last interval."""
+
+    def setup(self, trainer: Trainer, pl_module: ViTModule, stage: str) -> None:
+        """An interval counts optimiser steps; Lightning counts micro-batches."""
+        whole = isinstance(trainer.val_check_interval, int)
+        if stage == "fit" and whole and trainer.check_val_every_n_epoch is None:
+            trainer.val_check_interval *= trainer.accumulate_grad_batches
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int

@@ -37,6 +37,8 @@ class Mistakes(Callback):
         """Look at the whole split once; the images shown are of rank 0's share."""
         objective, data = pl_module.judged, trainer.datamodule
         if not objective.uses_labels or pl_module.spec.multi_label:
+            if trainer.is_global_zero:
+                print("Mistakes: nothing to show, it wants one label an image and a classifier")
             return
         was = objective.training
         objective.eval()

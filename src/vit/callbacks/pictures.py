@@ -23,6 +23,8 @@ class Pictures(Callback):
     """
 
     def __init__(self, every: int = 10, images: int = 8) -> None:
+        if every < 1 or images < 1:
+            raise ValueError(f"Pictures: every and images want more, got {every} and {images}")
         self.every, self.images, self.count, self.wanted = every, images, 0, True
 
     def on_train_batch_end(
@@ -67,6 +69,14 @@ class Pictures(Callback):
         shown = enlarged(images[: self.images].float().clamp(0, 1).cpu())
         grid = make_grid(shown, nrow=self.images, padding=4, pad_value=1.0)
         run.files.picture(f"pictures/{name}", grid, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands, for a run that goes on."""
+        return {"count": self.count, "wanted": self.wanted}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        self.count, self.wanted = state_dict["count"], state_dict["wanted"]
 
 
 def enlarged(images: Tensor) -> Tensor:

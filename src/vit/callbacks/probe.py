@@ -18,8 +18,9 @@ from vit.randomness import step_seed
 class Probe(Callback):
     """Log probe/knn, probe/linear and probe/rank, with the controls, and print one line.
 
-    Nearest neighbours and a ridge classifier learn from training images and are judged on
-    validation; the test split stays closed. Weights and random numbers of the run are not touched.
+    Without labels, or with several an image, only the rank. Nearest neighbours and a ridge
+    classifier learn from training images and are judged on validation; the test split stays closed.
+    Weights and random numbers of the run are not touched.
 
     Args:
         every: validations between two looks.

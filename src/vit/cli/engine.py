@@ -167,6 +167,10 @@ def check_device(trainer: Any) -> None:
     """Say before the start what the device cannot do."""
     if str(trainer.precision).startswith("16"):
         raise UsageError("trainer: float16 is not offered; use bf16-mixed, or 32-true without it")
+    if str(trainer.precision) in ("bf16-true", "64-true", "64"):
+        raise UsageError(
+            f"trainer: {trainer.precision} is not offered; use bf16-mixed: its weights are float32"
+        )
     if trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UsageError("trainer: no CUDA GPU here; use --trainer configs/trainer/cpu.yaml")
     if (

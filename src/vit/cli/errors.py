@@ -32,6 +32,7 @@ PLAINLY = (
     (r'Parser key "([\w.]+)": ', r"\1: "),
     (r"Type collections\.abc\.Callable\S+.*?callable class: ", ""),
     (r"\.? Got value: Namespace\(.*", ""),
+    (r"(, got [^,]*?) Not a valid subclass of .*", r"\1"),
     (r"[Ee]xpected an? <class '([\w.]+)'>", r"expected \1"),
     (r"[Ee]xpected a typing\.Literal\[(.*?)\]", r"or \1"),
 )
@@ -42,6 +43,7 @@ LEAVES = {  # folders of configs that hold parts of a run, and the option for ea
     "objective": "--model.objective",
     "trainer": "--trainer",
 }
+OWN = {"Muon": "vit.muon.Muon"}  # torch's steps matrices alone
 TELLING = re.compile(r"not accept|unrecognized|does not exist|has no attribute|No module named")
 
 
@@ -139,6 +141,8 @@ def unknown_value(line: str) -> str | None:
     ]
     near = difflib.get_close_matches(value, classes, 1)
     hint = f"; did you mean {near[0]!r}?" if near else nearest_file(value)
+    if value in classes:  # known, and not of the kind that is wanted or that is found by its name
+        hint = "; give its whole path, such as " + OWN.get(value, f"torch.optim.{value}")
     return f"{key}: {value!r} is neither a file nor a class{hint}"
 
 

@@ -126,7 +126,13 @@ def of_torchvision(name: str, weights: str | None, spec: DataSpec) -> Classifier
                 f"classes ({str(error).splitlines()[1].strip()[:120]})"
             ) from error
         return Classifier(network, *IMAGENET)
-    known = models.get_model_weights(name)[weights]
+    offered = models.get_model_weights(name)
+    if weights not in offered.__members__:
+        raise ValueError(
+            f"teacher: torchvision/{name} has no weights {weights!r}; there are "
+            f"{', '.join(offered.__members__)}, or a file that ends in .pt or .pth"
+        )
+    known = offered[weights]
     if len(known.meta["categories"]) != len(spec.classes):
         raise ValueError(
             f"teacher: {known} knows {len(known.meta['categories'])} classes, the data has "

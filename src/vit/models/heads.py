@@ -44,6 +44,11 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, width: int, prototypes: int, hidden: int, bottleneck: int) -> None:
         super().__init__()
+        if min(prototypes, hidden, bottleneck) < 1:
+            raise ValueError(
+                "PrototypeHead: prototypes, hidden and bottleneck must be at least 1, "
+                f"got {prototypes}, {hidden} and {bottleneck}"
+            )
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden),
             nn.GELU(),

@@ -126,10 +126,15 @@ def multi_crop(
             raise ValueError(f"{name}: {key} must rise within (0, 1], got {(low, high)}")
     if local_crops < 0:
         raise ValueError(f"{name}: local_crops must be at least 0, got {local_crops}")
+    in_range(name, photometric=photometric)
     patch = encoder.patch_size if isinstance(encoder, TokenEncoder) else 1
-    side = local_size or max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
-    if side % patch:
-        raise ValueError(f"{name}: local_size must be a multiple of patch_size {patch}, got {side}")
+    usual = max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
+    side = usual if local_size is None else local_size
+    if not 0 < side <= max(spec.image_size) or side % patch:
+        raise ValueError(
+            f"{name}: local_size must be a multiple of patch_size {patch} up to the image's "
+            f"{max(spec.image_size)} px, got {side}"
+        )
     large = ViewSpec(global_crops, None, tuple(global_area), photometric)
     small = ViewSpec(local_crops, side, tuple(local_area), photometric)
     views = (large, small) if local_crops else (large,)

@@ -108,7 +108,10 @@ class IBOT(Objective):
         in_range("IBOT", temperature_warmup=temperature_warmup)
         if not 0 < masked[0] <= masked[1] < 1:
             raise ValueError(f"IBOT: masked must rise within (0, 1), got {masked}")
-        if min(student_temperature, *teacher_temperature) <= 0 or patch_weight < 0:
+        if (
+            not min(student_temperature, *teacher_temperature) > 0
+            or not 0 <= patch_weight < math.inf
+        ):
             raise ValueError("IBOT: temperatures must be above 0 and patch_weight at least 0")
         if prototypes < 2 or math.prod(encoder.grid) < 2:
             raise ValueError("IBOT: wants at least 2 prototypes and 2 patches")

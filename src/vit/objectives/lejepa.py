@@ -70,10 +70,10 @@ class LeJEPA(Objective):
             local_area, photometric,
         )  # fmt: skip
         in_range("LeJEPA", weight=weight)
-        if min(outputs, directions) < 1 or knots < 2:
+        if min(outputs, hidden, directions) < 1 or knots < 2:
             raise ValueError(
-                "LeJEPA: outputs and directions must be at least 1 and knots at least 2, "
-                f"got {outputs}, {directions} and {knots}"
+                "LeJEPA: outputs, hidden and directions must be at least 1 and knots at least 2, "
+                f"got {outputs}, {hidden}, {directions} and {knots}"
             )
         self.weight, self.outputs, self.directions = weight, outputs, directions
         self.large = global_crops

@@ -57,11 +57,15 @@ class MAE(Objective):
             raise ValueError("MAE: this encoder's stem mixes patches, so hidden pixels leak")
         if math.prod(encoder.grid) < 2:
             raise ValueError("MAE: the image is one patch; set a smaller patch_size")
-        if decoder_depth < 1 or decoder_width % (4 * decoder_heads):
+        if min(decoder_depth, decoder_width, decoder_heads) < 1 or decoder_width % (
+            4 * decoder_heads
+        ):
             raise ValueError(
                 "MAE: decoder_depth must be at least 1 and decoder_width a multiple of 4 x "
                 f"decoder_heads, got {decoder_depth}, {decoder_width} and {decoder_heads}"
             )
+        if normalise and encoder.patch_size**2 * spec.channels < 2:
+            raise ValueError("MAE: a patch of one number has no deviation; set normalise: false")
         self.hidden, self.normalise = hidden, normalise
         self.narrow = nn.Linear(encoder.width, decoder_width)
         self.mask_token = nn.Parameter(torch.empty(decoder_width))

@@ -44,6 +44,8 @@ class SimMIM(Objective):
             raise ValueError(f"SimMIM: hidden must be in (0, 1), got {hidden}; the paper uses 0.6")
         if not encoder.local_embedding:
             raise ValueError("SimMIM: this encoder's stem mixes patches, so hidden pixels leak")
+        if unit < 1:
+            raise ValueError(f"SimMIM: unit must be at least 1 patch, got {unit}")
         if math.prod(encoder.grid) < 2 * unit**2:
             raise ValueError(f"SimMIM: a grid {encoder.grid} is less than two units of {unit}")
         if encoder.grid[0] % unit or encoder.grid[1] % unit:

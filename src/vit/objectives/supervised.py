@@ -7,17 +7,18 @@ images with several labels, which are judged by mean average precision (mAP, mea
 B batch, D width, L classes.
 """
 
+import math
 from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.classification import MultilabelAveragePrecision
 
 from vit.batch import Batch, DataSpec
 from vit.classification import (
     MOST_CLASSES,
+    MeanAveragePrecision,
     averages,
     by_class,
     class_loss,
@@ -67,6 +68,8 @@ class Supervised(Objective):
                 f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}"
                 + (f" ({spec.classes[0]})" if spec.classes else "; pictures want labels")
             )
+        if not math.isfinite(head_bias):
+            raise ValueError(f"Supervised: head_bias must be a number, got {head_bias}")
         self.several = spec.multi_label
         if self.several and loss == "softmax":
             raise ValueError("Supervised: images have several labels here; set loss to sigmoid")
@@ -123,7 +126,7 @@ class Supervised(Objective):
         """Of several labels: how high those that are right rank, class by class."""
         if not self.several:
             return {}
-        return {"map": MultilabelAveragePrecision(self.head.out_features, average="macro")}
+        return {"map": MeanAveragePrecision(self.head.out_features)}
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also what counts every class alike, however few its images."""
@@ -149,7 +152,7 @@ def weights_of(given: dict[str, float] | None, spec: DataSpec) -> Tensor | None:
     if not given:
         return None
     unknown = sorted(set(given) - set(spec.classes))
-    if unknown or min(given.values()) <= 0:
+    if unknown or not all(0 < value < math.inf for value in given.values()):
         raise ValueError(
             f"Supervised: class_weights name classes ({', '.join(spec.classes[:5])}, ...) and are "
             f"above 0, got {given}"
