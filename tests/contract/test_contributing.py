@@ -58,6 +58,7 @@ def test_its_commands_run(copy):
     assert formatted.returncode == 0, formatted.stdout
 
 
+@pytest.mark.slow
 def test_its_own_test_passes(copy):
     done = run(copy, "-m", "pytest", "tests/test_rotation.py")
     assert done.returncode == 0, done.stdout

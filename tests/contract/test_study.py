@@ -161,6 +161,7 @@ def test_more_seeds_are_an_extension_and_other_settings_are_told(tmp_path):
     assert "extended from" not in report
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path):
     write(tmp_path, arms=["scratch", "bad"], protocols=[], controls=[])
     (tmp_path / "arms").mkdir()
@@ -192,6 +193,7 @@ def test_labels_that_are_tested_may_not_be_learned_before(tmp_path):
     assert "arm supervised would pre-train on the labels that high tests" in ended.out
 
 
+@pytest.mark.slow
 def test_probes_are_judged_on_the_task_whatever_the_pre_training_saw(tmp_path):
     """Settings of the pre-training's data must not reach the task's."""
     labelled = {"classes": [0, 1, 2, 3, 4], "test_share": 0.05, "labels_per_class": 100}
@@ -229,6 +231,7 @@ def test_an_imported_run_is_judged_and_left_alone(done, tmp_path):
     assert imported == own  # the same encoder, the same task, the same seed
 
 
+@pytest.mark.slow
 def test_a_damaged_record_of_correctness_is_made_again(copy):
     before = figures(copy)
     runs = copy / "logs/compare/runs"

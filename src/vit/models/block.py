@@ -99,12 +99,12 @@ class DropPath(nn.Module):
 
     def __init__(self, rate: float, form: DropPathForm = "image") -> None:
         super().__init__()
-        self.share, self.form = rate, form
+        self.active, self.share, self.form = rate > 0, rate, form
         # a tensor: a number would be compiled in, and each block has another one
         self.register_buffer("rate", torch.tensor(rate), persistent=False)
 
     def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        if not self.training or not self.share:
+        if not self.training or not self.active:
             return x + branch(x)
         if self.form == "image":
             more = branch(x)
