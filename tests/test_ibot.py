@@ -71,18 +71,35 @@ def test_the_loss_is_the_papers_image_by_image():
 
 def test_hidden_pixels_do_not_reach_the_student_and_the_teacher_sees_them():
     objective, batch = ibot(), crops(local=0)
-    images, mask = torch.cat(batch.views).requires_grad_(), objective.mask(batch)
-    embedded = objective.encoder.embed(images)
-    patches = torch.where(mask[..., None], objective.mask_token, embedded)
-    objective.encoder.encode(objective.encoder.add_position(patches)).square().sum().backward()
-    felt = patchify(images.grad, 2).abs().amax(-1)
+    for view in batch.views:
+        view.requires_grad_()
+    mask = objective.mask(batch)
+    objective(batch, 0.5).loss.backward()
+    felt = patchify(torch.cat([view.grad for view in batch.views]), 2).abs().amax(-1)
     assert felt[mask].max() == 0
     assert felt[~mask].min() > 0
-    places = torch.arange(16).expand(6, 16)
-    whole = objective.teacher(torch.cat(batch.views), places)[1]
-    other = torch.cat(batch.views) * (1 - mask.view(6, 1, 4, 4).float().repeat_interleave(2, 2)
-                                      .repeat_interleave(2, 3))  # fmt: skip
-    assert not torch.allclose(objective.teacher(other, places)[1], whole)
+    images = torch.cat(batch.views).detach()
+    other = images * (1 - mask.view(6, 1, 4, 4).float().repeat_interleave(2, 2)
+                          .repeat_interleave(2, 3))  # fmt: skip
+    assert not torch.allclose(objective.teacher(other)[1], objective.teacher(images)[1])
+
+
+def test_the_patches_centre_is_the_mean_of_all_patches_hidden_or_not():
+    objective, batch = ibot(centre_momentum=0.0, masked_images=0.5), crops()
+    _, patches = everything(objective, torch.cat(batch.views[:2]), None)
+    objective(batch, 0.0)
+    objective.after_step(0.0)
+    found = objective.patch_centre.mean.double().numpy()
+    np.testing.assert_allclose(found, patches.mean((0, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("monitor", ["teacher_entropy", "patch_entropy"])
+def test_a_collapse_of_images_or_of_patches_is_told(monitor):
+    healthy = {"val/teacher_entropy": 1.0, "val/patch_entropy": 1.0}
+    assert ibot().complaint(healthy) is None
+    told = ibot().complaint(healthy | {f"val/{monitor}": np.log(16)})
+    shown = "images" if monitor == "teacher_entropy" else "patches"
+    assert told.startswith(f"the teacher finds all prototypes alike for {shown}")
 
 
 def test_half_of_the_views_have_hidden_patches_between_a_tenth_and_a_half():

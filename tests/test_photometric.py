@@ -25,30 +25,40 @@ def some_keys(count: int) -> Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jitter_stays_between_zero_and_one(channels):
-    images = noise(500, channels, 4) / 255
-    found = jitter(images, uniform(some_keys(500), 4), 1.0)
+def test_jitter_stays_between_zero_and_one_and_spares_a_fifth(channels):
+    images, count = noise(2000, channels, 4) / 255, 2000
+    draws = uniform(some_keys(count), 6)
+    draws[:, 3] = 0.9  # none turns grey
+    found = jitter(images, draws, 1.0)
     assert found.min() >= 0
     assert found.max() <= 1
-    assert (found - images).abs().amax((1, 2, 3)).min() > 0
+    same = ((found - images).abs().amax((1, 2, 3)) == 0).sum().item()
+    assert same == pytest.approx(0.2 * count, abs=4 * math.sqrt(count * 0.2 * 0.8))
 
 
-@pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_jitter_by_hand(strength):
-    image = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1)
-    more = 1 + 0.8 * strength * 0.5  # a draw of 0.75 is halfway up
-    brighter = jitter(image, torch.tensor([[0.75, 0.5, 0.5, 0.9]]), strength)
-    sharper = jitter(image, torch.tensor([[0.5, 0.75, 0.5, 0.9]]), strength)
-    redder = jitter(image, torch.tensor([[0.5, 0.5, 0.75, 0.9]]), strength)
-    luma = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
-    torch.testing.assert_close(brighter, image * more)
-    torch.testing.assert_close(sharper, 0.4 + (image - 0.4) * more)
-    torch.testing.assert_close(redder, luma + (image - luma) * more)
+@pytest.mark.parametrize(
+    ("place", "adjust", "most"),
+    [
+        (0, torchvision.adjust_brightness, 0.4),
+        (1, torchvision.adjust_contrast, 0.4),
+        (2, torchvision.adjust_saturation, 0.2),
+        (4, torchvision.adjust_hue, 0.1),
+    ],
+)
+@pytest.mark.parametrize("draw", [0.0, 0.3, 0.75])
+def test_each_colour_change_is_torchvisions_at_the_papers_strength(place, adjust, most, draw):
+    """ColorJitter(0.4, 0.4, 0.2, 0.1)."""
+    images = noise(3, 3, 16) / 255
+    draws = torch.full((3, 6), 0.5)
+    draws[:, 3], draws[:, 5], draws[:, place] = 0.9, 0.0, draw
+    amount = most * (2 * draw - 1)
+    theirs = adjust(images, amount if place == 4 else 1 + amount)
+    torch.testing.assert_close(jitter(images, draws, 0.5), theirs, atol=5e-5, rtol=0)  # its grey: .2989
 
 
-def test_some_coloured_images_turn_grey():
+def test_a_fifth_of_coloured_images_turns_grey():
     images = noise(2000, 3, 2) / 255
-    found = jitter(images, uniform(some_keys(2000), 4), 1.0)
+    found = jitter(images, uniform(some_keys(2000), 6), 0.5)
     grey = (found.amax(1) - found.amin(1) < 1e-6).all((1, 2))
     assert grey.sum().item() == pytest.approx(400, abs=4 * math.sqrt(2000 * 0.2 * 0.8))
 
@@ -68,7 +78,7 @@ def test_small_pictures_are_blurred_as_far_as_they_reach():
 def test_solarisation_is_pillows():
     images = noise(1, 3, 8)
     theirs = pil_to_tensor(ImageOps.solarize(Image.fromarray(images[0].permute(1, 2, 0).numpy())))
-    draws = torch.full((1, 7), 0.5)
+    draws = torch.full((1, 9), 0.5)
     found = recoloured(images / 255, draws, ViewSpec(solarise=1.0))
     assert torch.equal((found[0] * 255).round().to(torch.uint8), theirs)
 
@@ -76,6 +86,6 @@ def test_solarisation_is_pillows():
 @pytest.mark.parametrize("what", ["blur", "solarise"])
 def test_the_share_of_images_is_the_one_asked_for(what):
     images = noise(2000, 1, 6) / 255
-    found = recoloured(images, uniform(some_keys(2000), 7), ViewSpec(**{what: 0.2}))
+    found = recoloured(images, uniform(some_keys(2000), 9), ViewSpec(**{what: 0.2}))
     changed = (found != images).flatten(1).any(1).sum().item()
     assert changed == pytest.approx(400, abs=4 * math.sqrt(2000 * 0.2 * 0.8))

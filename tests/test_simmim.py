@@ -1,10 +1,13 @@
 """SimMIM hides whole units, scores hidden pixels only, and cannot see them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from builders import GREY, RGB, batch_of, small_vit
+from vit.batch import Batch
 from vit.objectives.simmim import SimMIM
 from vit.patches import patchify
 
@@ -28,7 +31,14 @@ def test_units_are_hidden_whole_and_sixty_percent_of_them():
     mask = objective().mask(batch_of(RGB)).view(4, 4, 2, 4, 2)
     whole = mask.all((2, 4))
     assert torch.equal(whole, mask.any(4).any(2))
-    assert whole.flatten(1).sum(1).tolist() == [round(0.6 * 16)] * 4
+    assert whole.flatten(1).sum(1).tolist() == [10] * 4
+
+
+def test_the_share_of_units_is_rounded_up_as_in_the_papers_code():
+    """49 units of a 224 px image at 0.6: 29.4, so 30."""
+    learner = objective(replace(GREY, image_size=(28, 28)))
+    batch = Batch([torch.zeros(3, 1, 28, 28)], torch.zeros(3).long(), torch.arange(3), epoch=0)
+    assert learner.mask(batch).sum(1).tolist() == [30 * 4] * 3
 
 
 def test_hidden_pixels_do_not_reach_the_prediction():

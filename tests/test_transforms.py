@@ -15,6 +15,7 @@ from vit.randomness import keys, uniform
 
 DRAWS = ["area", "aspect", "x", "y", "angle", "zoom", "flip", "shift_x", "shift_y"]
 DRAWS += ["brightness", "contrast", "saturation", "grey", "sigma", "blur", "solarise"]
+DRAWS += ["hue", "changed"]
 PLAIN = Augmentation()
 
 

@@ -82,17 +82,17 @@ def rising(momentum: float, progress: float) -> float:
     return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
 
 
-def undecided(entropy: float, prototypes: int) -> str | None:
+def undecided(entropy: float, prototypes: int, shown: str = "images") -> str | None:
     """The two ways in which self-distillation dies, told by the teacher's entropy."""
     share = entropy / math.log(prototypes)
     if share > 0.99:
         return (
-            "the teacher finds all prototypes alike (entropy at its maximum); lower "
+            f"the teacher finds all prototypes alike for {shown} (entropy at its maximum); lower "
             "teacher_temperature, or take fewer prototypes"
         )
     if share < 0.01:
         return (
-            "the teacher puts all images on one prototype (entropy 0); raise "
+            f"the teacher puts all {shown} on one prototype (entropy 0); raise "
             "teacher_temperature or momentum, or lower the learning rate"
         )
     return None

@@ -1,7 +1,7 @@
 """Colours, blur and solarisation of a whole batch of views at once, on the device.
 
-Papers: Chen et al. (SimCLR), arXiv:2002.05709, appendix A; Grill et al. (BYOL), arXiv:2006.07733,
-appendix B, whose blur and solarisation DINO and iBOT took over.
+Paper: Grill et al. (BYOL), arXiv:2006.07733, appendix B, which DINO and iBOT took over.
+Differs from it: brightness, contrast, saturation and hue change in this order, there in a random one.
 
 B batch, C channels, h w pixels of the view.
 """
@@ -15,15 +15,16 @@ from vit.batch import ViewSpec
 from vit.data.randaugment import greyscale
 
 SIGMA = (0.1, 2.0)  # pixels; drawn evenly, as in DINO's code
+CHANGED, GREY = 0.8, 0.2  # shares of the images
 REACH = 6  # pixels on each side, three times the largest sigma
 
 
 def recoloured(
-    images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 7"], view: ViewSpec
+    images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 9"], view: ViewSpec
 ) -> Float[Tensor, "B C h w"]:
     """All that a view asks for, in the papers' order; images in [0, 1]."""
     if view.photometric:
-        images = jitter(images, u[:, :4], view.photometric)
+        images = jitter(images, u[:, [0, 1, 2, 3, 7, 8]], view.photometric)
     if view.blur:
         soft = blurred(images, SIGMA[0] + (SIGMA[1] - SIGMA[0]) * u[:, 4])
         images = torch.where((u[:, 5] < view.blur)[:, None, None, None], soft, images)
@@ -49,20 +50,44 @@ def blurred(
 
 
 def jitter(
-    images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 4"], strength: float
+    images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 6"], strength: float
 ) -> Float[Tensor, "B C h w"]:
-    """Brightness, contrast and (RGB) saturation by factors of 1 +- 0.8 strength, image by image.
+    """Other colours for four of five images; a fifth of RGB images turns grey.
 
-    The factors are those of SimCLR's colour distortion (Chen et al., arXiv:2002.05709, appendix
-    A); its hue rotation is left out. Of RGB images a share of 0.2 strength turns grey.
+    Brightness and contrast by factors of 1 +- 0.8 strength; RGB: saturation by 1 +- 0.4 strength,
+    hue turned by up to 0.2 strength of the circle. At 0.5 these are BYOL's and DINO's.
+
+    Args:
+        images: in [0, 1].
+        u: brightness, contrast, saturation, greyness, hue, whether colours change at all.
+        strength: 0 none, 0.5 the papers', to 1.
     """
-    u = u[:, :, None, None, None]  # B 4 1 1 1
-    brightness, contrast, saturation = (1 + 0.8 * strength * (2 * u[:, i] - 1) for i in range(3))
-    images = (images * brightness).clamp(0, 1)
-    middle = images.mean((1, 2, 3), keepdim=True)
-    images = ((images - middle) * contrast + middle).clamp(0, 1)
-    if images.shape[1] != 3:
-        return images
-    grey = greyscale(images)
-    images = ((images - grey) * saturation + grey).clamp(0, 1)
-    return torch.where(u[:, 3] < 0.2 * strength, grey, images)
+    before, u = images, u[:, :, None, None, None]  # B 6 1 1 1
+    wide, narrow = 0.8 * strength, 0.4 * strength
+    images = (images * (1 + wide * (2 * u[:, 0] - 1))).clamp(0, 1)
+    rgb = images.shape[1] == 3
+    middle = (greyscale(images) if rgb else images).mean((1, 2, 3), keepdim=True)
+    images = ((images - middle) * (1 + wide * (2 * u[:, 1] - 1)) + middle).clamp(0, 1)
+    if rgb:
+        dull = greyscale(images)
+        images = ((images - dull) * (1 + narrow * (2 * u[:, 2] - 1)) + dull).clamp(0, 1)
+        images = turned(images, narrow / 2 * (2 * u[:, 4, 0] - 1))
+    images = torch.where(u[:, 5] < CHANGED, images, before)
+    return torch.where(u[:, 3] < GREY, greyscale(images), images) if rgb else images
+
+
+def turned(
+    images: Float[Tensor, "B 3 h w"], share: Float[Tensor, "B 1 1"]
+) -> Float[Tensor, "B 3 h w"]:
+    """Hue turned by a share of the colour circle; value and saturation stay."""
+    red, green, blue = images.unbind(1)
+    value, low = images.amax(1), images.amin(1)
+    chroma = value - low
+    safe = torch.where(chroma > 0, chroma, 1)
+    hue = torch.where(  # in sixths of the circle
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    sixths = torch.stack([hue + 6 * share + start for start in (5, 3, 1)], 1) % 6
+    return value[:, None] - chroma[:, None] * sixths.minimum(4 - sixths).clamp(0, 1)

@@ -91,7 +91,7 @@ def cut_view(
     if augmentation.part:
         raise ValueError("data.augmentation: part is for images that are files; use padding here")
     if not view.resample:
-        augmentation = replace(augmentation, degrees=0.0, scale=0.0, crop=None, randaugment=None)
+        augmentation = replace(augmentation, degrees=0.0, scale=0.0, randaugment=None)
     cropped = view.area or augmentation.crop
     if not cropped and (augmentation.padding or not augmentation.resamples):
         images = move(images, uniform(key, 3), augmentation.padding, augmentation.flip)
@@ -101,7 +101,7 @@ def cut_view(
             return images  # still whole numbers: normalised in one go
     more = augmentation.randaugment
     extra = more.draws if more else 0
-    draw = uniform(key, 16 + extra)  # nine for the geometry, four colours, three blur and solarise
+    draw = uniform(key, 18 + extra)  # nine for the geometry, the rest for colours
     pixels = images.float() / 255
     if not cropped:
         pixels = resize(pixels, size)  # antialiased, as evaluation does it

@@ -2,7 +2,7 @@
 
 Paper: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", arXiv:2111.07832, section
 3: the student sees large views with hidden patches, the teacher sees them whole; one head for both.
-Differs from it: schedules are shares of the run instead of epochs; colours without hue; the
+Differs from it: schedules are shares of the run instead of epochs; the
 last layer's length is fixed to 1.
 
 B batch, V views, N patches, K patches that may be hidden, D width, L prototypes.
@@ -42,8 +42,8 @@ class Branch(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, images: Tensor, places: Int[Tensor, "B K"]) -> tuple[Tensor, Tensor]:
-        return project(self.encoder, self.head, self.encoder.embed(images), places)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return project(self.encoder, self.head, self.encoder.embed(images))
 
 
 class IBOT(Objective):
@@ -153,10 +153,10 @@ class IBOT(Objective):
         most = hidden_count(mask.shape[1], self.masked[1])
         places = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :most]  # 2B K
         asked = mask.gather(1, places).float()
-        taught, taught_patches = self.teacher(images, places)
+        taught, taught_patches = self.teacher(images)
         patches = self.encoder.embed(images)
         patches = torch.where(mask[..., None], self.mask_token.to(patches.dtype), patches)
-        large, said = project(self.encoder, self.head, patches, places, frozen)
+        large, said = project(self.encoder, self.head, patches, frozen, places)
         student = [large]
         if len(batch.views) > 2:
             small = self.encoder(torch.cat(batch.views[2:])).pooled
@@ -166,8 +166,9 @@ class IBOT(Objective):
         temperature = warmed(*self.teacher_temperature, self.warmup, progress)
         target = self.centre.targets(taught, temperature)
         of_images = across_views(student, target.view(2, count, -1), self.student_temperature)
-        answers = self.patch_centre.targets(taught_patches, temperature)
-        error = cross_entropy(said, answers, self.student_temperature)  # 2B K
+        answers = self.patch_centre.targets(taught_patches, temperature)  # 2B N L
+        wanted = answers.gather(1, places[..., None].expand(-1, -1, answers.shape[2]))
+        error = cross_entropy(said, wanted, self.student_temperature)  # 2B K
         of_patches = (error * asked).sum(1) / asked.sum(1).clamp(min=1)
         of_patches = of_patches.view(2, count).mean(0)
         if self.training:
@@ -189,8 +190,10 @@ class IBOT(Objective):
         self.patch_centre.follow()
 
     def complaint(self, results: dict[str, float]) -> str | None:
-        """Collapse, as the teacher shows it."""
-        return undecided(results["val/teacher_entropy"], len(self.centre.mean))
+        """Collapse, as the teacher shows it on images or on patches."""
+        prototypes = len(self.centre.mean)
+        of_images = undecided(results["val/teacher_entropy"], prototypes)
+        return of_images or undecided(results["val/patch_entropy"], prototypes, "patches")
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """A large view as the student sees it (grey: hidden), and all crops side by side."""
@@ -208,11 +211,20 @@ def project(
     encoder: TokenEncoder,
     head: PrototypeHead,
     patches: Float[Tensor, "B N D"],
-    places: Int[Tensor, "B K"],
     frozen: bool = False,
+    places: Int[Tensor, "B K"] | None = None,
 ) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B K L"]]:
-    """Logits of each image, and of its patches at `places`, from embeddings without position."""
+    """Logits of each image and of its patches, from embeddings without position.
+
+    Args:
+        encoder: the student's or the teacher's.
+        head: its projection.
+        patches: embedded, hidden ones replaced.
+        frozen: the prototypes do not learn.
+        places: only of these patches; None: of all.
+    """
     tokens = encoder.encode(encoder.add_position(patches))
     own = tokens[:, -patches.shape[1] :]
-    read = own.gather(1, places[..., None].expand(-1, -1, own.shape[2]))
-    return head(encoder.pool(tokens), frozen).float(), head(read, frozen).float()
+    if places is not None:
+        own = own.gather(1, places[..., None].expand(-1, -1, own.shape[2]))
+    return head(encoder.pool(tokens), frozen).float(), head(own, frozen).float()

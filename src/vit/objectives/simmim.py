@@ -28,7 +28,7 @@ class SimMIM(Objective):
     Args:
         encoder: with patch tokens, each made from its own pixels alone.
         spec: the data.
-        hidden: share of the image that is hidden. Paper: 0.6.
+        hidden: share of the mask units that are hidden, rounded up. Paper: 0.6.
         unit: side of a mask unit in patches. Paper: 2 (32 px with patches of 16).
     """
 
@@ -61,8 +61,9 @@ class SimMIM(Objective):
     def mask(self, batch: Batch) -> Bool[Tensor, "B N"]:
         """Hidden patches, in whole units."""
         rows, columns = (side // self.unit for side in self.encoder.grid)
-        units = random_mask(batch.keys("simmim"), rows * columns, self.hidden)
-        units = units.view(-1, rows, columns)
+        total = rows * columns
+        share = math.ceil(round(total * self.hidden, 6)) / total
+        units = random_mask(batch.keys("simmim"), total, share).view(-1, rows, columns)
         return units.repeat_interleave(self.unit, 1).repeat_interleave(self.unit, 2).flatten(1)
 
     def predicted(
