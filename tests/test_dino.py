@@ -1,20 +1,24 @@
 """DINO against its formulas in NumPy; the teacher and the centre follow only after a step."""
 
+from functools import partial
 from math import log
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from builders import GREY, RGB, small_vit
 from vit.batch import Batch, DataSpec, ViewSpec
+from vit.data import Digits
 from vit.flops import training_flops
 from vit.models import ResNet
 from vit.models.teacher import Teacher
+from vit.module import ViTModule
 from vit.objectives.dino import DINO, Branch
 from vit.objectives.supervised import Supervised
-from vit.self_distillation import Centre, across_views, entropy
+from vit.self_distillation import Centre, across_views, entropy, rising
 
 SMALL = {"prototypes": 16, "hidden": 24, "bottleneck": 8, "local_crops": 2}
 PAPER = DataSpec(("a", "b"), (224, 224), 3, (0.5,) * 3, (0.5,) * 3)
@@ -160,6 +164,35 @@ def test_a_teacher_that_learns_would_be_noticed(monkeypatch):
     monkeypatch.setattr(Centre, "targets", lambda self, taught, t: (taught / t).softmax(-1))
     with pytest.raises(AssertionError):
         test_the_teacher_gets_no_gradient_and_moves_only_after_the_step()
+
+
+class Followed(Callback):
+    """Student and teacher after each optimiser step."""
+
+    def __init__(self) -> None:
+        self.students: list[Tensor] = []
+        self.teachers: list[Tensor] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        objective = pl_module.objective
+        self.students.append(weights(Branch(objective.encoder, objective.head)))
+        self.teachers.append(weights(objective.teacher))
+
+
+def test_in_a_fit_the_teacher_follows_the_student_that_has_just_stepped():
+    data, seen = Digits(batch_size=8), Followed()
+    learner = partial(DINO, **SMALL | {"local_size": 4}, momentum=0.5)
+    module = ViTModule(learner, small_vit, lambda groups: torch.optim.AdamW(groups, lr=0.01),
+                       spec=data.spec)  # fmt: skip
+    expected = weights(module.objective.teacher)
+    Trainer(
+        max_steps=4, accelerator="cpu", callbacks=[seen], logger=False, limit_val_batches=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(module, data)  # fmt: skip
+    for step, (student, teacher) in enumerate(zip(seen.students, seen.teachers, strict=True)):
+        momentum = rising(0.5, step / 4)
+        expected = momentum * expected + (1 - momentum) * student
+        torch.testing.assert_close(teacher, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])

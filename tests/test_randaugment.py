@@ -243,8 +243,8 @@ def test_pixels_stay_between_zero_and_one():
     ("settings", "message"),
     [
         ({"operations": 0}, "operations must be at least 1, got 0"),
-        ({"magnitude": 31.0}, r"magnitude must be in \[0, 30\], got 31.0"),
-        ({"magnitude": -1.0}, r"magnitude must be in \[0, 30\], got -1.0"),
+        ({"magnitude": 61.0}, r"magnitude must be in \[0, 60\], got 61.0"),
+        ({"magnitude": -1.0}, r"magnitude must be in \[0, 60\], got -1.0"),
         ({"probability": 1.5}, r"probability must be in \[0, 1\], got 1.5"),
     ],
 )

@@ -1,10 +1,13 @@
 """Every config is a document that parses, and every objective file has its config and its test."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonargparse import ArgumentParser
+from lightning import LightningDataModule
 
 from launch import ROOT, launch
 
@@ -47,6 +50,24 @@ def test_a_recipe_parses(tmp_path, file):
     assert ended.code == 0, ended.out
     settings = yaml.safe_load(ended.out)
     assert settings["seed_everything"] == 0
+    if "imagenet" in str(settings["data"].get("class_path")).lower():
+        assert built(settings["data"], tmp_path).spec.classes == ("n01", "n02")
+
+
+def built(node: dict, folder: Path) -> LightningDataModule:
+    """The recipe's data on two classes of four files."""
+    for part in ("", "train/", "val/"):
+        for wnid in ("n01", "n02"):
+            (folder / part / wnid).mkdir(parents=True)
+            for number in range(4):
+                (folder / part / wnid / f"{wnid}_{number}.JPEG").write_bytes(b"")
+    if not node["class_path"].endswith("ImageNet"):
+        shutil.rmtree(folder / "train")
+        shutil.rmtree(folder / "val")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    node["init_args"]["root"] = str(folder)
+    return parser.instantiate(parser.parse_object({"data": node})).data
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -94,7 +94,7 @@ class ImageNet21k(FileImages):
     Args:
         root: folder with <wnid>/*.JPEG.
         least: only classes with more images; 500 are those of 21k-P.
-        tested: so many of each class, the first by name, are the test split.
+        tested: so many of each class, the first by name, are the test split; 0: there is none.
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
@@ -102,9 +102,9 @@ class ImageNet21k(FileImages):
         self, root: str = "data/imagenet21k", least: int = 500, tested: int = 50, **loading: Any
     ) -> None:
         super().__init__(**loading)
-        if not 0 < tested <= least:
+        if not 0 <= tested <= least:
             raise ValueError(
-                f"ImageNet21k: tested must be at least 1 and at most least, got {tested} of {least}"
+                f"ImageNet21k: tested must be at least 0 and at most least, got {tested} of {least}"
             )
         self.root, self.kept = Path(root).resolve(), (least, tested)
         counts = {split: len(places) for split, places in self.split_indices().items()}

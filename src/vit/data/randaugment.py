@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from vit.data.constants import constant
 
-LEVELS = 30  # magnitudes count from 0 to this
+LEVELS = 30  # of a magnitude at which colours are as strong as they get; 10 in timm and TensorFlow
 OPERATIONS = (
     "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate",
     "brightness", "color", "contrast", "sharpness",
@@ -38,7 +38,8 @@ class RandAugment:
 
     Args:
         operations: drawn one after the other, each evenly from fourteen. Paper: 2.
-        magnitude: 0 to 30, the same for all. torchvision: 9; better plain ViT: 10.
+        magnitude: 0 to 60, the same for all; above 30 only geometry grows. On torchvision's scale,
+            which has 9 by default; timm's and TensorFlow's 10 is 30 here.
         probability: that an operation drawn is applied. torchvision: 1; timm: 0.5.
     """
 
@@ -49,8 +50,8 @@ class RandAugment:
     def __post_init__(self) -> None:
         if self.operations < 1:
             raise ValueError(f"RandAugment: operations must be at least 1, got {self.operations}")
-        if not 0 <= self.magnitude <= LEVELS:
-            raise ValueError(f"RandAugment: magnitude must be in [0, 30], got {self.magnitude}")
+        if not 0 <= self.magnitude <= 2 * LEVELS:
+            raise ValueError(f"RandAugment: magnitude must be in [0, 60], got {self.magnitude}")
         if not 0 <= self.probability <= 1:
             raise ValueError(f"RandAugment: probability must be in [0, 1], got {self.probability}")
 
@@ -82,7 +83,7 @@ def apply(
     Args:
         images: in [0, 1].
         operation: index into OPERATIONS.
-        strength: 0 to 1.
+        strength: of geometry, 0 to 2; of colours, to 1.
         sign: +1 or -1, for those that have two directions.
     """
 
@@ -90,6 +91,7 @@ def apply(
         return (operation == NUMBER[name]).view(-1, 1, 1, 1)
 
     images = geometry(images, operation, strength, sign)
+    strength = min(strength, 1.0)
     images = blend(images, operation, 1 + 0.9 * strength * sign)
     step = 2 ** round(4 * strength)  # 8 to 4 bits are left
     levels = (images * 255).round()
