@@ -219,12 +219,12 @@ def test_a_sanity_check_leaves_no_trace(finished):
 
 
 def test_an_objective_that_cannot_predict_says_so_in_one_line(tmp_path):
-    ended = launch("fit", "--config", "configs/pretrain/dino.yaml", *DEBUG, cwd=tmp_path)
+    ended = launch("fit", "--config", "configs/pretrain/mpp.yaml", *DEBUG, cwd=tmp_path)
     larger = launch("validate", "--from", str(ended.run), "--data.image_size", "12", cwd=tmp_path)
     assert larger.code == 0, larger.everything
     told = launch("predict", "--from", str(ended.run), cwd=tmp_path)
     assert told.code == 2
-    assert "error: predict: DINO predicts no classes" in told.out
+    assert "error: predict: MaskedPatchPrediction predicts no classes" in told.out
 
 
 def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(tmp_path):

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from builders import GREY, RGB, small_vit
+from launch import launch
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.data import Digits
 from vit.flops import training_flops
@@ -193,6 +194,26 @@ def test_in_a_fit_the_teacher_follows_the_student_that_has_just_stepped():
         momentum = rising(0.5, step / 4)
         expected = momentum * expected + (1 - momentum) * student
         torch.testing.assert_close(teacher, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("[1000.0, 1000.0]", "the teacher finds all prototypes alike"),
+        ("[0.00001, 0.00001]", "the teacher puts all images on one prototype"),
+    ],
+)
+def test_a_collapsed_run_is_told_once_with_what_to_change(tmp_path, settings, words):
+    ended = launch(
+        "fit", "--config", "configs/pretrain/dino.yaml", "--trainer.max_steps", "12",
+        "--trainer.val_check_interval", "4", "--trainer.callbacks", "null",
+        "--model.encoder.depth", "1", "--model.objective.teacher_temperature", settings,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.code == 0, ended.everything
+    assert ended.everything.count("warning: collapsed at step") == 1
+    assert words in ended.everything
+    assert "teacher_temperature" in ended.everything
 
 
 @pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])

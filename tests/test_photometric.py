@@ -52,8 +52,8 @@ def test_each_colour_change_is_torchvisions_at_the_papers_strength(place, adjust
     draws = torch.full((3, 6), 0.5)
     draws[:, 3], draws[:, 5], draws[:, place] = 0.9, 0.0, draw
     amount = most * (2 * draw - 1)
-    theirs = adjust(images, amount if place == 4 else 1 + amount)
-    torch.testing.assert_close(jitter(images, draws, 0.5), theirs, atol=5e-5, rtol=0)  # its grey: .2989
+    theirs = adjust(images, amount if place == 4 else 1 + amount)  # its grey: .2989 red
+    torch.testing.assert_close(jitter(images, draws, 0.5), theirs, atol=5e-5, rtol=0)
 
 
 def test_a_fifth_of_coloured_images_turns_grey():

@@ -1,7 +1,8 @@
 """Colours, blur and solarisation of a whole batch of views at once, on the device.
 
 Paper: Grill et al. (BYOL), arXiv:2006.07733, appendix B, which DINO and iBOT took over.
-Differs from it: brightness, contrast, saturation and hue change in this order, there in a random one.
+Differs from it: brightness, contrast, saturation and hue change in this order instead of a random
+one.
 
 B batch, C channels, h w pixels of the view.
 """
