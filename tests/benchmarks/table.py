@@ -35,7 +35,9 @@ def commands(options: argparse.Namespace) -> dict[str, list[str] | None]:
         "loader_fit.py": [own, "loader_fit.py", options.pictures, "5"]
         if options.pictures
         else None,
-        "step_objectives.py": [own, "step_objectives.py"],
+        "step_objectives.py --depth 12 --batch 8": [
+            own, "step_objectives.py", "--depth", "12", "--batch", "8"
+        ],
         "step_peers.py": [peers, "step_peers.py"],
         "step_peers.py --size S/16": [peers, "step_peers.py", "--size", "S/16", "--rounds", "5"],
         "first_step.py": [own, "first_step.py", "--peers", peers, *timm],

@@ -34,7 +34,8 @@ class ImageNet(FileImages):
 
     Where they lie in root, `test` also reports top-1 by the reassessed labels (real.json; Beyer et
     al., arXiv:2006.07159: an image counts as right with any of its labels, those with none count
-    nowhere) and on ImageNet-V2 (imagenetv2-*-format-val; Recht et al., arXiv:1902.10811).
+    nowhere) and on ImageNet-V2 (imagenetv2-*-format-val; Recht et al., arXiv:1902.10811). Pixels
+    lie in [-1, 1] as in the ViT paper's code; DeiT, MAE, SimMIM and DINO took the data's own mean.
 
     Args:
         root: folder with train/<wnid>/*.JPEG, and val/<wnid>/*.JPEG or all 50,000 in val/.
