@@ -36,7 +36,12 @@ def commands(options: argparse.Namespace) -> dict[str, list[str] | None]:
         if options.pictures
         else None,
         "step_objectives.py --depth 12 --batch 8": [
-            own, "step_objectives.py", "--depth", "12", "--batch", "8"
+            own,
+            "step_objectives.py",
+            "--depth",
+            "12",
+            "--batch",
+            "8",
         ],
         "step_peers.py": [peers, "step_peers.py"],
         "step_peers.py --size S/16": [peers, "step_peers.py", "--size", "S/16", "--rounds", "5"],
