@@ -260,12 +260,14 @@ def test_a_later_class_drops_the_settings_of_the_one_before(tmp_path):
 
 def test_fine_tuning_starts_from_another_objective_s_encoder(tmp_path):
     first = launch("fit", "--config", "configs/pretrain/mpp.yaml", *DEBUG, cwd=tmp_path)
+    assert "length: few for self-supervision" in first.out
     ended = launch(
         "fit", "--config", "configs/finetune/default.yaml", *DEBUG,
         "--model.pretrained", str(first.run), "--data.image_size", "12", cwd=tmp_path,
     )  # fmt: skip
     assert ended.code == 0, ended.everything
     assert "100 % of the encoder" in ended.out
+    assert "few for self-supervision" not in ended.out  # labels are no self-supervision
     assert "positions resized from (4, 4) to (6, 6)" in ended.out
     shutil.rmtree(tmp_path / first.run)
     told = launch("test", "--from", str(ended.run), cwd=tmp_path)

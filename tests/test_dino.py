@@ -17,7 +17,7 @@ from vit.flops import training_flops
 from vit.models import ResNet
 from vit.models.teacher import Teacher
 from vit.module import ViTModule
-from vit.objectives.dino import DINO, Branch
+from vit.objectives.dino import DINO
 from vit.objectives.supervised import Supervised
 from vit.self_distillation import Centre, across_views, entropy, rising
 
@@ -101,7 +101,7 @@ def test_targets_carry_no_gradient():
 def test_every_crop_reaches_the_student_and_only_large_ones_the_teacher():
     objective, batch = dino(), crops()
     objective.centre.mean.normal_()
-    student = torch.stack([objective.project(view) for view in batch.views])
+    student = torch.stack([objective.student()(view) for view in batch.views])
     taught = torch.stack([objective.teacher(view) for view in batch.views[:2]])
     expected, _ = self_distillation(student, taught, objective.centre.mean, 0.1, 0.04)
     losses = objective(batch, 0.5)
@@ -117,7 +117,7 @@ def test_entropy_and_divergence_add_up_to_the_loss():
 
 def test_a_batch_with_large_views_alone_has_two_pairs():
     objective, batch = dino(local_crops=0), crops(local=0)
-    student = torch.stack([objective.project(view) for view in batch.views])
+    student = torch.stack([objective.student()(view) for view in batch.views])
     taught = torch.stack([objective.teacher(view) for view in batch.views])
     expected, _ = self_distillation(student, taught, objective.centre.mean, 0.1, 0.04)
     torch.testing.assert_close(objective(batch, 0.0).per_image["loss"], expected)
@@ -136,7 +136,7 @@ def test_two_large_views_and_their_teacher_cost_eight_forwards():
 
 def test_the_teacher_starts_as_the_student():
     objective, batch = dino(), crops()
-    assert torch.equal(objective.teacher(batch.images), objective.project(batch.images))
+    assert torch.equal(objective.teacher(batch.images), objective.student()(batch.images))
 
 
 def test_the_teacher_gets_no_gradient_and_moves_only_after_the_step():
@@ -148,7 +148,7 @@ def test_the_teacher_gets_no_gradient_and_moves_only_after_the_step():
     assert all(p.grad is None for p in objective.teacher.parameters())
     assert torch.equal(weights(objective.teacher), start)
     objective.after_step(0.0)
-    student = weights(Branch(objective.encoder, objective.head))
+    student = weights(objective.student())
     torch.testing.assert_close(weights(objective.teacher), 0.9 * start + 0.1 * student)
 
 
@@ -176,7 +176,7 @@ class Followed(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         objective = pl_module.objective
-        self.students.append(weights(Branch(objective.encoder, objective.head)))
+        self.students.append(weights(objective.student()))
         self.teachers.append(weights(objective.teacher))
 
 

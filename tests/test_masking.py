@@ -71,6 +71,7 @@ def test_a_random_order_holds_every_patch_once():
 def test_kept_patches_are_the_visible_ones_in_raster_order():
     mask = torch.tensor([[True, False, True, False, False], [False, False, True, True, False]])
     assert kept_patches(mask, 3).tolist() == [[1, 3, 4], [0, 1, 4]]
+    assert kept_patches(~mask, 3).tolist() == [[0, 2, 1], [2, 3, 0]]  # two, filled up
 
 
 def test_kept_patches_keep_raster_order_among_hundreds():

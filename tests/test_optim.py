@@ -8,7 +8,7 @@ from torch import nn
 
 from builders import GREY, every_objective, small_vit
 from vit.objectives.supervised import Supervised
-from vit.optim import Clip, Constant, Cosine, Linear, parameter_groups, prepare, scaled_lr
+from vit.optim import Clip, Constant, Cosine, Linear, Steps, parameter_groups, prepare, scaled_lr
 
 DECAYED = {  # of a supervised ViT with one block: the matrices, and nothing else
     "encoder.patch_embed.proj.weight",
@@ -45,6 +45,8 @@ def placed(objective, groups, key: str, default: float | None = None) -> dict[st
         (Linear(warmup=0.5), [0, 0.5, 1, 0.5, 0]),
         (Cosine(warmup=0.5), [0, 0.5, 1, 0.5, 0]),
         (Cosine(end=10.0), [1, 5.5 - 2.25 * 2**0.5, 5.5, 5.5 + 2.25 * 2**0.5, 10]),
+        (Steps(at=(0.5, 0.75)), [1, 1, 0.1, 0.01, 0.01]),
+        (Steps(at=(0.75,), factor=0.5, warmup=0.5), [0, 0.5, 1, 0.5, 0.5]),
     ],
 )
 def test_a_schedule_is_the_one_worked_out_by_hand(schedule, values):
@@ -66,9 +68,20 @@ def test_the_linear_schedule_is_the_one_of_the_papers_code():
         assert base * schedule(step / 1000) == pytest.approx(theirs, abs=1e-15)
 
 
+def test_steps_are_those_of_torch():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[16, 28], gamma=0.1)
+    for step in range(32):
+        assert Steps(at=(0.5, 0.875))(step / 32) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
+        (lambda: Steps(at=(0.5, 1.0)), "Steps: at must be in .0, 1. and factor above 0, got"),
         (lambda: Cosine(warmup=1.0), r"Cosine: warmup must be in \[0, 1\), got 1.0"),
         (lambda: Linear(warmup=-0.1), r"Linear: warmup must be in \[0, 1\), got -0.1"),
         (lambda: Constant(warmup=2.0), r"Constant: warmup must be in \[0, 1\), got 2.0"),

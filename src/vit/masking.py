@@ -33,7 +33,7 @@ def random_mask(key: Int[Tensor, " B"], patches: int, share: float) -> Bool[Tens
 
 
 def kept_patches(mask: Bool[Tensor, "B N"], count: int) -> Int[Tensor, "B K"]:
-    """Positions of the `count` visible patches in raster order; every row must have as many."""
+    """Positions of `count` visible patches in raster order; hidden ones fill up a short row."""
     return torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :count]
 
 

@@ -85,6 +85,27 @@ class Constant(_Warmed):
         return 1.0
 
 
+class Steps(Constant):
+    """Warm-up, then the base value, multiplied by a factor at each of some points of the run.
+
+    Args:
+        at: shares of the run, each in (0, 1). SimMIM: epoch 700 of 800, (0.875,).
+        factor: above 0. SimMIM: 0.1.
+        warmup: share of the run over which the factor rises from 0, in [0, 1).
+    """
+
+    def __init__(self, at: tuple[float, ...], factor: float = 0.1, warmup: float = 0.0) -> None:
+        super().__init__(warmup)
+        if not all(0 < point < 1 for point in at) or not 0 < factor < math.inf:
+            raise ValueError(
+                f"Steps: at must be in (0, 1) and factor above 0, got {at} and {factor}"
+            )
+        self.at, self.factor = tuple(at), factor
+
+    def __call__(self, progress: float) -> float:
+        return super().__call__(progress) * self.factor ** sum(progress >= at for at in self.at)
+
+
 @dataclass(frozen=True)
 class Clip:
     """Bound the gradient before each step.

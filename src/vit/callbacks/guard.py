@@ -6,12 +6,11 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from vit.callbacks.features import frozen
-from vit.evaluate.rankme import rankme
+from vit.evaluate.rankme import COLLAPSED, rankme
 from vit.module import ViTModule
 
 IMAGES = 512  # of the validation split
 EARLY = 0.2  # share of the run in which collapse is often only a start
-FLAT = 1.5  # effective rank below which features lie on about one line
 
 
 class Guard(Callback):
@@ -49,7 +48,7 @@ class Guard(Callback):
 
 def flat(rank: float) -> str | None:
     """What a low effective rank means."""
-    if rank >= FLAT:
+    if rank >= COLLAPSED:
         return None
     return (
         f"the features of all images lie on one line (effective rank {rank:.2f}); lower the "

@@ -14,7 +14,7 @@ from vit.callbacks.run_folder import environment, hold, new_folder, write_json
 from vit.callbacks.run_log import RunLog
 from vit.module import ViTModule
 
-FEW = 50_000  # logs/records: digits_study's 36,000 taught no arm, digits' 77,000 did
+FEW = 50_000  # logs/records/2026-11-28_digits_all, 2026-11-28_cifar_classes: validity of each arm
 
 
 @dataclass
@@ -237,10 +237,10 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
 
 
 def short(module: ViTModule, seen: int) -> list[str]:
-    """A line where a self-supervised run sees too few images to learn anything."""
+    """A line where a self-supervised run sees so few images that it may learn nothing."""
     if seen >= FEW or module.objective.uses_labels:
         return []
     return [
-        f"length: few for self-supervision; below {FEW:,} images none of our runs on small "
-        "pictures gave features better than an untrained encoder's"
+        f"length: few for self-supervision; below {FEW:,} images 7 of 12 arms of our studies on "
+        "small pictures were no better than an untrained encoder"
     ]

@@ -9,8 +9,8 @@ import numpy as np
 
 from vit.compare.step import Step
 from vit.compare.store import Store
+from vit.evaluate.rankme import COLLAPSED
 
-COLLAPSED = 1.5  # effective rank below which features lie on about one line
 JUDGES = ("attentive", "linear", "knn")  # the first that was measured on both
 
 
@@ -59,7 +59,7 @@ def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] |
     ranks = [s["effective_rank"] for s in probes if "effective_rank" in s]
     if ranks:
         line = f"effective rank {np.mean(ranks):.1f}"
-        (good if min(ranks) > COLLAPSED else bad).append(line)
+        (good if min(ranks) >= COLLAPSED else bad).append(line)
     if floor:
         fits = [store.summary(s) for s in steps if s.arm == arm and s.stage == "pretrain"]
         pairs = [(s[floor[0]], s[floor[1]]) for s in fits if floor[0] in s and floor[1] in s]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 EPSILON = 1e-7  # the paper's
+COLLAPSED = 1.5  # below it features lie on about one line
 
 
 def rankme(features: Float[Tensor, "M _d"]) -> float:

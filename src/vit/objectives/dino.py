@@ -30,8 +30,8 @@ class Branch(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.encoder(images).pooled).float()
+    def forward(self, images: Tensor, frozen: bool = False) -> Tensor:
+        return self.head(self.encoder(images).pooled, frozen).float()
 
 
 class DINO(Objective):
@@ -95,7 +95,7 @@ class DINO(Objective):
         self.teacher_temperature, self.warmup = tuple(teacher_temperature), temperature_warmup
         self.momentum, self.frozen = momentum, last_layer_frozen
         self.head = PrototypeHead(encoder.width, prototypes, hidden, bottleneck)
-        self.teacher = Teacher(Branch(encoder, self.head))
+        self.teacher = Teacher(self.student())
         self.centre = Centre(prototypes, centre_momentum)
 
     def temperature(self, progress: float) -> float:
@@ -107,9 +107,10 @@ class DINO(Objective):
         count, frozen = len(batch), progress < self.frozen
         large = torch.cat(batch.views[:2])
         taught = self.teacher(large)  # 2B L
-        student = [self.project(large, frozen)]
+        project = self.student()
+        student = [project(large, frozen)]
         if len(batch.views) > 2:
-            student.append(self.project(torch.cat(batch.views[2:]), frozen))
+            student.append(project(torch.cat(batch.views[2:]), frozen))
         student = torch.cat(student).view(-1, count, taught.shape[1])  # V B L
         target = self.centre.targets(taught, self.temperature(progress)).view(2, count, -1)
         losses = across_views(student, target, self.student_temperature)
@@ -119,14 +120,14 @@ class DINO(Objective):
         monitors = {"teacher_entropy": own, "divergence": losses.mean().detach() - own}
         return Losses(losses.mean(), {"loss": losses}, monitors)
 
-    def project(self, images: Tensor, frozen: bool = False) -> Tensor:
-        """The student's prototype logits."""
-        return self.head(self.encoder(images).pooled, frozen).float()
+    def student(self) -> Branch:
+        """Encoder and projection as they are now."""
+        return Branch(self.encoder, self.head)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """The teacher follows the student; the centre follows the teacher's mean logits."""
-        self.teacher.follow(Branch(self.encoder, self.head), rising(self.momentum, progress))
+        self.teacher.follow(self.student(), rising(self.momentum, progress))
         self.centre.follow()
 
     def complaint(self, results: dict[str, float]) -> str | None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
-from vit.masking import block_mask, hidden_count, random_order
+from vit.masking import block_mask, hidden_count, kept_patches, random_order
 from vit.models.base import TokenEncoder
 from vit.models.heads import PrototypeHead
 from vit.models.teacher import Teacher
@@ -151,7 +151,7 @@ class IBOT(Objective):
         count, frozen = len(batch), progress < self.frozen
         images, mask = torch.cat(batch.views[:2]), self.mask(batch)
         most = hidden_count(mask.shape[1], self.masked[1])
-        places = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :most]  # 2B K
+        places = kept_patches(~mask, most)  # 2B K: the hidden ones
         asked = mask.gather(1, places).float()
         taught, taught_patches = self.teacher(images)
         patches = self.encoder.embed(images)
