@@ -176,6 +176,11 @@ def test_a_later_run_starts_from_the_averaged_encoder(straight):
     load_into(encoder, stored, spec.channels)
     assert same(encoder.state_dict(), part(state, "average.copy.encoder."))
     assert not same(encoder.state_dict(), part(state, "objective.encoder."))
+    for average, name in ((True, "average.copy.encoder."), (False, "objective.encoder.")):
+        later = ViTModule(
+            Supervised, pretrained=str(straight), pretrained_average=average, spec=spec
+        )
+        assert same(later.objective.encoder.state_dict(), part(state, name))
 
 
 def test_the_command_line_tests_the_average(straight):

@@ -60,6 +60,11 @@ def test_validation_never_overlaps_training(miniature):
     splits = CIFAR10(str(miniature)).split_indices()
     assert not set(splits["train"]) & set(splits["val"])
     assert len(splits["train"]) + len(splits["val"]) == 500
+    whole = CIFAR10(str(miniature), whole=True)
+    assert sorted(whole.split_indices()["train"]) == list(range(500))
+    assert (whole.spec.counts["train"], len(whole.notes)) == (50_000, 1)
+    with pytest.raises(ValueError, match="whole is all training images"):
+        CIFAR10(str(miniature), whole=True, train_images=20)
 
 
 def test_few_training_images_are_even_and_nested(miniature):

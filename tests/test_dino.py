@@ -197,18 +197,24 @@ def test_in_a_fit_the_teacher_follows_the_student_that_has_just_stepped():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "centre_momentum", "words"),
     [
-        ("[1000.0, 1000.0]", "the teacher finds all prototypes alike"),
-        ("[0.00001, 0.00001]", "the teacher puts all images on one prototype"),
+        ("[1000.0, 1000.0]", "0.9", "the teacher finds all prototypes alike"),
+        (
+            "[0.00001, 0.00001]",
+            "1.0",
+            "the teacher puts all images on about one prototype",
+        ),  # no centre
     ],
 )
-def test_a_collapsed_run_is_told_once_with_what_to_change(tmp_path, settings, words):
+def test_a_collapsed_run_is_told_once_with_what_to_change(
+    tmp_path, settings, centre_momentum, words
+):
     ended = launch(
         "fit", "--config", "configs/pretrain/dino.yaml", "--trainer.max_steps", "12",
         "--trainer.val_check_interval", "4", "--trainer.callbacks", "null",
         "--model.encoder.depth", "1", "--model.objective.teacher_temperature", settings,
-        cwd=tmp_path,
+        "--model.objective.centre_momentum", centre_momentum, cwd=tmp_path,
     )  # fmt: skip
     assert ended.code == 0, ended.everything
     assert ended.everything.count("warning: collapsed at step") == 1
@@ -278,6 +284,13 @@ def test_a_frozen_last_layer_stays_where_it_is_and_passes_gradients_on():
     torch.testing.assert_close(objective(crops(), 0.4).loss, same)
     objective(crops(), 0.5).loss.backward()
     assert objective.head.prototypes.grad.abs().max() > 0
+
+
+def test_the_student_sees_views_of_one_size_in_one_pass():
+    objective, seen = dino(), []
+    objective.encoder.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0].shape))
+    objective(crops(count=3, local=4), 0.0)
+    assert seen == [(6, 1, 8, 8), (12, 1, 4, 4)]
 
 
 # ---- settings -------------------------------------------------------------------------------

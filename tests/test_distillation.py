@@ -79,6 +79,15 @@ def test_the_teacher_sees_the_blended_images(teacher):
     torch.testing.assert_close(seen[0], (objective.pixels(mixed) - theirs) / deviation)
 
 
+def test_pictures_show_blended_images_where_there_are_any(teacher):
+    batch = batch_of(RGB)
+    assert learner().pictures(batch) == {}
+    objective = learner(mixing=Mixing())
+    mixed = objective.mixing(batch.images, batch.keys("mixing")).images
+    shown = objective.pictures(batch)["mixed"]
+    torch.testing.assert_close(shown, objective.pixels(mixed).clamp(0, 1))
+
+
 def test_the_answer_is_the_mean_of_both_heads_and_the_token_reads_the_image(teacher):
     objective, batch = learner(), batch_of(RGB)
     own, taught = objective.both(batch.images)

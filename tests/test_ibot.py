@@ -93,13 +93,14 @@ def test_the_patches_centre_is_the_mean_of_all_patches_hidden_or_not():
     np.testing.assert_allclose(found, patches.mean((0, 1)), atol=1e-6)
 
 
-@pytest.mark.parametrize("monitor", ["teacher_entropy", "patch_entropy"])
-def test_a_collapse_of_images_or_of_patches_is_told(monitor):
-    healthy = {"val/teacher_entropy": 1.0, "val/patch_entropy": 1.0}
+@pytest.mark.parametrize(("monitor", "shown"), [("teacher", "images"), ("patch", "patches")])
+def test_a_collapse_of_images_or_of_patches_is_told(monitor, shown):
+    healthy = {f"val/{name}": 1.0 for name in ibot()(crops(), 0.0).monitors}
     assert ibot().complaint(healthy) is None
-    told = ibot().complaint(healthy | {f"val/{monitor}": np.log(16)})
-    shown = "images" if monitor == "teacher_entropy" else "patches"
+    told = ibot().complaint(healthy | {f"val/{monitor}_entropy": np.log(16)})
     assert told.startswith(f"the teacher finds all prototypes alike for {shown}")
+    told = ibot().complaint(healthy | {f"val/{monitor}_variety": 0.0})
+    assert told.startswith(f"the teacher puts all {shown} on about one prototype")
 
 
 def test_half_of_the_views_have_hidden_patches_between_a_tenth_and_a_half():

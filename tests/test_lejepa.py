@@ -127,6 +127,13 @@ def test_the_views_are_the_papers():
     assert small == ViewSpec(count=6, size=4, area=(0.05, 0.3), photometric=0.5)
 
 
+def test_distorted_views_are_those_of_the_papers_example():
+    views = objective(local_crops=6, local_size=4, distorted=True).views
+    assert [(view.count, view.blur, view.solarise) for view in views] == [
+        (2, 0.5, 0.2), (6, 0.5, 0.2)
+    ]  # fmt: skip
+
+
 def test_fifty_steps_pull_views_together_and_keep_the_cloud_apart():
     learner = objective(weight=0.1)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-3)

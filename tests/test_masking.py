@@ -103,6 +103,15 @@ def test_blocks_hang_together_where_single_patches_do_not():
     torch.testing.assert_close(often, often.flip(1), atol=0.06, rtol=0)
 
 
+def test_a_rectangle_has_a_ninth_of_the_grid_at_least():
+    """16 of 14x14 as in iBOT's code: what is hidden then lies within one rectangle."""
+    rows = block_mask(some_keys(500), (14, 14), torch.full((500,), 16)).view(-1, 14, 14)
+    tall, wide = (
+        rows.any(axis).sum(1).float() for axis in (2, 1)
+    )  # without gaps, the sides of the box around it
+    assert (tall * wide).median() <= 20
+
+
 def test_blocks_depend_on_the_key_alone():
     key, count = some_keys(6), torch.full((6,), 20)
     whole = block_mask(key, (8, 8), count)

@@ -95,9 +95,9 @@ def test_mixup_is_the_weighted_sum_of_two_images():
     mixed = Mixing(mixup=0.8, cutmix=0.0)(images, KEYS)
     w = mixed.weight.double().numpy()[:, None, None, None]
     x = images.double().numpy()
-    expected = w * x + (1 - w) * np.roll(x, -1, axis=0)
+    expected = w * x + (1 - w) * np.roll(x, -32, axis=0)
     assert np.abs(mixed.images.numpy() - expected).max() < 1e-6
-    assert mixed.partner.tolist() == [*range(1, 64), 0]
+    assert mixed.partner.tolist() == [*range(32, 64), *range(32)]
     assert mixed.weight.std() > 0.1
 
 
@@ -105,7 +105,7 @@ def test_every_pixel_of_cutmix_is_one_of_the_two_images():
     images = pictures()
     mixed = Mixing(mixup=0.0, cutmix=1.0)(images, KEYS)
     own = (mixed.images == images).all(1)
-    other = (mixed.images == images.roll(-1, 0)).all(1)
+    other = (mixed.images == images.roll(-32, 0)).all(1)
     assert torch.equal(own, ~other)
     assert 0.2 < own.float().mean() < 0.9
 
@@ -192,7 +192,7 @@ def mixed_targets(mixed: mixing.Mixed, labels: Tensor, smoothing: float) -> np.n
     """Of the papers: both one-hot labels by their shares, then smoothed."""
     one_hot = np.eye(10)[labels.numpy()]
     w = mixed.weight.double().numpy()[:, None]
-    target = w * one_hot + (1 - w) * np.roll(one_hot, -1, axis=0)
+    target = w * one_hot + (1 - w) * np.roll(one_hot, -(len(labels) // 2), axis=0)
     return target * (1 - smoothing) + smoothing / 10
 
 

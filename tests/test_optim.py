@@ -4,9 +4,12 @@ import math
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
 from builders import GREY, every_objective, small_vit
+from vit.data import Digits
+from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
 from vit.optim import Clip, Constant, Cosine, Linear, Steps, parameter_groups, prepare, scaled_lr
 
@@ -28,6 +31,39 @@ def placed(objective, groups, key: str, default: float | None = None) -> dict[st
     """Each parameter's value of `key`, by the parameter's name."""
     names = {id(p): name for name, p in objective.named_parameters()}
     return {names[id(p)]: group.get(key, default) for group in groups for p in group["params"]}
+
+
+# ---- in a fit ------------------------------------------------------------------------------
+
+
+class Watched(torch.optim.AdamW):
+    """Notes each group's decay and each gradient's length as they are when it steps."""
+
+    def step(self, closure=None):
+        loss = closure()
+        self.seen.append(
+            ([group["weight_decay"] for group in self.param_groups],
+             [p.grad.norm().item() for group in self.param_groups for p in group["params"]])
+        )  # fmt: skip
+        return super().step(lambda: loss)
+
+
+def test_in_a_fit_decay_follows_its_schedule_and_every_gradient_is_bounded():
+    data, Watched.seen = Digits(batch_size=8), []
+    module = ViTModule(
+        Supervised, small_vit, lambda groups: Watched(groups, lr=1e-3, weight_decay=0.04),
+        weight_decay_schedule=Cosine(end=10.0), clip=Clip("per_tensor", 1e-3), spec=data.spec,
+    )  # fmt: skip
+    Trainer(
+        max_steps=4, accelerator="cpu", logger=False, limit_val_batches=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(module, data)  # fmt: skip
+    undecayed = [group["name"].endswith("no decay") for group in module.optimizers().param_groups]
+    assert any(undecayed)
+    for step, (decays, lengths) in enumerate(Watched.seen):
+        now = 0.4 + 0.5 * (0.04 - 0.4) * (1 + math.cos(math.pi * step / 4))
+        assert decays == pytest.approx([0.0 if none else now for none in undecayed])
+        assert 1e-3 * 0.99 < max(lengths) < 1e-3 * 1.001
 
 
 # ---- schedules ------------------------------------------------------------------------------

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
+from builders import every_objective, small_vit
 from launch import launch
-from vit.callbacks.guard import flat
+from vit.callbacks.guard import Guard, flat
 from vit.callbacks.probe import Probe, line
+from vit.data import Digits
 from vit.evaluate.rankme import rankme
+from vit.module import ViTModule
 from vit.self_distillation import undecided
 
 SHORT = (
@@ -47,6 +51,18 @@ def test_a_probe_changes_no_weight_and_no_other_metric(tmp_path):
     }
     assert probed.out.count("probe, step ") == 3
     assert "of 32" in probed.out
+
+
+@pytest.mark.parametrize("name", sorted({"dino", "ibot", "lejepa"} & every_objective().keys()))
+def test_what_looks_at_a_run_changes_no_weight_of_teachers_centres_and_norms(tmp_path, name):
+    own = ("--model.objective", f"configs/objective/{name}.yaml")
+    plain = fit(tmp_path, *own, "--name", "plain")
+    others = (word for other in ("KNN", "Pictures") for word in ("--trainer.callbacks+", other))
+    watched = fit(tmp_path, *own, *PROBE, *others, "--name", "watched")
+    assert watched.code == 0, watched.everything
+    first, second = weights(tmp_path / plain.run), weights(tmp_path / watched.run)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def test_a_probed_run_that_was_killed_goes_on_as_one_never_killed(tmp_path):
@@ -103,10 +119,42 @@ def test_features_on_one_line_are_told():
     assert flat(rankme(torch.randn(100, 16, generator=generator))) is None
 
 
+def fitted(rate: float, flat_features: bool, *callbacks) -> ViTModule:
+    """Eight steps of masked patches with dropout, validated twice."""
+    data = Digits(batch_size=8)
+    module = ViTModule(
+        every_objective()["mpp"], lambda spec: small_vit(spec, dropout=0.1),
+        lambda groups: torch.optim.SGD(groups, lr=rate), spec=data.spec,
+    )  # fmt: skip
+    if flat_features:
+        torch.nn.init.zeros_(module.objective.encoder.norm.weight)
+        torch.nn.init.ones_(module.objective.encoder.norm.bias)
+    Trainer(
+        max_steps=8, val_check_interval=4, check_val_every_n_epoch=None, accelerator="cpu",
+        logger=False, callbacks=list(callbacks), enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    ).fit(module, data)  # fmt: skip
+    return module
+
+
+def test_a_run_whose_features_lie_on_one_line_is_told_once(capsys):
+    fitted(0.0, True, Guard())
+    told = capsys.readouterr().err
+    assert told.count("warning: collapsed at step 4: the features of all images lie on one") == 1
+    fitted(0.0, False, Guard())
+    assert "collapsed" not in capsys.readouterr().err
+
+
+def test_the_guard_changes_no_weight():
+    alone, guarded = (list(fitted(0.1, False, *with_).parameters()) for with_ in ((), (Guard(),)))
+    assert all(map(torch.equal, alone, guarded))
+
+
 def test_entropy_between_its_ends_is_no_complaint():
-    assert undecided(3.0, 256) is None
-    assert "alike" in undecided(5.54, 256)
-    assert "one prototype" in undecided(0.01, 256)
+    assert undecided(3.0, 3.0, 256) is None
+    assert undecided(0.01, 3.0, 256) is None  # sure of each image, and not of the same
+    assert "alike" in undecided(5.54, 5.54, 256)
+    assert "about one prototype" in undecided(0.01, 0.01, 256)
 
 
 def test_damaged_weights_are_told_before_anybody_looks_at_features(tmp_path):

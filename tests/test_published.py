@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch.nn import functional as F
+from torchvision.models import ResNet50_Weights
 
 from builders import small_vit
 from pictures import folder, picture, saved
@@ -63,6 +64,10 @@ def test_a_hundredth_of_imagenet_is_held_out_in_the_published_order(tmp_path):
     assert [name.rpartition("/")[2] for name in names(data, "val")] == order[198:]
     assert labels(data, "test") == [0, 0, 1]
     assert len(names(ImageNet(str(root), whole=True), "train")) == 200
+    assert data.spec.mean == data.spec.std == (0.5, 0.5, 0.5)
+    own = ImageNet(str(root), normalisation="own").spec
+    published = ResNet50_Weights.IMAGENET1K_V1.transforms()
+    assert [list(own.mean), list(own.std)] == [published.mean, published.std]
 
 
 def test_digests_that_decide_the_hold_out_are_the_published_ones():

@@ -16,6 +16,7 @@ from vit.data.sampling import (
     limited,
 )
 from vit.data.transforms import Augmentation
+from vit.mixing import Mixing
 
 SIZE, GLOBAL = 103, 16  # six steps an epoch, seven images left over
 
@@ -176,6 +177,14 @@ def test_repeated_images_stand_in_a_row_and_are_numbered():
     assert len(set(order)) == 40
     assert turns == [0, 1, 2] * 40
     assert epoch_of_draws()[0].turns is None
+
+
+def test_mixing_meets_other_images_though_images_are_repeated():
+    draws = epoch_of_draws(repeats=3)
+    rows = Mixing(mixup=0.8)(torch.rand(10, 1, 2, 2), torch.arange(10)).partner
+    for draw in draws:
+        own = torch.tensor(draw.indices)
+        assert (own != own[rows]).all()
 
 
 def test_balanced_draws_show_every_class_equally_often():

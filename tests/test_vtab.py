@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from pictures import folder, picture, saved
@@ -399,3 +400,8 @@ def test_what_a_task_forbids_is_not_done(name, flip, part):
 def test_one_protocol_says_what_is_augmented():
     with pytest.raises(ValueError, match="leave augmentation out"):
         VTAB("cifar", protocol="bit", augmentation=Augmentation(flip=True))
+
+
+def test_the_papers_fine_tuning_shows_tasks_as_the_paper():
+    recipe = Path(__file__).parents[1] / "configs" / "finetune" / "vit_vtab.yaml"
+    assert yaml.safe_load(recipe.read_text())["data"]["init_args"]["protocol"] == "bit"

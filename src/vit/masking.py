@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vit.randomness import uniform
 
 RECTANGLES = 16  # drawn for each image; what they leave over is hidden patch by patch
-LEAST = 4  # patches of a rectangle
+LEAST = 4  # patches of a rectangle on small grids
 
 
 def hidden_count(patches: int, share: float) -> int:
@@ -43,8 +43,9 @@ def block_mask(
     """Hide exactly `count` patches of each image in rectangles that are laid one after the other.
 
     Bao et al. (BEiT), arXiv:2106.08254, algorithm 1: areas drawn evenly up to what is to be hidden,
-    aspects from 0.3 to 1 / 0.3. Differs from it: the last rectangle is cut where the count is
-    reached; all rectangles are drawn at once, so an area is not bounded by what is left to hide.
+    aspects from 0.3 to 1 / 0.3; a rectangle has at least a ninth of the grid (16 patches of 14x14,
+    as in iBOT's code). Differs from it: the last rectangle is cut where the count is reached; all
+    rectangles are drawn at once, so an area is not bounded by what is left to hide.
 
     Args:
         key: one an image.
@@ -54,7 +55,8 @@ def block_mask(
     rows, columns = grid
     draw = uniform(key, 4 * RECTANGLES + rows * columns)
     area, aspect, down, right = draw[:, : 4 * RECTANGLES].view(-1, 4, RECTANGLES).unbind(1)
-    area = LEAST + (count[:, None] - LEAST).clamp(min=0) * area
+    least = max((min(grid) // 3) ** 2, LEAST)
+    area = least + (count[:, None] - least).clamp(min=0) * area
     stretch = ((2 * aspect - 1) * math.log(1 / 0.3)).exp()
     tall = (area * stretch).sqrt().round().clamp(1, rows)
     wide = (area / stretch).sqrt().round().clamp(1, columns)

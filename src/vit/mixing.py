@@ -2,8 +2,8 @@
 
 Papers: Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412; Yun et al.,
 "CutMix", arXiv:1905.04899, algorithm 1. Drawn for each image on its own (timm's "elem" mode), so
-that a draw is a function of the image's key; the partner is the next image of the micro-batch,
-whose order is random already.
+that a draw is a function of the image's key; the partner stands half a micro-batch further on: the
+order is random already, and the next image may be the same one again (data.repeats).
 
 B batch, C channels, H W pixels.
 """
@@ -68,7 +68,7 @@ class Mixing(nn.Module):
         self.register_buffer("cutmix", beta_table(cutmix), persistent=False)
 
     def forward(self, images: Float[Tensor, "B C H W"], key: Int[Tensor, " B"]) -> Mixed:
-        """Blend each image with the next one; `key`: one an image.
+        """Blend each image with that half a micro-batch further on; `key`: one an image.
 
         Raises:
             ValueError: the micro-batch is one image.
@@ -83,7 +83,7 @@ class Mixing(nn.Module):
         inside = boxes(weight, draw[:, 3:], tuple(images.shape[-2:]))  # B H W
         weight = torch.where(cut, 1 - inside.float().mean((1, 2)), weight)
         share = torch.where(cut[:, None, None], (~inside).float(), weight[:, None, None])
-        partner = torch.arange(len(images), device=images.device).roll(-1)
+        partner = torch.arange(len(images), device=images.device).roll(-(len(images) // 2))
         mixed = images[partner].lerp(images, share[:, None].to(images.dtype))
         return Mixed(mixed, partner, weight)
 

@@ -18,7 +18,7 @@ from vit.finite import RecentLosses
 from vit.flops import training_flops
 from vit.models.base import Encoder
 from vit.models.teacher import Teacher, early
-from vit.models.weights import FORMAT, describe, load_into, stored_encoder
+from vit.models.weights import FORMAT, Stored, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
 from vit.optim import (
     Clip,
@@ -54,6 +54,7 @@ class ViTModule(LightningModule):
             embedding, 2: the first block too); all: only the head learns.
         compile: compile each block of the encoder; for GPUs.
         pretrained: run folder or checkpoint whose encoder is the start.
+        pretrained_average: start from that run's averaged weights, where it kept some (ema).
         spec: linked from the data; not to be given.
     """
 
@@ -72,6 +73,7 @@ class ViTModule(LightningModule):
         frozen: int | Literal["all"] = 0,
         compile: bool = False,  # noqa: A002  the word that people look for
         pretrained: str | None = None,
+        pretrained_average: bool = True,
         spec: Any = None,
     ) -> None:
         super().__init__()
@@ -86,29 +88,27 @@ class ViTModule(LightningModule):
         self.seed, self.config = 0, ""  # the run's; the command line sets both
         self.consumed = 0  # micro-batches trained on, from the start of the run
         self.validated = -1  # step of the last validation
-        self.total_steps = 0
-        self.flops_per_image = 0.0
-        self.coverage = ""
+        self.total_steps, self.flops_per_image, self.coverage = 0, 0.0, ""
         self.results: dict[str, float] = {}
         self.step_losses: list[Losses] = []
         self.recent = RecentLosses()
         self.tally = Tally()
 
-        encoder, self.spec = self._encoder(encoder, pretrained, spec)
+        stored = stored_encoder(pretrained, pretrained_average) if pretrained else None
+        encoder, self.spec = self._encoder(encoder, stored, spec)
         self.objective = objective(encoder, self.spec)
         freeze(self.objective.encoder, frozen)
         self.average = Teacher(self.objective) if ema else None
 
     def _encoder(
-        self, build: Callable[[DataSpec], Encoder] | None, pretrained: str | None, spec: DataSpec
+        self, build: Callable[[DataSpec], Encoder] | None, stored: Stored | None, spec: DataSpec
     ) -> tuple[Encoder, DataSpec]:
         """The starting encoder, and the data with the normalisation its weights expect."""
-        if pretrained is None:
+        if stored is None:
             if build is None:
                 raise ValueError("model: give an encoder, or pretrained with a run to start from")
             self.random_encoder = lambda: build(spec)
             return build(spec), spec
-        stored = stored_encoder(pretrained)
         self.random_encoder = lambda: (build or stored.build)(spec)
         encoder = self.random_encoder()
         self.coverage = load_into(encoder, stored, spec.channels)

@@ -82,17 +82,29 @@ def rising(momentum: float, progress: float) -> float:
     return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
 
 
-def undecided(entropy: float, prototypes: int, shown: str = "images") -> str | None:
-    """The two ways in which self-distillation dies, told by the teacher's entropy."""
-    share = entropy / math.log(prototypes)
-    if share > 0.99:
+def variety(target: Float[Tensor, "... L"]) -> Float[Tensor, ""]:
+    """Entropy of the mean of all rows: near 0 all rows are on one prototype."""
+    return entropy(target.flatten(0, -2).mean(0))
+
+
+def undecided(entropy: float, variety: float, prototypes: int, shown: str = "images") -> str | None:
+    """The two ways in which self-distillation dies: all prototypes alike, or one for everything.
+
+    Args:
+        entropy: mean over the targets.
+        variety: that of their mean.
+        prototypes: L.
+        shown: what the targets are of.
+    """
+    most = math.log(prototypes)
+    if entropy > 0.99 * most:
         return (
             f"the teacher finds all prototypes alike for {shown} (entropy at its maximum); lower "
             "teacher_temperature, or take fewer prototypes"
         )
-    if share < 0.01:
+    if variety < 0.1 * most:  # three of 65,536 prototypes, or less than two of 256
         return (
-            f"the teacher puts all {shown} on one prototype (entropy 0); raise "
+            f"the teacher puts all {shown} on about one prototype; raise "
             "teacher_temperature or momentum, or lower the learning rate"
         )
     return None

@@ -110,7 +110,7 @@ def keys_of(settings: dict, above: str = "") -> set[str]:
 def test_every_key_of_the_guide_is_there(tmp_path):
     rows = re.findall(r"^\| `([\w.]+)` \|", (CONFIGS / "README.md").read_text(), re.MULTILINE)
     unknown, words = set(rows), ("fit", "--config", "configs/quickstart.yaml", "--print_config")
-    for data in ("digits", "flowers102"):  # in memory, and files
+    for data in ("digits", "flowers102", "imagenet"):  # in memory, and files
         ended = launch(*words, "--data", f"configs/data/{data}.yaml", cwd=tmp_path)
         unknown -= keys_of(yaml.safe_load(ended.out))
     assert len(rows) > 30

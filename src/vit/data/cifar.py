@@ -88,6 +88,7 @@ class CIFAR10(Images):
         classes: use only these published class numbers; null: all.
         train_file: read training images from this pickle (`data` and the labels) instead; it must
             hold every published image of the classes.
+        whole: train on validation too, for the one final run, as published figures.
         loading: batch sizes, workers, augmentation, image size, few labels: see Images.
     """
 
@@ -103,9 +104,14 @@ class CIFAR10(Images):
         train_images: int | None = None,
         classes: list[int] | None = None,
         train_file: str | None = None,
+        whole: bool = False,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
+        if whole and train_images is not None:
+            raise ValueError("CIFAR: whole is all training images; give no train_images")
+        self.whole = whole
+        self.notes = ("validation is trained on: choose nothing by it",) if whole else ()
         every = range(len(self.names))
         chosen = list(every) if classes is None else classes
         if len(chosen) < 2 or sorted(set(chosen)) != chosen or not set(chosen) <= set(every):
@@ -121,7 +127,7 @@ class CIFAR10(Images):
         self.train_file = Path(train_file) if train_file else None
         few = self.labels_per_class and self.labels_per_class * len(chosen)
         counts = {
-            "train": few or train_images or round(45_000 * share),
+            "train": few or train_images or round((50_000 if whole else 45_000) * share),
             "val": round(5_000 * share),
             "test": round(10_000 * share),
         }
@@ -173,7 +179,8 @@ class CIFAR10(Images):
             train, val = ([own[i] for i in part] for part in parts)
             tested = self._published("test")[1].tolist()
             test = [i for i, label in enumerate(tested) if label in kept]
-        return {"train": self.few(train[: self.train_images], labels), "val": val, "test": test}
+        train = train + val if self.whole else train[: self.train_images]
+        return {"train": self.few(train, labels), "val": val, "test": test}
 
     def open(self, split: Split) -> InMemory:
         """The samples of a split; a label is a place in the chosen classes."""
@@ -202,6 +209,7 @@ class CIFAR100(CIFAR10):
         train_images: as in CIFAR10.
         classes: as in CIFAR10.
         train_file: as in CIFAR10; its labels are `fine_labels`.
+        whole: as in CIFAR10.
         loading: batch sizes, workers, augmentation, image size, few labels: see Images.
     """
 

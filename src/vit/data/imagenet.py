@@ -10,7 +10,7 @@ import os
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,10 @@ from vit.data.vtab.order import part_of, published_order
 
 REAL = "real.json"
 LABELS = Path(__file__).with_name("imagenet_val_labels.json")
+NORMALISATIONS = {  # means and deviations of R, G, B
+    "half": ((0.5,) * 3, (0.5,) * 3),
+    "own": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 HOMES = ("", "ILSVRC/Data/CLS-LOC")  # the second: as Kaggle packs it
 
 
@@ -34,17 +38,24 @@ class ImageNet(FileImages):
 
     Where they lie in root, `test` also reports top-1 by the reassessed labels (real.json; Beyer et
     al., arXiv:2006.07159: an image counts as right with any of its labels, those with none count
-    nowhere) and on ImageNet-V2 (imagenetv2-*-format-val; Recht et al., arXiv:1902.10811). Pixels
-    lie in [-1, 1] as in the ViT paper's code; DeiT, MAE, SimMIM and DINO took the data's own mean.
+    nowhere) and on ImageNet-V2 (imagenetv2-*-format-val; Recht et al., arXiv:1902.10811).
 
     Args:
         root: folder with train/<wnid>/*.JPEG, and val/<wnid>/*.JPEG or all 50,000 in val/.
         whole: train on the hold-out too, for the one final run, as the paper's figures; validation
             is then part of the training.
+        normalisation: half: pixels lie in [-1, 1], as in the ViT paper's code; own: by mean and
+            deviation of ImageNet's colours, as DeiT, MAE, SimMIM, DINO and iBOT.
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
-    def __init__(self, root: str = "data/imagenet", whole: bool = False, **loading: Any) -> None:
+    def __init__(
+        self,
+        root: str = "data/imagenet",
+        whole: bool = False,
+        normalisation: Literal["half", "own"] = "half",
+        **loading: Any,
+    ) -> None:
         super().__init__(**loading)
         self.root, self.whole = Path(root).resolve(), whole
         self.notes = ("validation is trained on: choose nothing by it",) if whole else ()
@@ -55,7 +66,7 @@ class ImageNet(FileImages):
         self.real = reassessed(self.root / REAL) if whole and (self.root / REAL).is_file() else None
         counts = {split: len(places) for split, places in self.split_indices().items()}
         self.spec = DataSpec(
-            classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3, counts=counts
+            classes, (self.image_size,) * 2, 3, *NORMALISATIONS[normalisation], counts=counts
         )
 
     def files(self) -> tuple[Folder, list[int]]:

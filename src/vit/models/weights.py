@@ -13,7 +13,7 @@ from torch import Tensor
 from vit.batch import DataSpec
 from vit.models.base import Encoder
 
-PREFIXES = ("average.copy.encoder.", "objective.encoder.")  # the average, where there is one
+AVERAGE, TRAINED = "average.copy.encoder.", "objective.encoder."  # prefixes of their names
 FORMAT = 1
 UNREADABLE = (
     RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError,
@@ -94,13 +94,19 @@ def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
     }
 
 
-def stored_encoder(path: str | Path) -> Stored:
-    """Open the encoder in a run folder or checkpoint, whatever objective trained it."""
+def stored_encoder(path: str | Path, average: bool = True) -> Stored:
+    """Open the encoder in a run folder or checkpoint, whatever objective trained it.
+
+    Args:
+        path: of either.
+        average: its averaged weights, where it has some.
+    """
     file = checkpoint_in(Path(path))
     content = open_checkpoint(file)
     about = content["encoder"]
     weights = content["state_dict"]
-    prefix = next((p for p in PREFIXES if any(key.startswith(p) for key in weights)), PREFIXES[-1])
+    averaged = average and any(key.startswith(AVERAGE) for key in weights)
+    prefix = AVERAGE if averaged else TRAINED
     state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     grid = tuple(about["grid"]) if about["grid"] else None
     spec = DataSpec.from_dict(about["spec"])

@@ -20,7 +20,7 @@ from vit.models.base import Encoder
 from vit.models.heads import PrototypeHead
 from vit.models.teacher import Teacher
 from vit.objectives.base import Losses, Objective, in_range, multi_crop
-from vit.self_distillation import Centre, across_views, entropy, rising, undecided, warmed
+from vit.self_distillation import Centre, across_views, entropy, rising, undecided, variety, warmed
 
 
 class Branch(nn.Module):
@@ -117,7 +117,8 @@ class DINO(Objective):
         if self.training:
             self.centre.note(taught)
         own = entropy(target).mean()
-        monitors = {"teacher_entropy": own, "divergence": losses.mean().detach() - own}
+        monitors = {"teacher_entropy": own, "teacher_variety": variety(target)}
+        monitors["divergence"] = losses.mean().detach() - own
         return Losses(losses.mean(), {"loss": losses}, monitors)
 
     def student(self) -> Branch:
@@ -132,7 +133,8 @@ class DINO(Objective):
 
     def complaint(self, results: dict[str, float]) -> str | None:
         """Collapse, as the teacher shows it."""
-        return undecided(results["val/teacher_entropy"], len(self.centre.mean))
+        told = results["val/teacher_entropy"], results["val/teacher_variety"]
+        return undecided(*told, len(self.centre.mean))
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """The crops of each image side by side, and where the teacher is sure, brightness apart."""

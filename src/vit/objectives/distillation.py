@@ -156,6 +156,13 @@ class Distillation(Objective):
             means |= averages(shares)
         return means
 
+    def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
+        """What blended images look like, where there are any."""
+        if not self.mixing:
+            return {}
+        mixed = self.mixing(batch.images.float(), batch.keys("mixing")).images
+        return {"mixed": self.pixels(mixed).clamp(0, 1)}
+
 
 def same_teacher(objective: Distillation, keys: object) -> None:
     """A run goes on with the teacher that it began with."""

@@ -31,6 +31,7 @@ from vit.self_distillation import (
     entropy,
     rising,
     undecided,
+    variety,
     warmed,
 )
 
@@ -177,7 +178,9 @@ class IBOT(Objective):
         losses = of_images + self.patch_weight * of_patches
         monitors = {
             "teacher_entropy": entropy(target).mean(),
+            "teacher_variety": variety(target),
             "patch_entropy": entropy(answers).mean(),
+            "patch_variety": variety(answers),
         }
         per_image = {"loss": losses, "image_loss": of_images, "patch_loss": of_patches}
         return Losses(losses.mean(), per_image, monitors)
@@ -191,9 +194,11 @@ class IBOT(Objective):
 
     def complaint(self, results: dict[str, float]) -> str | None:
         """Collapse, as the teacher shows it on images or on patches."""
-        prototypes = len(self.centre.mean)
-        of_images = undecided(results["val/teacher_entropy"], prototypes)
-        return of_images or undecided(results["val/patch_entropy"], prototypes, "patches")
+        for monitor, shown in (("teacher", "images"), ("patch", "patches")):
+            told = results[f"val/{monitor}_entropy"], results[f"val/{monitor}_variety"]
+            if found := undecided(*told, len(self.centre.mean), shown):
+                return found
+        return None
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """A large view as the student sees it (grey: hidden), and all crops side by side."""

@@ -4,12 +4,14 @@ Paper: Balestriero and LeCun, "LeJEPA: Provable and Scalable Self-Supervised Lea
 Heuristics", arXiv:2511.08544: no teacher, no stopped gradient, no schedule, one weight. SIGReg
 compares random projections of the cloud with a normal distribution by the Epps-Pulley statistic.
 Differs from it: directions are drawn from the seed and the run's progress, alike on all ranks;
-each view's cloud is tested on its own and the statistics are averaged.
+each view's cloud is tested on its own and the statistics are averaged; saturation changes half as
+much as in its example (a rule of our photometric strength).
 
 B batch, V views, G large views, D width, E numbers of a projection, S directions, K knots.
 """
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -41,7 +43,8 @@ class LeJEPA(Objective):
         local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
         global_area: share of the image a large view covers. Paper: (0.3, 1).
         local_area: share of the image a small view covers. Paper: (0.05, 0.3).
-        photometric: strength of brightness and colour changes.
+        photometric: strength of brightness and colour changes. Paper's example: 1.
+        distorted: blur half of all views and solarise a fifth, as its example; for photographs.
     """
 
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
@@ -61,6 +64,7 @@ class LeJEPA(Objective):
         global_area: tuple[float, float] = (0.3, 1.0),
         local_area: tuple[float, float] = (0.05, 0.3),
         photometric: float = 0.5,
+        distorted: bool = False,
     ) -> None:
         super().__init__(encoder, spec)
         if global_crops + local_crops < 2 or global_crops < 1:
@@ -69,6 +73,8 @@ class LeJEPA(Objective):
             "LeJEPA", encoder, spec, global_crops, local_crops, local_size, global_area,
             local_area, photometric,
         )  # fmt: skip
+        if distorted:
+            self.views = tuple(replace(view, blur=0.5, solarise=0.2) for view in self.views)
         in_range("LeJEPA", weight=weight)
         if min(outputs, hidden, directions) < 1 or knots < 2:
             raise ValueError(
