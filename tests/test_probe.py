@@ -15,7 +15,7 @@ from vit.callbacks.probe import Probe, line
 from vit.data import Digits
 from vit.evaluate.rankme import rankme
 from vit.module import ViTModule
-from vit.self_distillation import undecided
+from vit.self_distillation import cross_entropy, entropy, foretold, undecided, variety
 
 SHORT = (
     *("--trainer.max_steps", "12", "--trainer.val_check_interval", "4"),
@@ -148,6 +148,15 @@ def test_a_run_whose_features_lie_on_one_line_is_told_once(capsys):
 def test_the_guard_changes_no_weight():
     alone, guarded = (list(fitted(0.1, False, *with_).parameters()) for with_ in ((), (Guard(),)))
     assert all(map(torch.equal, alone, guarded))
+
+
+def test_a_constant_answer_foretells_nothing_and_the_teachers_own_all():
+    target = torch.rand(50, 6, generator=torch.Generator().manual_seed(0)).square().softmax(1)
+    own, spread = entropy(target).mean(), variety(target)
+    constant = cross_entropy(target.mean(0).log().expand(50, -1), target, 1.0).mean()
+    perfect = cross_entropy(target.log(), target, 1.0).mean()
+    assert foretold(constant, own, spread).item() == pytest.approx(0, abs=1e-3)
+    assert foretold(perfect, own, spread).item() == pytest.approx(1, abs=1e-3)
 
 
 def test_entropy_between_its_ends_is_no_complaint():

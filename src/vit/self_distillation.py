@@ -87,6 +87,15 @@ def variety(target: Float[Tensor, "... L"]) -> Float[Tensor, ""]:
     return entropy(target.flatten(0, -2).mean(0))
 
 
+def foretold(loss: Tensor, entropy: Tensor, variety: Tensor) -> Tensor:
+    """Share of what the teacher tells apart that the student foretells.
+
+    0: no better than one answer for all images; 1: the teacher's own targets. All three are means,
+    in nats.
+    """
+    return ((variety - loss) / (variety - entropy).clamp(min=1e-6)).detach()
+
+
 def undecided(entropy: float, variety: float, prototypes: int, shown: str = "images") -> str | None:
     """The two ways in which self-distillation dies: all prototypes alike, or one for everything.
 

@@ -20,7 +20,16 @@ from vit.models.base import Encoder
 from vit.models.heads import PrototypeHead
 from vit.models.teacher import Teacher
 from vit.objectives.base import Losses, Objective, in_range, multi_crop
-from vit.self_distillation import Centre, across_views, entropy, rising, undecided, variety, warmed
+from vit.self_distillation import (
+    Centre,
+    across_views,
+    entropy,
+    foretold,
+    rising,
+    undecided,
+    variety,
+    warmed,
+)
 
 
 class Branch(nn.Module):
@@ -116,9 +125,13 @@ class DINO(Objective):
         losses = across_views(student, target, self.student_temperature)
         if self.training:
             self.centre.note(taught)
-        own = entropy(target).mean()
-        monitors = {"teacher_entropy": own, "teacher_variety": variety(target)}
-        monitors["divergence"] = losses.mean().detach() - own
+        own, spread = entropy(target).mean(), variety(target)
+        monitors = {
+            "teacher_entropy": own,
+            "teacher_variety": spread,
+            "divergence": losses.mean().detach() - own,
+            "foretold": foretold(losses.mean(), own, spread),
+        }
         return Losses(losses.mean(), {"loss": losses}, monitors)
 
     def student(self) -> Branch:

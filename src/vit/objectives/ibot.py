@@ -29,6 +29,7 @@ from vit.self_distillation import (
     across_views,
     cross_entropy,
     entropy,
+    foretold,
     rising,
     undecided,
     variety,
@@ -176,9 +177,11 @@ class IBOT(Objective):
             self.centre.note(taught)
             self.patch_centre.note(taught_patches)
         losses = of_images + self.patch_weight * of_patches
+        own, spread = entropy(target).mean(), variety(target)
         monitors = {
-            "teacher_entropy": entropy(target).mean(),
-            "teacher_variety": variety(target),
+            "teacher_entropy": own,
+            "teacher_variety": spread,
+            "foretold": foretold(of_images.mean(), own, spread),
             "patch_entropy": entropy(answers).mean(),
             "patch_variety": variety(answers),
         }
