@@ -28,16 +28,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     third = config.getoption("--third")
+    slow = [
+        item for item in items if item.get_closest_marker("slow")
+    ]  # not keywords: folders' names
     if third is not None:
         chosen = [
             item
-            for item in items
-            if "slow" in item.keywords
-            and int(hashlib.md5(item.nodeid.encode()).hexdigest(), 16) % 3 == third % 3
+            for item in slow
+            if int(hashlib.md5(item.nodeid.encode()).hexdigest(), 16) % 3 == third % 3
         ]
     elif config.getoption("--slow"):
         return
     else:
-        chosen = [item for item in items if "slow" not in item.keywords]
+        chosen = [item for item in items if item not in slow]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
