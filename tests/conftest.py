@@ -28,9 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     third = config.getoption("--third")
-    slow = [
-        item for item in items if item.get_closest_marker("slow")
-    ]  # not keywords: folders' names
+    # by its mark: keywords hold the names of folders too
+    slow = [item for item in items if item.get_closest_marker("slow")]
     if third is not None:
         chosen = [
             item
