@@ -40,6 +40,7 @@ def launch(
     kill_after: float | None = None,
     signal_at: tuple[int, int] | None = None,
     signal_rank: int | None = None,
+    patience: float = 300,
 ) -> Ended:
     """Run `python train.py <argv>` in cwd and wait for it.
 
@@ -51,6 +52,7 @@ def launch(
         kill_after: SIGKILL every rank so many seconds after the start.
         signal_at: a micro-batch and the signal that every rank gets as it begins it.
         signal_rank: the only rank that gets it.
+        patience: seconds after which what still runs is killed, and its text says so.
     """
     if not (cwd / "configs").exists():
         (cwd / "configs").symlink_to(ROOT / "configs")
@@ -89,18 +91,23 @@ def launch(
         for worker in workers:
             if worker.is_alive():
                 os.kill(worker.pid, signal.SIGKILL)
-    wait(workers, 300)
+    late = wait(workers, patience)
     texts = [file.read_text() if file.exists() else "" for file in files]
+    if late:
+        texts.append(f"killed by the test: it still ran after {patience:.0f} s")
     codes = [abs(worker.exitcode) for worker in workers]
     return Ended(max(codes), texts[0], "\n".join(texts))
 
 
-def wait(workers: list, seconds: float) -> None:
+def wait(workers: list, seconds: float) -> bool:
     """Until all have ended; what is left then, or ten seconds after one was killed, is killed.
 
     A rank whose neighbour dies inside gloo may spin for ever; a cluster's launcher ends it too.
+
+    Returns:
+        whether any had to be killed for being late.
     """
-    end = time.monotonic() + seconds
+    patience = end = time.monotonic() + seconds
     while any(worker.is_alive() for worker in workers):
         if any(worker.exitcode == -signal.SIGKILL for worker in workers):
             end = min(end, time.monotonic() + 10)
@@ -108,6 +115,7 @@ def wait(workers: list, seconds: float) -> None:
             for worker in workers:
                 worker.kill()
         time.sleep(0.02)
+    return time.monotonic() > patience
 
 
 def _child(

@@ -54,7 +54,7 @@ def reached(file: Path, folder: Path, seed: int, teacher: str) -> dict[str, floa
     words = [teacher if word == "<supervised run>" else word for word in words]
     ended = launch(
         "fit", "--config", f"configs/{name(file)}", "--config", "configs/twin.yaml", *words,
-        "--seed_everything", str(seed), cwd=folder,
+        "--seed_everything", str(seed), cwd=folder, patience=1500,
     )  # fmt: skip
     assert ended.code == 0, ended.everything
     assert "warning" not in ended.everything.lower(), ended.everything
