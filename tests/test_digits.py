@@ -17,19 +17,21 @@ from vit.data.transforms import Augmentation
 TARGET = load_digits().target.tolist()
 
 
-def attached(world: int = 1, accumulate: int = 1, **settings) -> Digits:
+def attached(
+    world: int = 1, accumulate: int = 1, limit: int | float = 1.0, whole: bool = False, **settings
+) -> Digits:
     """With what a Trainer would tell it."""
     data = Digits(**settings)
     data.trainer = SimpleNamespace(
         world_size=world,
         accumulate_grad_batches=accumulate,
         global_rank=0,
-        limit_train_batches=1.0,
+        limit_train_batches=limit,
         lightning_module=SimpleNamespace(
             seed=3,
             consumed=0,
             device=torch.device("cpu"),
-            objective=SimpleNamespace(views=(ViewSpec(),), uses_labels=True),
+            objective=SimpleNamespace(views=(ViewSpec(),), uses_labels=True, whole_step=whole),
         ),
     )
     return data
@@ -151,6 +153,9 @@ def test_a_wrong_setting_is_named(settings, message):
     [
         ({"world": 3}, "batch_size 64 does not divide into 3 ranks x 1 accumulated"),
         ({"accumulate": 5}, "batch_size 64 does not divide into 1 ranks x 5 accumulated"),
+        ({"accumulate": 4, "limit": 42}, "42 leaves 42 micro-batches, no multiple of .*batches 4"),
+        ({"accumulate": 4, "limit": 0.53}, "0.53 leaves 42 micro-batches, no multiple"),
+        ({"accumulate": 2, "whole": True}, "compares all images of a step"),
         ({"batch_size": 2000}, r"2000 is larger than the training split \(1293 images\)"),
     ],
 )

@@ -67,6 +67,18 @@ def by_formula(student: Tensor, taught: Tensor, centre: Tensor, image: int) -> t
     return np.mean(costs), np.mean([-(p * np.log(p + 1e-300)).sum() for p in targets])
 
 
+def test_half_precision_does_not_reach_the_loss():
+    student, target = torch.randn(4, 3, 7, requires_grad=True), torch.randn(2, 3, 7).softmax(-1)
+    found = []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = across_views(student, target, 0.1)
+        found.append((loss, *torch.autograd.grad(loss.sum(), student)))
+    for full, half in zip(*found, strict=True):
+        assert half.dtype == torch.float32
+        torch.testing.assert_close(half, full)
+
+
 @pytest.mark.parametrize("views", [2, 4])
 def test_the_loss_is_the_papers_formula_pair_by_pair(views):
     student, taught, centre = torch.randn(views, 3, 7), torch.randn(2, 3, 7), torch.randn(7)

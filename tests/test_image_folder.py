@@ -216,6 +216,16 @@ def test_unlabelled_pictures_are_not_learned_as_class_0(tmp_path):
     assert "10 training images have no label, and Supervised learns from labels" in ended.out
 
 
+def test_neighbours_are_asked_of_labelled_pictures_alone(tmp_path):
+    folder(tmp_path / "mine", {"a": 20, "b": 20, "unlabelled": 10})
+    words = ("--data.unlabelled", "true", "--model.objective", "configs/objective/mae.yaml")
+    ended = run(tmp_path, *words, "--trainer.callbacks", "KNN")
+    assert ended.code == 0, ended.everything
+    table = csv.DictReader((tmp_path / ended.run / "metrics.csv").read_text().splitlines())
+    values = {row["name"]: float(row["value"]) for row in table}
+    assert values["knn/accuracy"] in (0, 0.25, 0.5, 0.75, 1)  # of 4 labelled validation pictures
+
+
 def test_damaged_pictures_end_a_run_or_are_skipped_and_named(tmp_path):
     folder(tmp_path / "mine", {"a": 100, "b": 100})
     for number in (0, 100, 101, 102, 103):

@@ -1,5 +1,7 @@
 """LeJEPA's two terms against NumPy, its statistic against theory, its gradient over ranks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,7 +46,7 @@ def test_the_statistic_is_the_integral_of_the_paper():
     points = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(1)) * 1.5 + 0.3
     directions = objective(outputs=4, directions=6).unit_vectors(3)
     knots = torch.linspace(0, 3, 17)
-    ours = sigreg(points, directions, knots).item()
+    ours = sigreg(points, directions, knots, 40).item()
     expected = by_formula(points.double().numpy(), directions.double().numpy())
     assert ours == pytest.approx(expected, rel=0.01)
 
@@ -58,11 +60,11 @@ def test_a_normal_cloud_scores_about_one_and_others_far_more():
         objective(outputs=16, directions=256).unit_vectors(0),
         torch.linspace(0, 3, 17),
     )
-    assert sigreg(normal, directions, knots).item() == pytest.approx(expected, rel=0.1)
+    assert sigreg(normal, directions, knots, 500).item() == pytest.approx(expected, rel=0.1)
     collapsed = torch.zeros(4, 500, 16)
     line = torch.randn(4, 500, 1, generator=generator).expand(-1, -1, 16)
     for cloud in (collapsed, line, normal * 3, normal + 2):
-        assert sigreg(cloud, directions, knots) > 20 * expected
+        assert sigreg(cloud, directions, knots, 500) > 20 * expected
 
 
 def test_the_loss_is_the_weighted_sum_of_both_terms():
@@ -97,15 +99,15 @@ def test_ranks_that_average_their_gradients_get_that_of_the_whole_batch(monkeypa
     points = torch.randn(1, 10, 4, generator=torch.Generator().manual_seed(2))
     directions, knots = objective(outputs=4).unit_vectors(0), torch.linspace(0, 3, 17)
     whole = points.clone().requires_grad_()
-    sigreg(whole, directions, knots).backward()
+    sigreg(whole, directions, knots, 10).backward()
     halves = [part.clone().requires_grad_() for part in points.split(5, 1)]
     angles = (points @ directions)[..., None] * knots
     means = [part.mean(1) for part in (angles.cos(), angles.sin())]
     monkeypatch.setattr(lejepa, "world_size", lambda: 2)
     for half in halves:
         of_all = iter(means)
-        monkeypatch.setattr(lejepa, "mean_over_ranks", lambda own, of_all=of_all: next(of_all))
-        sigreg(half, directions, knots).backward()
+        monkeypatch.setattr(lejepa, "sum_over_ranks", lambda own, of_all=of_all: next(of_all))
+        sigreg(half, directions, knots, 10).backward()
     averaged = torch.cat([half.grad for half in halves], 1) / 2
     torch.testing.assert_close(averaged, whole.grad)
 
@@ -119,6 +121,23 @@ def test_padding_stays_out_of_the_cloud():
     padded.index = torch.tensor([*range(6), -1, -1])
     first, second = (learner(b, 0.0).monitors["normality"] for b in (batch, padded))
     torch.testing.assert_close(first, second)
+
+
+def test_a_rank_with_nothing_but_padding_adds_nothing(monkeypatch):
+    """Of seven images two ranks look at six and one: what the other lacks is not 0 / 0."""
+    learner, batch = objective().eval(), crops(epoch=None)
+    alone = learner(batch, 0.0).monitors
+    sent = []
+    monkeypatch.setattr(lejepa, "sum_over_ranks", lambda own: sent.append(own) or own)
+    learner(batch, 0.0)
+    full = iter(sent)
+    monkeypatch.setattr(lejepa, "world_size", lambda: 2)
+    monkeypatch.setattr(lejepa, "sum_over_ranks", lambda own: own + next(full))
+    nothing = replace(batch, index=torch.full((6,), -1))
+    found = learner(nothing, 0.0).monitors
+    assert found.keys() == alone.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(found[name], value)
 
 
 def test_the_views_are_the_papers():

@@ -213,6 +213,18 @@ def test_the_loss_of_several_labels_is_a_sum_over_classes():
     assert loss(odds, none).item() == pytest.approx(2 * log(4))
 
 
+def test_of_a_blended_image_each_class_brings_its_own_weight():
+    spec = replace(RGB, classes=("cat", "dog", "fox"))
+    objective = supervised(spec, class_weights={"fox": 5.0}, mixing=Mixing())
+    batch = batch_of(spec, count=8)
+    mixed = objective.mixing(batch.images, batch.keys("mixing"))
+    logits = objective.predict(mixed.images)["logits"]
+    criterion = torch.nn.CrossEntropyLoss(torch.tensor([1.0, 1.0, 5.0]), reduction="none")
+    first, second = criterion(logits, batch.labels), criterion(logits, batch.labels[mixed.partner])
+    expected = (mixed.weight * first + (1 - mixed.weight) * second).mean()
+    torch.testing.assert_close(objective(batch, 0.0).loss, expected)
+
+
 def test_blended_images_with_several_labels_learn_both_sets():
     objective = supervised(MANY, loss="sigmoid", mixing=Mixing())
     batch = replace(batch_of(MANY), accepted=torch.eye(4, 3, dtype=torch.bool))
@@ -230,9 +242,15 @@ def test_class_weights_are_torchs():
     spec = replace(RGB, classes=("cat", "dog", "fox"))
     objective = supervised(spec, class_weights={"fox": 5.0, "dog": 0.5})
     batch = batch_of(spec, count=8)
-    criterion = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.5, 5.0]))
-    expected = criterion(objective.predict(batch.images)["logits"], batch.labels)
+    weights = torch.tensor([1.0, 0.5, 5.0])
+    criterion = torch.nn.CrossEntropyLoss(weight=weights, reduction="sum")
+    expected = criterion(objective.predict(batch.images)["logits"], batch.labels) / 8
     torch.testing.assert_close(objective(batch, 0.0).loss, expected)
+    halves = [replace(batch, views=[batch.images[part]], labels=batch.labels[part],
+                      index=batch.index[part])
+              for part in (slice(4), slice(4, 8))]  # fmt: skip
+    of_halves = torch.stack([objective(half, 0.0).loss for half in halves]).mean()
+    torch.testing.assert_close(of_halves, expected, msg="ranks and micro-batches change nothing")
     evaluated = replace(batch, epoch=None)
     plain = torch.nn.CrossEntropyLoss()(objective.predict(batch.images)["logits"], batch.labels)
     torch.testing.assert_close(objective(evaluated, 0.0).loss, plain)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vit.precision import as_given
 from vit.ranks import mean_over_ranks
 
 
@@ -51,10 +52,12 @@ def across_views(
 ) -> Float[Tensor, " B"]:
     """Cross-entropy of each image, mean over pairs of different views.
 
-    The first G student views are the teacher's; a pair of the same view is left out.
+    The first G student views are the teacher's; a pair of the same view is left out. In float32:
+    near the teacher the gradient is a difference of two like probabilities.
     """
     predicted = (student / temperature).log_softmax(-1)  # V B L
-    pairs = -torch.einsum("gbl,vbl->gvb", target, predicted)
+    with as_given(student):
+        pairs = -torch.einsum("gbl,vbl->gvb", target, predicted)
     views, large = len(student), len(target)
     same = torch.eye(large, views, dtype=torch.bool, device=pairs.device)[..., None]
     return torch.where(same, 0, pairs).sum((0, 1)) / (large * views - large)

@@ -44,14 +44,23 @@ class KNN(Callback):
         metrics = {}
         encoders = {"accuracy": pl_module.judged.encoder, "accuracy_random": untrained}
         for name, encoder in encoders.items():
-            metrics[f"knn/{name}"] = self.score(trainer, encoder, run)
+            if (found := self.score(trainer, encoder, run)) is not None:
+                metrics[f"knn/{name}"] = found
+        if not metrics:
+            print(
+                "KNN: not scored, no image of the training or of the validation split has a label"
+            )
         run.metrics |= metrics
         run.files.record(metrics, trainer.global_step, epoch_of(trainer, pl_module))
 
-    def score(self, trainer: Trainer, encoder: Encoder, run: Run) -> float:
-        """Accuracy on the validation split."""
+    def score(self, trainer: Trainer, encoder: Encoder, run: Run) -> float | None:
+        """Accuracy on the validation split; None where there is nothing to ask or to answer."""
         module, data = trainer.lightning_module, trainer.datamodule
-        bank, queries = (frozen(module, data, encoder, split) for split in ("train", "val"))
+        bank, queries = (
+            frozen(module, data, encoder, split).labelled() for split in ("train", "val")
+        )
+        if not len(bank.labels) or not len(queries.labels):
+            return None
         task = Task(bank, queries, queries, len(module.spec.classes))  # nothing is chosen
         result = knn(task, self.k, self.temperature)
         result.protocol |= {

@@ -106,11 +106,11 @@ class Images(LightningDataModule):
                 f"data: batch_size {self.batch_size} does not divide into {ranks} ranks x "
                 f"{accumulate} accumulated micro-batches"
             )
-        limit = self.trainer.limit_train_batches
-        if isinstance(limit, int) and limit % accumulate:
+        objective = self.trainer.lightning_module.objective
+        if accumulate > 1 and objective.whole_step:
             raise ValueError(
-                f"trainer: limit_train_batches {limit} is no multiple of accumulate_grad_batches "
-                f"{accumulate}, so an epoch would end inside a step"
+                f"trainer: {type(objective).__name__} compares all images of a step, which "
+                "accumulate_grad_batches would divide; set it to 1 and lower data.batch_size"
             )
         return self.batch_size // (ranks * accumulate)
 
@@ -135,6 +135,12 @@ class Images(LightningDataModule):
             self.weighed(dataset) if self.balanced else None,
             self.repeats,
         )
+        if batches.length % trainer.accumulate_grad_batches:
+            raise ValueError(
+                f"trainer: limit_train_batches {trainer.limit_train_batches} leaves "
+                f"{batches.length} micro-batches, no multiple of accumulate_grad_batches "
+                f"{trainer.accumulate_grad_batches}, so an epoch would end inside a step"
+            )
         return self._loader(dataset, batches)
 
     def weighed(self, dataset: Dataset) -> Tensor:

@@ -47,6 +47,7 @@ class Objective(nn.Module, ABC):
 
     views: tuple[ViewSpec, ...] = (ViewSpec(),)
     uses_labels: ClassVar[bool] = False
+    whole_step: ClassVar[bool] = False  # the loss compares all images of a step: no micro-batches
     best: ClassVar[tuple[str, str] | None] = None  # ("val/accuracy", "max") picks best.ckpt
     floor: ClassVar[tuple[str, str] | None] = None  # ("val/x", "val/trivial x"): trained is above
     STEPS: ClassVar[tuple[str, ...]] = ("predict", "pictures")  # run parameters outside forward

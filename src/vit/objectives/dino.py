@@ -3,9 +3,9 @@
 Paper: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
 arXiv:2104.14294, section 3 and algorithm 1: multi-crop, a teacher that is the student's moving
 average, centring and sharpening against collapse.
-Differs from it: schedules are shares of the run instead of epochs; the
-last layer's length is fixed to 1 (their norm_last_layer: true); while it is frozen its gradient is
-0, where the original's optimiser skips it.
+Differs from it: the student's encoder is kept and judged, not the teacher's; schedules are shares
+of the run instead of epochs; the last layer's length is fixed to 1 (their norm_last_layer: true);
+while it is frozen its gradient is 0, where the original's optimiser skips it.
 
 B batch, V views, G large views, L prototypes.
 """

@@ -2,8 +2,8 @@
 
 Paper: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", arXiv:2111.07832, section
 3: the student sees large views with hidden patches, the teacher sees them whole; one head for both.
-Differs from it: schedules are shares of the run instead of epochs; the
-last layer's length is fixed to 1.
+Differs from it: the student's encoder is kept and judged, not the teacher's; schedules are shares
+of the run instead of epochs; the last layer's length is fixed to 1.
 
 B batch, V views, N patches, K patches that may be hidden, D width, L prototypes.
 """

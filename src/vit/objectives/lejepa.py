@@ -10,7 +10,6 @@ much as in its example (a rule of our photometric strength).
 B batch, V views, G large views, D width, E numbers of a projection, S directions, K knots.
 """
 
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import ClassVar
 
@@ -21,8 +20,9 @@ from torch import Tensor, nn
 from vit.batch import Batch, DataSpec
 from vit.models.base import Encoder
 from vit.objectives.base import Losses, Objective, in_range, multi_crop
+from vit.precision import as_given
 from vit.randomness import step_seed, uniform
-from vit.ranks import mean_over_ranks, world_size
+from vit.ranks import sum_over_ranks, world_size
 
 REACH = 3.0  # the characteristic function is compared from 0 to here; paper: [-3, 3], which is even
 
@@ -47,6 +47,7 @@ class LeJEPA(Objective):
         distorted: blur half of all views and solarise a fifth, as its example; for photographs.
     """
 
+    whole_step: ClassVar[bool] = True
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
 
     def __init__(
@@ -102,12 +103,20 @@ class LeJEPA(Objective):
         points = points.view(len(batch.views), len(batch), -1)  # V B E
         centre = points[: self.large].mean(0)
         agreement = (points - centre).square().mean((0, 2))  # B
-        seed = step_seed(batch.seed, "lejepa", repr(progress if batch.epoch is not None else None))
-        cloud = points if batch.epoch is not None else points[:, batch.valid]
-        normality = sigreg(cloud, self.unit_vectors(seed), self.knots)
-        loss = (1 - self.weight) * agreement.mean() + self.weight * normality
+        if batch.epoch is not None:
+            cloud, counted, count = points, agreement, len(batch) * world_size()
+            seed = step_seed(batch.seed, "lejepa", repr(progress))
+        else:  # a last batch may be all padding on one rank, on another not
+            cloud, counted = points[:, batch.valid], agreement[batch.valid]
+            count = sum_over_ranks(batch.valid.sum())
+            seed = step_seed(batch.seed, "lejepa", repr(None))
+        normality = sigreg(cloud, self.unit_vectors(seed), self.knots, count)
+        loss = (1 - self.weight) * everywhere(counted, count) + self.weight * normality
         monitors = {"loss": loss.detach(), "normality": normality.detach()}
-        monitors["spread"] = cloud.detach().flatten(0, 1).std(0).mean()
+        mean, square = (
+            everywhere(part.mean(0), count) for part in (cloud.detach(), cloud.detach().square())
+        )
+        monitors["spread"] = (square - mean.square()).clamp(min=0).sqrt().mean()
         return Losses(loss, {"agreement": agreement}, monitors)
 
     def unit_vectors(self, seed: int) -> Float[Tensor, "E S"]:
@@ -120,32 +129,35 @@ class LeJEPA(Objective):
 
 
 def sigreg(
-    points: Float[Tensor, "V B E"], directions: Float[Tensor, "E S"], knots: Float[Tensor, " K"]
+    points: Float[Tensor, "V B E"],
+    directions: Float[Tensor, "E S"],
+    knots: Float[Tensor, " K"],
+    count: int | Tensor,
 ) -> Float[Tensor, ""]:
     """Mean Epps-Pulley statistic over directions and views; about 1 for a normal cloud.
 
     N times the integral of |characteristic function of the sample - exp(-t^2 / 2)|^2 under the
-    weight exp(-t^2 / 2), by the trapezoid rule over [0, REACH], doubled; N images of all ranks.
-    In float32: the sums cancel.
+    weight exp(-t^2 / 2), by the trapezoid rule over [0, REACH], doubled; N (count) images of all
+    ranks. In float32: the sums cancel.
     """
-    kind = points.device.type
-    # on meta, where only operations are counted, there is no autocast
-    with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
+    with as_given(points):
         normal = torch.exp(-knots.square() / 2)
         weights = torch.full_like(knots, 2 * REACH / (len(knots) - 1))
         weights[[0, -1]] /= 2
         angles = (points @ directions)[..., None] * knots  # V B S K
-        real, imaginary = (everywhere(part.mean(1)) for part in (angles.cos(), angles.sin()))
+        real, imaginary = (
+            everywhere(part.transpose(0, 1), count) for part in (angles.cos(), angles.sin())
+        )  # V S K
         error = (real - normal).square() + imaginary.square()  # V S K
-        count = points.shape[1] * world_size()
         return (error @ (weights * normal)).mean() * count
 
 
-def everywhere(mean: Tensor) -> Tensor:
-    """A mean over the batches of all ranks.
+def everywhere(rows: Float[Tensor, "B ..."], count: int | Tensor) -> Float[Tensor, "..."]:
+    """The mean over the rows of all ranks, count of them.
 
     Its gradient is that of this rank's own part: ranks average their gradients afterwards, so that
     each ends with the gradient of the statistic of all.
     """
-    own = mean.detach()
-    return mean + (mean_over_ranks(own) - own)
+    part = rows.sum(0) / count
+    own = part.detach()
+    return sum_over_ranks(own) + (part - own) * world_size()

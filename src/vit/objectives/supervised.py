@@ -41,8 +41,9 @@ class Supervised(Objective):
         label_smoothing: share of the target spread over all classes. Paper: 0 (1e-4 with sigmoid).
         head_bias: start of the head's biases. Paper with the sigmoid loss: -10.
         mixing: mixup and CutMix of training images; null: none, as in the paper.
-        class_weights: how much an image of a class counts in training, by the class's name; 1 for
-            those not named. The loss of a step is the weighted mean. null: all alike.
+        class_weights: what the loss of an image is multiplied with in training, by its class's
+            name; 1 for those not named. The mean is over all images and not over the weights, so
+            that ranks and accumulation change nothing. null: all alike.
     """
 
     uses_labels: ClassVar[bool] = True
@@ -91,36 +92,38 @@ class Supervised(Objective):
             images, partner, weight = self.mixing(batch.images, batch.keys("mixing"))
             logits = self.predict(images)["logits"].float()  # B L
             other = labels[partner]
-            loss = weight * self.loss(logits, labels) + (1 - weight) * self.loss(logits, other)
+            first, second = self.loss(logits, labels), self.loss(logits, other)
+            loss = weight * first + (1 - weight) * second
+            step = weight * self.weighted(first, labels) + (1 - weight) * self.weighted(
+                second, other
+            )
             swapped = weight < 0.5
             labels = torch.where(swapped[:, None] if self.several else swapped, other, labels)
         else:
             logits = self.predict(batch.images)["logits"].float()
             loss = self.loss(logits, labels)
+            step = loss if batch.epoch is None else self.weighted(loss, labels)
         judge = judge_several if self.several else judge_one
         per_image = {"loss": loss} | judge(logits, labels)
         if batch.epoch is not None:
-            return Losses(self.step_loss(loss, labels), per_image, {})
+            return Losses(step.mean(), per_image, {})
         if self.several:
-            return Losses(loss.mean(), per_image, {}, (logits.sigmoid(), labels.long()))
+            return Losses(step.mean(), per_image, {}, (logits.sigmoid(), labels.long()))
         if logits.shape[1] <= MOST_CLASSES:
             per_image["by_class"] = by_class(logits.argmax(1), labels, logits.shape[1])
         if batch.accepted is not None:
             found = batch.accepted.gather(1, logits.argmax(1, keepdim=True))[:, 0]
             per_image["accepted"] = found.float()
-        return Losses(loss.mean(), per_image, {})
+        return Losses(step.mean(), per_image, {})
 
-    def step_loss(self, loss: Float[Tensor, " B"], labels: Tensor) -> Float[Tensor, ""]:
-        """The mean, weighted by class; an image with several labels has their mean weight."""
+    def weighted(self, loss: Float[Tensor, " B"], labels: Tensor) -> Float[Tensor, " B"]:
+        """Losses times their classes' weights; of several labels, times their mean weight."""
         if self.weights is None:
-            return loss.mean()
-        if self.several:
-            chosen = labels.float()
-            weight = (chosen @ self.weights) / chosen.sum(1).clamp(min=1)
-            weight = torch.where(labels.any(1), weight, 1.0)
-        else:
-            weight = self.weights[labels]
-        return (weight * loss).sum() / weight.sum()
+            return loss
+        if not self.several:
+            return self.weights[labels] * loss
+        weight = (labels * self.weights).sum(1) / labels.sum(1).clamp(min=1)
+        return torch.where(labels.any(1), weight, 1.0) * loss
 
     def metrics(self) -> dict[str, Metric]:
         """Of several labels: how high those that are right rank, class by class."""
