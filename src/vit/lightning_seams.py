@@ -8,9 +8,11 @@ import logging
 import os
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import jsonargparse._common as parsing
 import jsonargparse._typehints as typehints
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
@@ -174,6 +176,26 @@ def forget_other_class_arguments() -> None:
             previous["init_args"] = type(previous["init_args"])()
 
     typehints.discard_init_args_on_class_path_change = discard
+
+
+@contextlib.contextmanager
+def importing(only: list[str] | None) -> Iterator[None]:
+    """What a parser may import and build: these names, or all but what runs commands.
+
+    jsonargparse warns of paths such as subprocess.Popen and imports them, until a list of ours is
+    set; and where an argument takes anything, it builds whatever class stands there. Its settings
+    are global, so they are put back.
+    """
+    before = dict(parsing.parsing_settings)
+    try:
+        parsing.set_parsing_settings(
+            import_path_denylist=[] if only is None else ["*"],
+            import_path_allowlist=only or [],
+            instantiate_subclass_spec_in_any=False,
+        )
+        yield
+    finally:
+        parsing.parsing_settings.update(before)
 
 
 def no_broadcast_after_every_step() -> None:

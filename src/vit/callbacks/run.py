@@ -30,6 +30,7 @@ class Plan:
         summary: file name of the summary.
         resuming: the folder holds an interrupted run.
         config: the resolved settings a run began with, where it has begun.
+        trusted: modules outside this project whose classes a file might name (--trust).
     """
 
     verb: str
@@ -40,6 +41,7 @@ class Plan:
     summary: str = "summary.json"
     resuming: bool = False
     config: str | None = None
+    trusted: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -182,6 +184,7 @@ class Run(Callback):
                 "training_flops": module.flops_per_image * images,
                 "protocol_ids": self.protocol_ids,
                 **(speed or {}),
+                **({"trusted": list(self.plan.trusted)} if self.plan.trusted else {}),
                 **self.plan.extra,
                 **self.metrics,
             },

@@ -38,10 +38,23 @@ NUMBERS = {  # Trainer keys that count something, and from where
 
 
 class CLI(LightningCLI):
-    """Parses, links and builds; running is up to the caller."""
+    """Parses, links and builds; running is up to the caller.
 
-    def __init__(self, args: list[str], plan: Plan, files: RunLog) -> None:
+    Args:
+        args: words of a command line.
+        plan: what was decided before.
+        files: the run's logger.
+        only: what may be imported, where the settings come out of a file; None: they were typed.
+    """
+
+    def __init__(
+        self, args: list[str], plan: Plan, files: RunLog, only: list[str] | None = None
+    ) -> None:
         self.plan, self.files = plan, files
+        with seams.importing(only):
+            self._build(args)
+
+    def _build(self, args: list[str]) -> None:
         super().__init__(
             ViTModule,
             LightningDataModule,

@@ -19,6 +19,7 @@ from vit.callbacks.run_folder import write_json
 from vit.callbacks.run_log import RunLog
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError
+from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.cli.words import FROM_MAY, command, config_of, only, parent_folder
 from vit.compare.identity import data_identity, digest
 from vit.data.splits import carve
@@ -167,7 +168,8 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
     names = [
         name for name in own.get("--protocols", "knn,ridge,linear,attentive").split(",") if name
     ]
-    started, folder, extra = time.perf_counter(), None, {}
+    started, folder, extra, known = time.perf_counter(), None, {}, None
+    trusted = trusted_modules(own.get("--trust"))
     if not splits or not names:
         raise UsageError("evaluate: --split and --protocols must name at least one")
     if "--resume" in own:
@@ -179,15 +181,17 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
         if folder and {"--name", "--logs"} & set(own):
             raise UsageError("evaluate: a run keeps its figures; --name and --logs are for a file")
         only(rest, (*FROM_MAY, "threads"), "evaluate")
-        rest = ["--config", config_of(open_checkpoint(file)["config"], file, rest), *rest]
-        extra = {"checkpoint": str(file)}
+        settings = settings_of(open_checkpoint(file)["config"], file, trusted)
+        rest, known = ["--config", config_of(settings, file, rest), *rest], importable(trusted)
+        extra = {"checkpoint": str(file)} | ({"trusted": list(trusted)} if trusted else {})
     elif not any(word.split("=")[0] in ("--config", "-c") for word in rest):
         raise UsageError("evaluate: say what: python train.py evaluate <run folder | checkpoint>")
     else:
         controls = [name for name in controls if name != "random"]  # that is what is judged
     parent = parent_folder(own, rest if not subject else ["--config", "evaluate.yaml"])
     files = RunLog()
-    cli = CLI(rest, Plan("evaluate", folder, parent, 0, command(), extra=extra), files)
+    plan = Plan("evaluate", folder, parent, 0, command(), extra=extra)
+    cli = CLI(rest, plan, files, known)
     refuse(cli.datamodule.spec)
     cli.datamodule.prepare_data()
     cli.run_callback.setup(cli.trainer, cli.model, "test")

@@ -19,6 +19,7 @@ from vit.cli.engine import CLI
 from vit.cli.errors import Failure, UsageError, one_line
 from vit.cli.evaluate import evaluate
 from vit.cli.prepare import prepare
+from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.cli.words import (
     FROM_MAY,
     MORE,
@@ -73,17 +74,17 @@ def fit(own: dict[str, str], rest: list[str]) -> int:
             "fit: --from belongs to validate, test and predict; to start from a "
             "run's weights use --model.pretrained, to go on with it --resume"
         )
-    start, plan = None, Plan("fit", None, parent_folder(own, rest), 0, command())
-    if "--resume" in own:
-        folder = run_folder(own["--resume"])
-        if read_json(folder / "summary.json").get("status") == "completed":
-            say(f"{folder} is complete; nothing to resume")
-            return 0
-        start, base, plan = resumed(folder)
-        rest = ["--config", base, *only(rest, RESUME_MAY, "--resume")]
-    files = RunLog()
-    cli = CLI(rest, plan, files)
-    return train(cli, files, start)
+    trusted, files = trusted_modules(own.get("--trust")), RunLog()
+    if "--resume" not in own:
+        plan = Plan("fit", None, parent_folder(own, rest), 0, command(), trusted=trusted)
+        return train(CLI(rest, plan, files), files, None)
+    folder = run_folder(own["--resume"])
+    if read_json(folder / "summary.json").get("status") == "completed":
+        say(f"{folder} is complete; nothing to resume")
+        return 0
+    start, base, plan = resumed(folder, trusted)
+    rest = ["--config", base, *only(rest, RESUME_MAY, "--resume")]
+    return train(CLI(rest, plan, files, importable(trusted)), files, start)
 
 
 def train(cli: CLI, files: RunLog, start: str | None) -> int:
@@ -108,16 +109,20 @@ def train(cli: CLI, files: RunLog, start: str | None) -> int:
     return finish(cli, files)
 
 
-def resumed(folder: Path) -> tuple[str | None, str, Plan]:
+def resumed(folder: Path, trusted: tuple[str, ...]) -> tuple[str | None, str, Plan]:
     """Checkpoint, config and plan of a run to go on with; its settings are the checkpoint's."""
     start, recorded = resume_from(folder), folder / "config.yaml"
-    base, text = str(recorded), recorded.read_text()
     if start:
-        edited, text = text, open_checkpoint(Path(start))["config"]
-        base = config_of(text, Path(start), [])
-        if text != edited:
+        text = open_checkpoint(Path(start))["config"]
+        base = config_of(settings_of(text, Path(start), trusted), Path(start), [])
+        if text != recorded.read_text():
             warn(f"{recorded} was edited; a run goes on with the settings it began with")
-    return start, base, Plan("fit", folder, folder.parent, 0, command(), resuming=True, config=text)
+    else:
+        text = base = recorded.read_text()
+        settings_of(text, recorded, trusted)
+    plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True, config=text,
+                trusted=trusted)  # fmt: skip
+    return start, base, plan
 
 
 def resume_from(folder: Path) -> str | None:
@@ -134,8 +139,9 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
         raise UsageError(f"{verb}: --resume belongs to fit; use --from")
     if "--from" not in own:
         raise UsageError(f"{verb}: say what to {verb}: --from <run folder | checkpoint>")
-    file = checkpoint_in(Path(own["--from"]))
+    trusted, file = trusted_modules(own.get("--trust")), checkpoint_in(Path(own["--from"]))
     content = open_checkpoint(file)
+    settings = settings_of(content["config"], file, trusted)
     inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
     bare = Path(own["--from"]).is_file()
     files = RunLog()
@@ -148,16 +154,10 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
         summary=f"summary.{verb}.json",
         extra={"checkpoint": str(file)},
         config=content["config"],
+        trusted=trusted,
     )
-    cli = CLI(
-        [
-            "--config",
-            config_of(content["config"], file, rest),
-            *only(rest, FROM_MAY, f"{verb} --from"),
-        ],
-        plan,
-        files,
-    )
+    words = ["--config", config_of(settings, file, rest), *only(rest, FROM_MAY, f"{verb} --from")]
+    cli = CLI(words, plan, files, importable(trusted))
     if verb == "predict" and not hasattr(cli.model.objective, "predict"):
         kind = type(cli.model.objective).__name__
         raise UsageError(f"predict: {kind} predicts no classes; fine-tune it first, see README")

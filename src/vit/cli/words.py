@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from vit.cli.errors import UsageError
 
-OWN = ("--name", "--logs", "--resume", "--from")
+OWN = ("--name", "--logs", "--resume", "--from", "--trust")
 MORE = {  # own options of a verb
     "evaluate": ("--protocols", "--split", "--controls", "--cache"),
     "compare": ("--jobs", "--emit"),
@@ -17,18 +18,18 @@ RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_mod
 FROM_MAY = ("data", "trainer", "seed_everything")
 
 
-def config_of(text: str, weights: Path, words: list[str]) -> str:
+def config_of(settings: dict[str, Any], weights: Path, words: list[str]) -> str:
     """A recorded config whose encoder is built from a checkpoint of the run itself.
 
     The checkpoint knows its architecture and the normalisation its weights expect, also when the
     file they once came from is gone. Where the words name other data, nothing of the recorded data
     is left: a split or a choice of classes of the training would else move what is judged.
     """
-    settings = yaml.safe_load(text)
+    kept = dict(settings)
     if any(word.partition("=")[0] == "--data" for word in words):
-        del settings["data"]
-    settings["model"] |= {"encoder": None, "pretrained": str(weights)}
-    return yaml.safe_dump(settings)
+        kept.pop("data", None)
+    kept["model"] = kept["model"] | {"encoder": None, "pretrained": str(weights)}
+    return yaml.safe_dump(kept)
 
 
 def split(argv: list[str], known: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:

@@ -1,24 +1,20 @@
-"""Encoders out of checkpoints: find the file, open it safely, fit it, say what was loaded."""
+"""Encoders out of checkpoints: find the file, fit the weights, say what was loaded."""
 
 import importlib
-import pickle
-import zipfile
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vit.batch import DataSpec
 from vit.models.base import Encoder
+from vit.models.torch_files import check_finite, read_torch
 
 AVERAGE, TRAINED = "average.copy.encoder.", "objective.encoder."  # prefixes of their names
+OURS = "vit.models."  # whose modules a file may name
 FORMAT = 1
-UNREADABLE = (
-    RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)  # fmt: skip
 KEYS = {"config", "encoder", "global_step", "state_dict"}  # what is read from one
 
 
@@ -42,24 +38,16 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     """Read one of our checkpoints without running code from it.
 
     Raises:
-        ValueError: the file is damaged, or it is not a checkpoint of this project.
+        ValueError: the file is damaged, it is not a checkpoint of this project, or one of its
+            weights is not finite.
     """
-    if not zipfile.is_zipfile(path):  # every checkpoint of ours is one; its index is written last
-        raise ValueError(f"checkpoint: {path} is damaged or foreign (not a whole torch file)")
-    try:
-        with zipfile.ZipFile(path) as parts:
-            flipped = parts.testzip()  # torch stores checksums and does not look at them
-        if flipped:
-            raise ValueError(f"wrong checksum of {flipped}")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "empty file"
-        raise ValueError(f"checkpoint: {path} is damaged or foreign ({reason})") from error
+    content = read_torch(path, "checkpoint")
     known = isinstance(content, dict) and str(content.get("format")) == str(FORMAT)
     if not known or not content.keys() >= KEYS:
         raise ValueError(
             f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})"
         )
+    check_finite(content["state_dict"], path)
     return content
 
 
@@ -76,11 +64,36 @@ class Stored:
 
     def build(self, spec: DataSpec) -> Encoder:
         """The same architecture for other data; its weights are not loaded yet."""
-        module, _, name = self.class_path.rpartition(".")
-        found = getattr(importlib.import_module(module), name)
-        if not (isinstance(found, type) and issubclass(found, Encoder)):
-            raise ValueError(f"checkpoint: {self.class_path} in {self.path} is not an Encoder")
-        return found(spec, **self.settings)
+        try:
+            return encoder_class(self.class_path)(spec, **self.settings)
+        except LookupError as error:
+            raise ValueError(f"checkpoint: {self.path} holds a {error}") from error
+        except TypeError as error:
+            raise ValueError(
+                f"checkpoint: {self.path} is of another version of {self.class_path} ({error})"
+            ) from error
+
+
+def encoder_class(class_path: str) -> type[Encoder]:
+    """An Encoder by the name that a file gives; of other packages only what is imported already.
+
+    Raises:
+        LookupError: it is none; says how to allow it.
+    """
+    module, _, name = class_path.rpartition(".")
+    if module.startswith(OURS) and importlib.util.find_spec(module):
+        importlib.import_module(module)
+    todo = [Encoder]
+    while todo:
+        kind = todo.pop()
+        if f"{kind.__module__}.{kind.__qualname__}" == class_path:
+            return kind
+        todo += kind.__subclasses__()
+    package = module.partition(".")[0] or "its package"
+    raise LookupError(
+        f"{class_path}, which is no Encoder that is known here; if you know where it comes from: "
+        f"--trust {package}"
+    )
 
 
 def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
@@ -103,14 +116,18 @@ def stored_encoder(path: str | Path, average: bool = True) -> Stored:
     """
     file = checkpoint_in(Path(path))
     content = open_checkpoint(file)
-    about = content["encoder"]
-    weights = content["state_dict"]
+    about, weights = content["encoder"], content["state_dict"]
     averaged = average and any(key.startswith(AVERAGE) for key in weights)
     prefix = AVERAGE if averaged else TRAINED
     state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    grid = tuple(about["grid"]) if about["grid"] else None
-    spec = DataSpec.from_dict(about["spec"])
-    return Stored(file, about["class_path"], about["settings"], spec, grid, state)
+    try:
+        grid = tuple(about["grid"]) if about["grid"] else None
+        spec, settings = DataSpec.from_dict(about["spec"]), dict(about["settings"])
+        return Stored(file, str(about["class_path"]), settings, spec, grid, state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"checkpoint: {file} is damaged or foreign (its encoder's description: {error})"
+        ) from error
 
 
 def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:

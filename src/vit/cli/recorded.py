@@ -1,0 +1,143 @@
+"""Settings that come out of a file are data: they build what is listed here, and nothing else.
+
+A checkpoint and a run folder carry the settings that they were made with, and going on with them
+means to build classes by their names. Whoever hands such a file on could name any class of any
+package, so names are held against a list before anything is parsed or imported (SECURITY.md).
+"""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vit.cli.errors import UsageError
+
+ROOMS = tuple(  # of ours: what YAML builds; nothing in them writes outside the run folder
+    f"vit.{room}."
+    for room in ("models", "objectives", "data", "optim", "muon", "mixing", "callbacks")
+)
+SINGLE = ("vit.lightning_seams.FullyShard",)
+OPTIMIZERS = "torch.optim."
+LIGHTNING = {  # class: arguments that are plain and harmless; all others must be null
+    "callbacks.DeviceStatsMonitor": "cpu_stats",
+    "callbacks.EarlyStopping": "monitor min_delta patience verbose mode strict check_finite "
+    "stopping_threshold divergence_threshold check_on_train_epoch_end log_rank_zero_only",
+    "callbacks.LearningRateMonitor": "logging_interval log_momentum log_weight_decay",
+    "callbacks.ModelSummary": "max_depth",
+    "callbacks.RichModelSummary": "max_depth",
+    "callbacks.RichProgressBar": "refresh_rate leave theme",
+    "callbacks.TQDMProgressBar": "refresh_rate process_position leave",
+    "plugins.environments.SLURMEnvironment": "auto_requeue requeue_signal",
+    "strategies.DDPStrategy": "batched_grad_copy broadcast_buffers bucket_cap_mb "
+    "bucket_cap_mb_list check_reduction dim find_unused_parameters forward_sync_buffers "
+    "gradient_as_bucket_view init_sync lazy_bucket_allocation model_averaging_period "
+    "output_device process_group_backend skip_all_reduce_unused_params start_method static_graph "
+    "timeout",
+}
+CLASSES = {  # keys whose values are classes: a bare word there would be imported
+    "data",
+    "model.encoder",
+    "model.objective",
+    "model.optimizer",
+    "model.schedule",
+    "model.weight_decay_schedule",
+    "trainer.callbacks",
+    "trainer.plugins",
+}
+EMPTY = ("model.spec", "trainer.default_root_dir", "trainer.model_registry")  # never recorded
+
+
+def importable(trusted: tuple[str, ...]) -> list[str]:
+    """What the parser may import while it reads a stored config."""
+    listed = [name for name in known_lightning()]
+    rooms = [room.removesuffix(".") for room in (*ROOMS, OPTIMIZERS)]
+    return [*rooms, *SINGLE, *listed, *trusted]
+
+
+def known_lightning() -> dict[str, set[str]]:
+    """Arguments by class, under the name that a class is recorded by."""
+    return {f"lightning.pytorch.{name}": set(words.split()) for name, words in LIGHTNING.items()}
+
+
+def check(settings: Any, where: Path, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The settings of a stored config, each class of which is listed.
+
+    Args:
+        settings: as YAML reads them.
+        where: the file that holds them.
+        trusted: modules whose classes the person allowed.
+
+    Raises:
+        ValueError: naming the file, the key and what stands there.
+    """
+    if not isinstance(settings, dict):
+        raise ValueError(f"{where}: its settings are damaged (no keys); begin a new run")
+    for key, value in walk(settings, ""):
+        if isinstance(value, dict) and "class_path" in value:
+            check_class(key, value, where, trusted)
+        elif key in CLASSES and not isinstance(value, dict | list | None):
+            raise ValueError(f"{where}: {key} is {value!r}, no class with its settings")
+        elif key in EMPTY and value is not None:
+            raise ValueError(f"{where}: {key} is {value!r}; a run of this project has none there")
+    return settings
+
+
+def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Every value with its key, at any depth; items of a list go by the list's key."""
+    yield key, value
+    if isinstance(value, dict):
+        for name, part in value.items():
+            inside = f"{key}.{name}" if key else str(name)
+            yield from walk(part, inside.replace(".init_args.", "."))
+    elif isinstance(value, list):
+        for part in value:
+            yield from walk(part, key)
+
+
+def check_class(key: str, value: dict, where: Path, trusted: tuple[str, ...]) -> None:
+    """One class of a stored config."""
+    name, arguments = value["class_path"], value.get("init_args") or {}
+    odd = sorted(map(str, value.keys() - {"class_path", "init_args"}))
+    if odd or not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ValueError(f"{where}: {key} is no class with its settings ({odd or name!r})")
+    if name.startswith(tuple(f"{module}." for module in trusted)):
+        return
+    module = name.partition(".")[0]
+    if name in known_lightning():
+        given = {argument for argument, set_ in arguments.items() if set_ is not None}
+        unknown = sorted(given - known_lightning()[name])
+        if unknown:
+            raise ValueError(
+                f"{where}: {key}.{unknown[0]} of {name} is not built from a file; "
+                f"if you know why it is there: --trust {module}"
+            )
+    elif not name.startswith((*ROOMS, OPTIMIZERS)) and name not in SINGLE:
+        raise ValueError(
+            f"{where}: {key} names {name}, which is not built from a file; if you know that "
+            f"package: --trust {module}"
+        )
+
+
+def trusted_modules(text: str | None) -> tuple[str, ...]:
+    """The modules of --trust, imported: their classes are then known like our own.
+
+    Raises:
+        UsageError: one is not there.
+    """
+    names = tuple(name for name in (text or "").split(",") if name)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UsageError(f"--trust: no module {name!r} ({error})") from error
+    return names
+
+
+def settings_of(text: str, where: Path, trusted: tuple[str, ...]) -> dict[str, Any]:
+    """Checked settings out of a stored config's text."""
+    try:
+        return check(yaml.safe_load(text), where, trusted)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: its settings are damaged ({error})") from error

@@ -1,0 +1,89 @@
+"""torch files as data: whole, of their own size, free of code, and of finite numbers."""
+
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+UNREADABLE = (
+    RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError,
+    RecursionError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile, NotImplementedError,
+)  # fmt: skip
+
+
+def read_torch(path: Path, what: str) -> Any:
+    """What `torch.save` wrote: tensors and plain values, nothing that runs.
+
+    Args:
+        path: of the file.
+        what: begins the messages.
+
+    Raises:
+        ValueError: it is no whole torch file, holds compressed or overlapping members (torch
+            stores them plainly, side by side), or tensors that are larger than their storage.
+    """
+    if not zipfile.is_zipfile(path):  # torch's index is written last
+        raise ValueError(f"{what}: {path} is damaged or foreign (not a whole torch file)")
+    try:
+        with zipfile.ZipFile(path) as parts:
+            check_members(parts.infolist(), path.stat().st_size)
+            flipped = parts.testzip()  # torch stores checksums and does not look at them
+        if flipped:
+            raise ValueError(f"wrong checksum of {flipped}")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        for name, tensor in tensors(content):
+            check_storage(name, tensor)
+    except UNREADABLE as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{what}: {path} is damaged or foreign ({lines[0][:120]})") from error
+    return content
+
+
+def check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Small files that unpack to large ones are refused before any byte is unpacked."""
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{member.filename} is compressed, which torch never does")
+    if sum(member.file_size for member in members) > size:
+        raise ValueError("its members overlap")
+
+
+def check_storage(name: str, tensor: Tensor) -> None:
+    """A stride of zero makes a huge tensor of a few bytes."""
+    if tensor.layout is torch.strided and tensor.numel() * tensor.element_size() > (
+        tensor.untyped_storage().nbytes()
+    ):
+        raise ValueError(f"{name} is larger than its storage")
+
+
+def tensors(content: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested containers, with its place."""
+    if isinstance(content, Tensor):
+        yield name, content
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from tensors(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(content, list | tuple):
+        for key, value in enumerate(content):
+            yield from tensors(value, f"{name}.{key}")
+
+
+def check_finite(state: Any, path: Path) -> None:
+    """Refuse weights with which every answer would be nan.
+
+    Raises:
+        ValueError: naming the first such tensor; or what was given holds something else.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"weights: {path} holds no table of tensors")
+    for name, tensor in state.items():
+        numbers = tensor.is_floating_point() and tensor.numel()
+        if numbers and not torch.stack(tensor.float().aminmax()).isfinite().all():
+            raise ValueError(
+                f"weights: {name} in {path} holds numbers that are not finite; take an earlier "
+                "checkpoint, or train again with a lower learning rate"
+            )
