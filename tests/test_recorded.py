@@ -190,6 +190,21 @@ def test_typed_settings_run_no_commands_either(tmp_path):
     assert not (tmp_path / "taken").exists()
 
 
+def test_what_the_parser_refuses_is_said_in_our_words(run, tmp_path):
+    typed = launch("fit", "--config", "configs/quickstart.yaml",
+                   "--model.optimizer.class_path", "subprocess.Popen", cwd=tmp_path)  # fmt: skip
+    assert typed.code == 2
+    assert typed.out.strip() == (
+        "error: model.optimizer: subprocess.Popen could run commands or touch files; "
+        "no setting may name it"
+    )
+    (tmp_path / "notes.py").write_text("open('taken', 'w')\nclass X: pass\n")
+    told = launch("test", "--from", str(run), "--data.class_path", "notes.X", cwd=tmp_path)
+    assert "notes.X is not imported for stored settings; if you know that package: --trust notes" \
+        in told.out  # fmt: skip
+    assert not (tmp_path / "taken").exists()
+
+
 def test_a_clean_run_is_no_attack(run, tmp_path):
     folder = attacked(run, tmp_path, {})
     ended = launch("test", "--from", str(folder), cwd=tmp_path)

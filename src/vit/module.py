@@ -157,10 +157,9 @@ class ViTModule(LightningModule):
         """The length of the run, which progress is measured by."""
         steps = self.trainer.estimated_stepping_batches
         if steps in (0, float("inf")):
-            raise ValueError(
-                "trainer: give max_epochs or max_steps; progress needs the run's length"
-            )
+            raise ValueError("trainer: give max_epochs or max_steps; schedules need the length")
         self.total_steps = int(steps)
+        self.trainer.fit_loop.epoch_loop.max_steps = self.total_steps  # also where epochs count
 
     def on_train_start(self) -> None:
         """Lightning leaves modes as they are; frozen parts shall not train."""

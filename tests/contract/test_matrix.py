@@ -266,3 +266,40 @@ def test_every_objective_survives_kills_in_bf16(tmp_path, group, objective, requ
     assert resumed.code == 0, resumed.everything
     assert equal(whole, killed)
     assert (whole / "metrics.csv").read_bytes() == (killed / "metrics.csv").read_bytes()
+
+
+ENDINGS = {  # how a run's length is told, and when it is validated
+    "epochs, validated each": ("--trainer.max_epochs", "3"),
+    "epochs, validated every second": (
+        *("--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "2"),
+    ),
+    "epochs, validated by steps": (
+        *("--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "null"),
+        *("--trainer.val_check_interval", "5"),
+    ),
+    "epochs, never validated": ("--trainer.max_epochs", "2", "--trainer.limit_val_batches", "0"),
+    "epochs, accumulated": (
+        *("--trainer.max_epochs", "3", "--trainer.accumulate_grad_batches", "2"),
+    ),
+    "steps inside an epoch": ("--trainer.max_epochs", "-1", "--trainer.max_steps", "8"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_run_that_dies_in_its_test_makes_no_step_more(tmp_path, ending):
+    """All steps are done and saved; what is missing is the test and the summary."""
+    words = (*ENDINGS[ending], "--test_after_fit", "true", "--checkpoint_every", "100")
+    done = fit(tmp_path, "supervised", "single", *words, name="end")
+    assert done.code == 0, done.everything
+    run = tmp_path / done.run
+    metrics, summary = (run / "metrics.csv").read_bytes(), json.loads(
+        (run / "summary.json").read_text())  # fmt: skip
+    before = weights(run)
+    (run / "summary.json").unlink()
+    resumed = launch("fit", "--resume", str(run), cwd=tmp_path)
+    assert resumed.code == 0, resumed.everything
+    assert all(torch.equal(before[name], value) for name, value in weights(run).items())
+    assert (run / "metrics.csv").read_bytes() == metrics
+    again = json.loads((run / "summary.json").read_text())
+    assert again["images_seen"] == summary["images_seen"]
+    assert again["test/accuracy"] == summary["test/accuracy"]

@@ -10,7 +10,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from vit import lightning_seams as seams
-from vit.callbacks.run_folder import environment, hold, new_folder, write_json
+from vit.callbacks.run_folder import (
+    CONFIG,
+    environment,
+    hold,
+    new_folder,
+    write_config,
+    write_json,
+)
 from vit.callbacks.run_log import RunLog
 from vit.module import ViTModule
 
@@ -69,8 +76,8 @@ class Run(Callback):
         folder = self.plan.folder or new_folder(self.plan.parent, self.plan.seed)
         if self.plan.verb == "fit":
             hold(folder)
-            if not (folder / "config.yaml").exists():
-                (folder / "config.yaml").write_text(module.config)
+            if not (folder / CONFIG).exists():
+                write_config(folder, module.config)
             if not self.plan.resuming:
                 write_json(folder / "environment.json", environment())
         with (folder / "command.txt").open("a") as file:

@@ -1,6 +1,6 @@
 """A run's folder: made once, held by one process, its small files never half written."""
 
-import contextlib
+import hashlib
 import json
 import math
 import os
@@ -14,12 +14,16 @@ from typing import Any
 
 import torch
 
+from vit.whole_files import write_text
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing is held there
     fcntl = None
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "jsonargparse", "numpy")
+CONFIG = "config.yaml"
+CHECKSUM = "# sha256 of what follows: "
 HELD: list[int] = []  # open files: closing one would let go of its folder
 
 
@@ -101,18 +105,37 @@ def environment() -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Written beside and renamed: the file is never half a file."""
-    part = path.with_name(path.name + ".part")
     plain = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in content.items()
     }
-    try:
-        part.write_text(json.dumps(plain, indent=1) + "\n")
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
-    part.replace(path)
+    write_text(path, json.dumps(plain, indent=1) + "\n")
+
+
+def write_config(folder: Path, text: str) -> None:
+    """A run's settings, with a checksum: a cut at the end of a line would still be YAML."""
+    write_text(folder / CONFIG, f"{CHECKSUM}{digest_of(text)}\n{text}")
+
+
+def read_config(folder: Path) -> str:
+    """The settings that a run began with.
+
+    Raises:
+        ValueError: they are not the ones that were written.
+    """
+    path = folder / CONFIG
+    first, _, text = path.read_text(errors="replace").partition("\n")
+    if first != CHECKSUM + digest_of(text):
+        raise ValueError(
+            f"{path} is damaged or was edited; a run goes on only with the settings it began "
+            f"with: begin a new one, python train.py fit --config {path}, once it reads as you want"
+        )
+    return text
+
+
+def digest_of(text: str) -> str:
+    """sha256 in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -33,6 +33,14 @@ PLAINLY = (
     (r"Type collections\.abc\.Callable\S+.*?callable class: ", ""),
     (r"\.? Got value: Namespace\(.*", ""),
     (r"(, got [^,]*?) Not a valid subclass of .*", r"\1"),
+    (
+        r"Importing '((\w+)[\w.]*)' is not allowed, denied by the '\*'.*",
+        r"\1 is not imported for stored settings; if you know that package: --trust \2",
+    ),
+    (
+        r"Importing '([\w.]+)' is not allowed.*",
+        r"\1 could run commands or touch files; no setting may name it",
+    ),
     (r"[Ee]xpected an? <class '([\w.]+)'>", r"expected \1"),
     (r"[Ee]xpected a typing\.Literal\[(.*?)\]", r"or \1"),
 )

@@ -50,10 +50,14 @@ EMPTY = ("model.spec", "trainer.default_root_dir", "trainer.model_registry")  # 
 
 
 def importable(trusted: tuple[str, ...]) -> list[str]:
-    """What the parser may import while it reads a stored config."""
-    listed = [name for name in known_lightning()]
+    """What the parser may import while it reads a stored config, also where it is defined."""
+    defined = []
+    for name in known_lightning():
+        room, _, last = name.rpartition(".")
+        kind = getattr(importlib.import_module(room), last)
+        defined.append(f"{kind.__module__}.{last}")
     rooms = [room.removesuffix(".") for room in (*ROOMS, OPTIMIZERS)]
-    return [*rooms, *SINGLE, *listed, *trusted]
+    return [*rooms, *SINGLE, *known_lightning(), *defined, *trusted]
 
 
 def known_lightning() -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from vit import lightning_seams as seams
 from vit.callbacks.checkpoints import Checkpoints, newest_good
 from vit.callbacks.run import Plan
-from vit.callbacks.run_folder import read_json
+from vit.callbacks.run_folder import CONFIG, read_config, read_json
 from vit.callbacks.run_log import RunLog
 from vit.cli import report
 from vit.cli.compare import compare
@@ -111,18 +111,26 @@ def train(cli: CLI, files: RunLog, start: str | None) -> int:
 
 def resumed(folder: Path, trusted: tuple[str, ...]) -> tuple[str | None, str, Plan]:
     """Checkpoint, config and plan of a run to go on with; its settings are the checkpoint's."""
-    start, recorded = resume_from(folder), folder / "config.yaml"
+    start = resume_from(folder)
     if start:
         text = open_checkpoint(Path(start))["config"]
         base = config_of(settings_of(text, Path(start), trusted), Path(start), [])
-        if text != recorded.read_text():
-            warn(f"{recorded} was edited; a run goes on with the settings it began with")
+        if not recorded_as(folder, text):
+            warn(f"{folder / CONFIG} was edited; a run goes on with the settings it began with")
     else:
-        text = base = recorded.read_text()
-        settings_of(text, recorded, trusted)
+        text = base = read_config(folder)
+        settings_of(text, folder / CONFIG, trusted)
     plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True, config=text,
                 trusted=trusted)  # fmt: skip
     return start, base, plan
+
+
+def recorded_as(folder: Path, text: str) -> bool:
+    """Does the folder's file still say what the checkpoint says?"""
+    try:
+        return read_config(folder) == text
+    except ValueError:
+        return False
 
 
 def resume_from(folder: Path) -> str | None:
