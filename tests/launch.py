@@ -6,6 +6,7 @@ milliseconds instead of seconds, and can be killed without harm to the tests.
 
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -41,6 +42,7 @@ def launch(
     signal_at: tuple[int, int] | None = None,
     signal_rank: int | None = None,
     patience: float = 300,
+    largest: int | None = None,
 ) -> Ended:
     """Run `python train.py <argv>` in cwd and wait for it.
 
@@ -52,6 +54,7 @@ def launch(
         kill_after: SIGKILL every rank so many seconds after the start.
         signal_at: a micro-batch and the signal that every rank gets as it begins it.
         signal_rank: the only rank that gets it.
+        largest: no file may grow beyond so many bytes, as on a full disk.
         patience: seconds after which what still runs is killed, and its text says so.
     """
     if not (cwd / "configs").exists():
@@ -80,6 +83,7 @@ def launch(
                 str(files[rank]),
                 signal_at if signal_rank in (None, rank) else (None, 0),
                 group | ({"LOCAL_RANK": str(rank)} if ranks > 1 else {}),
+                largest,
             ),
         )
         for rank in range(ranks)
@@ -124,7 +128,10 @@ def _child(
     output: str,
     signal_at: tuple[int | None, int],
     environment: dict[str, str],
+    largest: int | None,
 ) -> None:
+    if largest is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     file = os.open(output, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import threading
@@ -15,7 +16,14 @@ import torch
 
 from launch import Ended, launch
 from vit.callbacks import run_folder
-from vit.callbacks.run_folder import hold, new_folder, read_json, write_json
+from vit.callbacks.run_folder import (
+    hold,
+    new_folder,
+    read_config,
+    read_json,
+    write_config,
+    write_json,
+)
 
 TINY = (
     *("--trainer.max_epochs", "2", "--trainer.limit_train_batches", "4"),
@@ -38,8 +46,8 @@ def fit(cwd: Path, name: str, *extra: str, **how) -> Path:
     return run
 
 
-def resume(run: Path) -> Ended:
-    return launch("fit", "--resume", str(run), cwd=run.parents[2])
+def resume(run: Path, **how) -> Ended:
+    return launch("fit", "--resume", str(run), cwd=run.parents[2], **how)
 
 
 def complaint(ended: Ended) -> str:
@@ -118,9 +126,10 @@ def test_damaged_json_is_named(tmp_path, text):
 def test_json_that_meets_a_full_disk_leaves_the_old_one(tmp_path):
     path = tmp_path / "summary.json"
     write_json(path, {"a": 1})
-    (tmp_path / "summary.json.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
+    (tmp_path / f"summary.json.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
         write_json(path, {"a": 2})
+    assert caught.value.filename == str(path)
     assert read_json(path) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
 
@@ -165,21 +174,18 @@ def test_a_run_being_trained_cannot_be_resumed_by_another_process(tmp_path):
 # ---- full disks and people ------------------------------------------------------------------
 
 
-@needs_full
 def test_a_checkpoint_that_meets_a_full_disk_spoils_nothing(stopped, straight):
     last = stopped / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
-    part = stopped / "checkpoints" / "new.ckpt.part"
-    part.symlink_to("/dev/full")
-    ended = resume(stopped)
+    ended = resume(stopped, largest=len(before) - 1000)
     assert ended.code == 1
     told = complaint(ended)
-    assert "No space left on device" in told
+    assert "File too large" in told
     assert "checkpoints/new.ckpt;" in told
     assert f"python train.py fit --resume {stopped}" in told
     assert json.loads((stopped / "summary.json").read_text())["status"] == "failed"
     assert last.read_bytes() == before
-    assert not part.is_symlink()
+    assert not list(stopped.rglob("*.part"))
     assert resume(stopped).code == 0
     assert same(straight, stopped)
 
@@ -209,3 +215,38 @@ def test_an_edited_config_is_warned_about_and_ignored(stopped, straight):
     assert len(warnings) == 1
     assert "config.yaml was edited; a run goes on with the settings it began with" in warnings[0]
     assert same(straight, stopped)
+
+
+def test_settings_cut_or_changed_anywhere_are_not_the_ones_that_were_written(tmp_path):
+    text = "model:\n  lr: 1\ndata:\n  labels_per_class: 50\n"
+    write_config(tmp_path, text)
+    assert read_config(tmp_path) == text
+    whole = (tmp_path / "config.yaml").read_bytes()
+    spoiled = [whole[:end] for end in range(len(whole))]
+    spoiled += [whole + b"seed_everything: 1\n", whole.replace(b"50", b"10"), text.encode()]
+    for content in spoiled:
+        (tmp_path / "config.yaml").write_bytes(content)
+        with pytest.raises(ValueError, match=r"config\.yaml is damaged or was edited; .* --config"):
+            read_config(tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_settings_to_go_on_with(tmp_path):
+    run = fit(tmp_path, "run", largest=1500)
+    assert not list(run.glob("config.yaml*"))
+    told = resume(run)
+    assert told.code == 2
+    assert "is not a run folder (it has no config.yaml" in complaint(told)
+
+
+def test_a_run_killed_before_its_first_checkpoint_knows_its_settings(tmp_path, straight):
+    run = fit(tmp_path, "killed", kill_at=1)
+    assert not (run / "checkpoints").exists()
+    config = run / "config.yaml"
+    whole = config.read_text()
+    config.write_text(whole[: whole.index("test_after_fit")])
+    told = resume(run)
+    assert told.code == 2
+    assert "config.yaml is damaged or was edited" in complaint(told)
+    config.write_text(whole)
+    assert resume(run).code == 0
+    assert same(straight, run)

@@ -5,7 +5,6 @@ Each entry names its upstream issue; each has a test, so that an upgrade shows w
 
 import contextlib
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
+from vit.whole_files import replacing
 
 if TYPE_CHECKING:
     from vit.module import ViTModule
@@ -52,16 +52,10 @@ class AtomicFiles(TorchCheckpointIO):
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
         try:
-            with part.open("wb") as file:
+            with replacing(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except Exception as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
+        except RuntimeError as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, OSError):
                 cause = cause.__context__

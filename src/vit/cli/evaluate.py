@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from vit.callbacks.feature_cache import FeatureCache
 from vit.callbacks.features import LARGEST, OneProcess, frozen, pixels
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import write_json
@@ -41,7 +42,7 @@ class Evaluation:
         protocols: names.
         splits: that are judged.
         controls: of CONTROLS.
-        cache: folder for features; None: none is kept.
+        cache: of features.
         say: shows what is being done.
     """
 
@@ -51,7 +52,7 @@ class Evaluation:
         protocols: list[str],
         splits: list[str],
         controls: list[str],
-        cache: Path | None,
+        cache: FeatureCache,
         say: Callable[[str], None],
     ) -> None:
         self.say = say
@@ -94,18 +95,13 @@ class Evaluation:
         tokens = any(declares(self.functions[name], "NEEDS_TOKENS") for name in self.protocols)
         found = {}
         for split in self.needed:
-            file = self.cache and self.cache / f"{self.key(encoder, split, tokens)}.pt"
-            if file and file.is_file():
-                found[split] = Frozen(**torch.load(file, weights_only=True)).labelled()
-                continue
-            self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
-            found[split] = frozen(self.module, self.data, encoder, split, tokens)
-            if file:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                part = file.with_suffix(".part")
-                torch.save(vars(found[split]), part)
-                part.replace(file)
-            found[split] = found[split].labelled()
+            key = self.key(encoder, split, tokens)
+            features = self.cache.get(key)
+            if features is None:
+                self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
+                features = frozen(self.module, self.data, encoder, split, tokens)
+                self.cache.keep(key, features)
+            found[split] = features.labelled()
         return found
 
     def key(self, encoder: nn.Module, split: str, tokens: bool) -> str:
@@ -284,10 +280,10 @@ def chosen(text: str, option: str, known: tuple[str, ...]) -> list[str]:
     return names
 
 
-def cache_in(own: dict[str, str], subject: str | None) -> Path | None:
+def cache_in(own: dict[str, str], subject: str | None) -> FeatureCache:
     """<logs>/cache, unless told otherwise."""
     text = own.get("--cache", str(Path(own.get("--logs", "logs")) / "cache"))
-    return None if text == "none" or subject is None else Path(text)
+    return FeatureCache(None if text == "none" or subject is None else Path(text))
 
 
 def hash_of(encoder: nn.Module) -> str:

@@ -81,7 +81,9 @@ def run_folder(text: str) -> Path:
     """A folder that a fit made."""
     folder = Path(text)
     if not (folder / "config.yaml").is_file():
-        raise UsageError(f"--resume: {folder} is not a run folder (it has no config.yaml)")
+        raise UsageError(
+            f"--resume: {folder} is not a run folder (it has no config.yaml: nothing was begun in it)"
+        )
     return folder
 
 

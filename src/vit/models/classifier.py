@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import DataSpec
+from vit.models.torch_files import check_finite, read_torch
 from vit.models.weights import load_into, open_checkpoint, stored_encoder
 
 TORCHVISION = "torchvision/"
@@ -115,7 +116,8 @@ def of_torchvision(name: str, weights: str | None, spec: DataSpec) -> Classifier
     if Path(weights).suffix in (".pt", ".pth"):
         if not Path(weights).is_file():
             raise FileNotFoundError(f"teacher: no such file: {weights}")
-        state = torch.load(weights, map_location="cpu", weights_only=True)
+        state = read_torch(Path(weights), "teacher")
+        check_finite(state, Path(weights))
         settings["num_classes"] = len(spec.classes)
         network = models.get_model(name, weights=None, **settings)
         try:

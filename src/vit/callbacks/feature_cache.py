@@ -1,0 +1,47 @@
+"""Features that were made once, kept under a key of all that they depend on."""
+
+from pathlib import Path
+
+import torch
+
+from vit.evaluate.base import Frozen
+from vit.models.torch_files import check_finite, read_torch, tensors
+from vit.whole_files import replacing
+
+
+class FeatureCache:
+    """A folder with a file a key.
+
+    Args:
+        folder: of the files; None: nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def get(self, key: str) -> Frozen | None:
+        """What was kept under a key; a damaged file is told, and made anew by whoever asks."""
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            content = read_torch(path, "features")
+            found = Frozen(content["pooled"], content["labels"], content["tokens"])
+            check_finite(dict(tensors(vars(found))), path)
+            if content["key"] != key:
+                raise ValueError(f"features: {path} is another file under this name")
+            return found
+        except (ValueError, KeyError, TypeError) as error:
+            print(f"{error}; made anew", flush=True)
+            return None
+
+    def keep(self, key: str, features: Frozen) -> None:
+        """Whole or not at all."""
+        path = self._path(key)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                torch.save({"key": key, **vars(features)}, file)
+
+    def _path(self, key: str) -> Path | None:
+        return self.folder and self.folder / f"{key}.pt"
