@@ -12,6 +12,7 @@ from torchvision.datasets import CIFAR10 as Published
 
 from vit.data import CIFAR10, CIFAR100
 from vit.data import cifar as module
+from vit.data.cifar import read_foreign
 from vit.data.download import md5_of
 from vit.data.splits import balanced, carve
 
@@ -94,22 +95,21 @@ def test_balanced_orders_are_even_in_every_prefix():
 
 
 def part(folder: Path, counts: dict[int, int], **more) -> Path:
-    """A pickle with some classes of CIFAR-100, as anybody may write it."""
+    """A .npz with some classes of CIFAR-100, as anybody may write it."""
     labels = [label for label, count in counts.items() for _ in range(count)]
     generator = np.random.default_rng(0)
     data = generator.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-    file = folder / "part"
-    file.write_bytes(pickle.dumps({"data": data, "fine_labels": labels} | more))
+    file = folder / "part.npz"
+    np.savez_compressed(file, **{"data": data, "fine_labels": np.array(labels)} | more)
     return file
 
 
 def test_chosen_classes_may_come_from_a_file_of_ones_own(tmp_path, monkeypatch):
-    file = part(tmp_path, {3: 500, 7: 20, 9: 500})
-    file.rename(tmp_path / "train")
-    test = part(tmp_path, {3: 4, 8: 4, 9: 4})
-    listed = SimpleNamespace(base_folder=".", test_list=[("part", md5_of(test))], train_list=[])
+    file, test = part(tmp_path, {3: 500, 7: 20, 9: 500}), tmp_path / "test"
+    labels = [3] * 4 + [8] * 4 + [9] * 4
+    test.write_bytes(pickle.dumps({"data": np.zeros((12, 3072), "u1"), "fine_labels": labels}))
+    listed = SimpleNamespace(base_folder=".", test_list=[("test", md5_of(test))], train_list=[])
     monkeypatch.setattr(CIFAR100, "published", listed)
-    file = tmp_path / "train"
     data = CIFAR100(str(tmp_path), classes=[3, 9], train_file=str(file))
     train, val = data.open("train"), data.open("val")
     assert (len(train), len(val)) == (900, 100)
@@ -117,7 +117,7 @@ def test_chosen_classes_may_come_from_a_file_of_ones_own(tmp_path, monkeypatch):
     assert data.spec.classes == ("bear", "bottle")
     assert data.open("test").labels.tolist() == [0] * 4 + [1] * 4
     assert torch.bincount(val.labels).tolist() == [50, 50]
-    raw = pickle.loads(file.read_bytes())["data"].reshape(-1, 3, 32, 32)
+    raw = np.load(file)["data"].reshape(-1, 3, 32, 32)
     first = data.split_indices()["train"][0]
     assert np.array_equal(train.images[0].numpy(), raw[first])
 
@@ -130,12 +130,31 @@ def test_a_class_that_is_not_whole_is_named(tmp_path):
         CIFAR100(str(tmp_path), classes=[3, 7], train_file=str(file)).open("train")
 
 
-def test_a_file_of_ones_own_runs_no_code(tmp_path):
-    file = part(tmp_path, {3: 500, 9: 500}, more=Path("x"))
-    with pytest.raises(
-        ValueError, match=r"is no pickle with data and fine_labels \(it asks for pathlib"
-    ):
-        CIFAR100(str(tmp_path), classes=[3, 9], train_file=str(file)).open("train")
+SPOILED = {
+    "is no .npz with arrays data and fine_labels": lambda folder: Path(folder / "train").write_bytes(
+        pickle.dumps({"data": 1})),
+    "no archive named 'fine_labels.npy'|no item named": lambda folder: np.savez(
+        folder / "train", data=np.zeros(3)),
+    "Object arrays cannot be loaded": lambda folder: np.savez(
+        folder / "train", data=np.array([Path("x")]), fine_labels=np.zeros(1, int)),
+    "holds float64, no whole numbers": lambda folder: np.savez(
+        folder / "train", data=np.zeros((1, 3072)), fine_labels=np.zeros(1, int)),
+    "3,072 numbers an image": lambda folder: np.savez(
+        folder / "train", data=np.zeros((2, 3072), "u1"), fine_labels=np.zeros(1, int)),
+    "one number each": lambda folder: np.savez(
+        folder / "train", data=np.zeros((1, 3072), "u1"), fine_labels=np.int64(3)),
+    "it unpacks to 400,000,": lambda folder: np.savez_compressed(
+        folder / "train", data=np.zeros(400_000_000, "u1"), fine_labels=np.zeros(1, int)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", SPOILED)
+def test_a_file_of_ones_own_is_data_or_refused(tmp_path, reason):
+    """A pickle runs code, also one that holds only arrays: a dtype's flags crash NumPy."""
+    SPOILED[reason](tmp_path)
+    (file,) = tmp_path.iterdir()
+    with pytest.raises(ValueError, match=f"{file}.*({reason})"):
+        read_foreign(file, "fine_labels")
 
 
 def test_classes_of_the_published_files_can_be_chosen(miniature):

@@ -139,3 +139,11 @@ def test_damage_is_one_line(decoder, data, why):
     with pytest.raises(ValueError, match=why) as caught:
         decode(data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_no_colours(odd):
+    values = np.full((4, 5), 0.5, np.float32)
+    values[2, 3] = odd
+    with pytest.raises(ValueError, match="holds numbers that are not finite"):
+        decode(saved(Image.fromarray(values), "TIFF"))

@@ -13,9 +13,11 @@ from torch.nn import functional as F
 from torchvision.models import ResNet50_Weights
 
 from builders import small_vit
+from pinned import pin
 from pictures import folder, picture, saved
 from vit.data import Flowers102, ImageNet, ImageNet21k, OxfordPets, imagenet, oxford
 from vit.data.sampling import Draw
+from vit.data.vtab.folders import Flowers
 from vit.data.vtab.order import published_order
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
@@ -111,7 +113,7 @@ def test_what_is_not_there_says_where_to_get_it(tmp_path):
         Flowers102(root=str(tmp_path)).files()
 
 
-def test_flowers_hold_out_a_tenth_in_the_published_order(tmp_path):
+def test_flowers_hold_out_a_tenth_in_the_published_order(tmp_path, monkeypatch):
     from scipy.io import savemat
 
     root = tmp_path / "flowers-102"
@@ -121,6 +123,7 @@ def test_flowers_hold_out_a_tenth_in_the_published_order(tmp_path):
     savemat(root / "setid.mat", {"trnid": [list(range(1, 11))], "valid": [[11, 12]],
                                  "tstid": [[13, 14, 15]]})  # fmt: skip
     savemat(root / "imagelabels.mat", {"labels": [list(range(1, 16))]})
+    pin(monkeypatch, Flowers, root / "setid.mat", root / "imagelabels.mat")
     data = Flowers102(root=str(tmp_path), workers=0)
     data.prepare_data()  # nothing is downloaded
     order = published_order([f"image_{i:05d}.jpg" for i in range(1, 11)], "train")
@@ -211,3 +214,25 @@ def test_one_test_reports_top_1_reassessed_labels_and_v2(tmp_path):
     assert module.results["test/accuracy"] == pytest.approx(1 / 4)
     assert module.results["test/real_accuracy"] == pytest.approx(2 / 3)  # 1 and 3 of 7, 1, 3
     assert module.results["test/v2_matched_frequency_accuracy"] == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "[[1]]", json.dumps([[-1]] * 50_000), json.dumps([[1000]] * 50_000), "3", "{}"]
+)
+def test_damaged_reassessed_labels_are_named(tmp_path, text):
+    (tmp_path / "real.json").write_text(text)
+    with pytest.raises(ValueError, match=r"real\.json is damaged or not the published file"):
+        imagenet.reassessed(tmp_path / "real.json")
+
+
+@pytest.mark.parametrize("name", ["n1.JPEG", "ILSVRC2012_val_1.JPEG", "ILSVRC2012_val_00050001.JPG"])
+def test_a_validation_image_of_another_name_is_named(name):
+    with pytest.raises(ValueError, match=f"{name} is no name of the published validation images"):
+        imagenet.number_of(name)
+
+
+@pytest.mark.parametrize("name", ["cat", "-1", "1000"])
+def test_a_folder_of_imagenet_v2_that_is_no_number_is_named(tmp_path, name):
+    folder(tmp_path, {"0": 1, name: 1})
+    with pytest.raises(ValueError, match=f"holds {name}; its folders are called 0 to 999"):
+        imagenet.numbered(tmp_path)

@@ -13,11 +13,12 @@ import torch
 import yaml
 from PIL import Image
 
+from pinned import pin
 from pictures import folder, picture, saved
 from vit.data import VTAB
 from vit.data.transforms import Augmentation
 from vit.data.vtab import module, prepare, scenes
-from vit.data.vtab.arrays import PatchCamelyon, SmallNorb, Svhn, matrix
+from vit.data.vtab.arrays import PatchCamelyon, SmallNorb, Svhn, matrix, plain_array
 from vit.data.vtab.dmlab import DmLab
 from vit.data.vtab.folders import Caltech101, Dtd, EuroSat, Flowers, Pets, Resisc45, Sun397
 from vit.data.vtab.retinopathy import Retinopathy, levelled
@@ -30,14 +31,106 @@ def pixels(data: bytes) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(data)))
 
 
-def test_svhn_calls_a_nought_ten_and_keeps_columns_in_order(tmp_path):
+def test_svhn_calls_a_nought_ten_and_keeps_columns_in_order(tmp_path, monkeypatch):
     from scipy.io import savemat
 
     images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
     savemat(tmp_path / "train_32x32.mat", {"X": images, "y": np.array([[10], [3], [9], [1]])})
+    pin(monkeypatch, Svhn, tmp_path / "train_32x32.mat")
     raw = Svhn(tmp_path)
     assert [raw.label("train", key) for key in raw.keys("train")] == [0, 3, 9, 1]
     assert np.array_equal(pixels(raw.image("train", 2)), images[..., 2])
+
+
+def test_a_matlab_file_that_is_not_the_published_one_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("scipy.io.loadmat", lambda *_: pytest.fail("it was opened"))
+    (tmp_path / "train_32x32.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(ValueError, match=r"train_32x32\.mat is damaged \(md5 .*, published e26d"):
+        Svhn(tmp_path).keys("train")
+    (tmp_path / "setid.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(ValueError, match=r"setid\.mat is damaged \(md5 .*, published a535"):
+        Flowers(tmp_path).keys("train")
+
+
+def hdf5(path: Path, make) -> Path:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        make(h5py, file)
+    return path
+
+
+def test_hdf5_leads_to_no_other_file(tmp_path):
+    secret = hdf5(tmp_path / "secret.h5", lambda h5py, f: f.create_dataset(
+        "x", data=np.zeros((2, 96, 96, 3), np.uint8)))  # fmt: skip
+    (tmp_path / "raw").write_bytes(b"s" * (2 * 96 * 96 * 3))
+
+    def virtual(h5py, file):
+        layout = h5py.VirtualLayout((2, 96, 96, 3), np.uint8)
+        layout[:] = h5py.VirtualSource(secret, "x", (2, 96, 96, 3))
+        file.create_virtual_dataset("x", layout)
+
+    makers = {
+        "is not there, or a link": lambda h5py, f: f.__setitem__(
+            "x", h5py.ExternalLink(str(secret), "x")),
+        "a link to elsewhere": lambda h5py, f: f.__setitem__("x", h5py.SoftLink("/y")),
+        "is no array of this file": virtual,
+        "x is no array of this": lambda h5py, f: f.create_dataset(
+            "x", (2, 96, 96, 3), np.uint8, external=[(str(tmp_path / "raw"), 0, 55296)]),
+        "x is float64": lambda h5py, f: f.create_dataset("x", data=np.zeros((2, 96, 96, 3))),
+        "published is uint8": lambda h5py, f: f.create_dataset("x", data=np.zeros(3, np.uint8)),
+    }  # fmt: skip
+    for reason, make in makers.items():
+        path = hdf5(tmp_path / "camelyonpatch_level_2_split_test_x.h5", make)
+        with pytest.raises(ValueError, match=f"{path} is damaged or not .*{reason}"):
+            plain_array(path, "x", (96, 96, 3))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{path} is damaged or not the published file"):
+        PatchCamelyon(tmp_path).image("test", "test_0")
+
+
+def test_a_list_leads_out_of_no_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    for name in ("../secret.jpg", str(tmp_path / "secret.jpg"), "a/../../secret.jpg"):
+        with pytest.raises(ValueError, match="which leads out of it; do not trust it"):
+            Dtd(tmp_path).image("train", name)
+
+
+DAMAGED = {
+    Pets: ("annotations/trainval.txt", "Abyssinian_1\n", "train"),
+    Clevr: ("scenes/CLEVR_train_scenes.json", '{"scenes": [{}]}', "train"),
+    DmLab: ("dmlab-train.tfrecord", "\x02" + 11 * "\0" + "ab" + 4 * "\0", "train"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED, ids=lambda kind: kind.__name__)
+def test_a_damaged_file_of_a_published_set_is_named(tmp_path, kind):
+    name, text, split = DAMAGED[kind]
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    raw = kind(tmp_path, "count") if kind is Clevr else kind(tmp_path)
+    with pytest.raises(ValueError, match=f"{name} is damaged or not the published file"):
+        raw.label(split, next(iter(raw.keys(split))))
+
+
+@pytest.mark.parametrize("head", [(0, 1), (0x1E3D4C55, 0), (0x1E3D4C55, 9), (0x1E3D4C55, -1)])
+def test_a_matrix_of_another_format_is_named(tmp_path, head):
+    path = tmp_path / "a.mat"
+    path.write_bytes(struct.pack("<ii3i", *head, 1, 1, 1))
+    with pytest.raises(ValueError, match=f"{path} is damaged .* no matrix of NORB's format"):
+        matrix(path)
+
+
+def test_a_matrix_larger_than_it_says_is_not_unpacked(tmp_path):
+    """A gigabyte of zeros in a megabyte, after a header of three values."""
+    path = tmp_path / "a.mat.gz"
+    body = struct.pack("<ii3i", 0x1E3D4C55, 1, 3, 1, 1) + bytes(10**8)
+    path.write_bytes(gzip.compress(body, 1))
+    with pytest.raises(ValueError, match=r"is cut off|larger|4 of 3 values"):
+        matrix(path)
+    path.write_bytes(gzip.compress(struct.pack("<ii4i", 0x1E3D4C55, 4, *[2**30] * 4)))
+    with pytest.raises(ValueError, match="its sizes are"):
+        matrix(path)
 
 
 def test_patch_camelyon_is_read_row_by_row(tmp_path):
@@ -103,11 +196,12 @@ def test_dtd_is_numbered_by_its_sorted_classes(tmp_path):
     )
 
 
-def test_flowers_count_from_one_in_files_and_from_nought_here(tmp_path):
+def test_flowers_count_from_one_in_files_and_from_nought_here(tmp_path, monkeypatch):
     from scipy.io import savemat
 
     savemat(tmp_path / "setid.mat", {"trnid": [[3, 1]], "valid": [[2]], "tstid": [[4, 5]]})
     savemat(tmp_path / "imagelabels.mat", {"labels": [[77, 1, 102, 5, 6]]})
+    pin(monkeypatch, Flowers, tmp_path / "setid.mat", tmp_path / "imagelabels.mat")
     folder(tmp_path / "jpg", {"": 1})
     (tmp_path / "jpg/0000.jpg").rename(tmp_path / "jpg/image_00003.jpg")
     raw = Flowers(tmp_path)

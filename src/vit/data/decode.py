@@ -168,6 +168,8 @@ def rgb(image: Image.Image, own: bool) -> Image.Image:
         image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
     elif image.mode == "F":
         values = np.asarray(image)
+        if not np.isfinite(values).all():
+            raise ValueError("holds numbers that are not finite")
         values = values * 255 if values.size and values.min() >= 0 and values.max() <= 1 else values
         image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
     elif own and ("A" in image.mode or "transparency" in image.info):

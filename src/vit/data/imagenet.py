@@ -7,6 +7,7 @@ Russakovsky et al., arXiv:1409.0575. The hold-out is train[99%:] in the order of
 import base64
 import json
 import os
+import re
 import zlib
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from vit.data.file_images import FileImages
 from vit.data.files import Files, Folder
 from vit.data.listing import SUFFIXES
 from vit.data.vtab.order import part_of, published_order
+from vit.data.vtab.raw import reading
 
 REAL = "real.json"
 LABELS = Path(__file__).with_name("imagenet_val_labels.json")
@@ -204,7 +206,10 @@ def pictures(folder: Path) -> list[str]:
 
 def number_of(name: str) -> int:
     """ILSVRC2012_val_00000001.JPEG is 0."""
-    return int(name.split("_")[-1].split(".")[0]) - 1
+    number = re.search(r"_(\d{8})\.", name)
+    if number is None or not 1 <= int(number[1]) <= 50_000:
+        raise ValueError(f"ImageNet: {name} is no name of the published validation images")
+    return int(number[1]) - 1
 
 
 @cache
@@ -214,12 +219,15 @@ def reassessed(file: Path) -> Bool[Tensor, "50000 1000"]:
     Raises:
         ValueError: it is another file.
     """
-    rows = json.loads(file.read_text())
-    if len(rows) != len(published_labels()):
-        raise ValueError(f"ImageNet: {file} holds {len(rows):,} lists; real.json holds 50,000")
-    table = torch.zeros(len(rows), 1000, dtype=torch.bool)
-    for number, labels in enumerate(rows):
-        table[number, labels] = True
+    with reading(file):
+        rows = json.loads(file.read_text())
+        if len(rows) != len(published_labels()):
+            raise ValueError(f"it holds {len(rows):,} lists instead of 50,000")
+        table = torch.zeros(len(rows), 1000, dtype=torch.bool)
+        for number, labels in enumerate(rows):
+            if min(labels, default=0) < 0:
+                raise ValueError(f"list {number} holds {min(labels)}")
+            table[number, labels] = True
     return table
 
 
@@ -232,7 +240,11 @@ def second(root: Path) -> dict[str, Path]:
 @cache
 def numbered(folder: Path) -> list[str]:
     """Files of folders that are called 0 to 999, by number: as text 10 would come before 2."""
-    names = sorted((entry.name for entry in os.scandir(folder) if entry.is_dir()), key=int)
+    names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    odd = [name for name in names if not (name.isdecimal() and int(name) < 1000)]
+    if odd:
+        raise ValueError(f"ImageNet: {folder} holds {odd[0]}; its folders are called 0 to 999")
+    names.sort(key=int)
     return [f"{name}/{file}" for name in names for file in pictures(folder / name)]
 
 

@@ -1,7 +1,9 @@
 """Data sets that were published as arrays: CIFAR-100, SVHN, PatchCamelyon, dSprites, smallNORB."""
 
 import gzip
-from collections.abc import Sequence
+import io
+import math
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,9 +12,10 @@ import numpy as np
 from torch import Tensor
 from torchvision.datasets import SVHN
 
-from vit.data.cifar import CIFAR100, ArraysOnly, read, read_foreign
+from vit.data.cifar import CIFAR100, MOST, read, read_foreign
+from vit.data.npz import read_npz
 from vit.data.vtab.order import Key
-from vit.data.vtab.raw import Raw, png
+from vit.data.vtab.raw import Raw, png, reading
 
 FOLDER = CIFAR100.published.base_folder
 
@@ -25,7 +28,7 @@ class Cifar(Raw):
     )
     archives = ((CIFAR100.published.url, CIFAR100.published.tgz_md5),)
     there = (FOLDER,)
-    partial = "cifar-100-part/train"  # some published rows, and `indices` that says which
+    partial = "cifar-100-part.npz"  # some published rows, and `indices` that says which
 
     @cached_property
     def _train(self) -> tuple[Tensor, Tensor, dict[int, int]]:
@@ -33,9 +36,8 @@ class Cifar(Raw):
         if (self.root / self.partial).is_file() and not (self.root / f"{FOLDER}/train").is_file():
             file = self.root / self.partial
             images, labels = read_foreign(file, "fine_labels")
-            with file.open("rb") as stream:
-                rows = ArraysOnly(stream, encoding="latin1").load()["indices"]
-            return images, labels, {int(row): at for at, row in enumerate(rows)}
+            rows = read_npz(file, ("indices",), MOST)["indices"].tolist()
+            return images, labels, {row: at for at, row in enumerate(rows)}
         files = tuple(map(tuple, CIFAR100.published.train_list))
         images, labels = read(self.need(FOLDER), files, "fine_labels")
         return images, labels, {row: row for row in range(len(labels))}
@@ -83,7 +85,8 @@ class Svhn(Raw):
         from scipy.io import loadmat  # slow to load, and only needed here
 
         if split not in self.opened:
-            self.opened[split] = loadmat(self.need(f"{split}_32x32.mat"))
+            content = self.pinned(f"{split}_32x32.mat")
+            self.opened[split] = loadmat(io.BytesIO(content))
         return self.opened[split]
 
     def keys(self, split: str) -> range:
@@ -111,15 +114,10 @@ class PatchCamelyon(Raw):
 
     def _values(self, split: str, what: str) -> Any:
         """An h5py.Dataset, of which rows are read as they are asked for."""
-        try:
-            import h5py
-        except ImportError as error:
-            raise ImportError(
-                "patch_camelyon: reading .h5 wants pip install -e '.[vtab]'"
-            ) from error
         if (split, what) not in self.opened:
             name = f"camelyonpatch_level_2_split_{self.names[split]}_{what}.h5"
-            self.opened[split, what] = h5py.File(self.need(name), "r")[what]
+            shape = (96, 96, 3) if what == "x" else (1, 1, 1)
+            self.opened[split, what] = plain_array(self.need(name), what, shape)
         return self.opened[split, what]
 
     def keys(self, split: str) -> list[str]:
@@ -129,7 +127,29 @@ class PatchCamelyon(Raw):
         return int(self._values(split, "y")[row(key)].item())
 
     def image(self, split: str, key: Key) -> bytes:
-        return png(self._values(split, "x")[row(key)])
+        with reading(self.need(f"camelyonpatch_level_2_split_{self.names[split]}_x.h5")):
+            return png(self._values(split, "x")[row(key)])
+
+
+def plain_array(path: Path, name: str, shape: tuple[int, ...]) -> Any:
+    """An h5py.Dataset of uint8 rows that lies in this very file.
+
+    HDF5 can point to other files, by links, external storage and virtual layouts: none is followed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("patch_camelyon: .h5 files need pip install -e '.[vtab]'") from error
+    with reading(path):
+        file = h5py.File(path, "r")
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is not there, or a link to elsewhere")
+        found = file[name]
+        if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+            raise ValueError(f"{name} is no array of this file")
+        if found.dtype != np.uint8 or found.shape[1:] != shape:
+            raise ValueError(f"{name} is {found.dtype} {found.shape}, published is uint8 {shape}")
+    return found
 
 
 def row(key: Key) -> int:
@@ -159,8 +179,7 @@ class DSprites(Raw):
     @cached_property
     def _images(self) -> np.ndarray:
         path = self.need("dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
-        with np.load(path) as file:  # other arrays of it are pickles and stay closed
-            return file["imgs"]
+        return read_npz(path, ("imgs",), 737_280 * 4096 + 1024)["imgs"]  # its pickles stay closed
 
     def keys(self, split: str) -> range:
         return range(737_280)
@@ -215,6 +234,7 @@ class SmallNorb(Raw):
         return png(self._values(split, "dat")[key, 0])
 
 
+LARGEST = 2**29  # values of a matrix; the published ones have up to 448 million
 MATRICES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 
 
@@ -222,17 +242,18 @@ def matrix(path: Path) -> np.ndarray:
     """NORB's own format: a number for the type, how many dimensions, at least three sizes, data.
 
     Raises:
-        ValueError: it is another format, or cut off.
+        ValueError: it is another format, cut off, or larger than its sizes say.
     """
-    data = path.read_bytes()
-    data = gzip.decompress(data) if path.suffix == ".gz" else data
-    head = np.frombuffer(data[:8], "<i4")
-    kind = MATRICES.get(int(head[0])) if len(head) == 2 else None
-    if kind is None:
-        raise ValueError(f"{path} is no matrix of NORB's format")
-    count = int(head[1])
-    sizes: Sequence[int] = np.frombuffer(data[8 : 8 + 4 * max(count, 3)], "<i4")[:count].tolist()
-    body = np.frombuffer(data[8 + 4 * max(count, 3) :], kind)
-    if len(body) != np.prod(sizes):
-        raise ValueError(f"{path} is cut off: {len(body)} of {np.prod(sizes)} values")
-    return body.reshape(sizes)
+    opened = gzip.open if path.suffix == ".gz" else open
+    with reading(path, EOFError, zlib.error), opened(path, "rb") as file:
+        kind, count = np.frombuffer(file.read(8), "<i4").tolist()
+        if kind not in MATRICES or not 1 <= count <= 4:
+            raise ValueError("it is no matrix of NORB's format")
+        sizes = np.frombuffer(file.read(4 * max(count, 3)), "<i4")[:count].tolist()
+        values = math.prod(sizes)
+        if not 0 <= values <= LARGEST or min(sizes) < 0:
+            raise ValueError(f"its sizes are {sizes}")
+        body = np.frombuffer(file.read(values * MATRICES[kind].itemsize + 1), MATRICES[kind])
+        if len(body) != values:
+            raise ValueError(f"it is cut off: {len(body)} of {values} values")
+        return body.reshape(sizes)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vit.data.vtab.order import Key
-from vit.data.vtab.raw import Raw
+from vit.data.vtab.raw import Raw, reading
 
 
 class DmLab(Raw):
@@ -27,10 +27,11 @@ class DmLab(Raw):
                 self.need(f"dmlab-{split}.tfrecord")
             self.opened[split] = {}
             for file in files:
-                for start, data in records(file):
-                    features = example(data)
-                    name = features["filename"].decode()
-                    self.opened[split][name] = (file, start, len(data), features["label"])
+                with reading(file, StopIteration):
+                    for start, data in records(file):
+                        features = example(data)
+                        name = features["filename"].decode()
+                        self.opened[split][name] = (file, start, len(data), features["label"])
         return self.opened[split]
 
     def keys(self, split: str) -> list[str]:
@@ -48,14 +49,14 @@ class DmLab(Raw):
 
 def records(path: Path) -> Iterator[tuple[int, bytes]]:
     """Where each record of a TFRecord file begins, and its bytes; checksums are not read."""
+    end = path.stat().st_size
     with path.open("rb") as file:
         while head := file.read(12):  # length, and its checksum
             length = int.from_bytes(head[:8], "little")
             start = file.tell()
-            data = file.read(length + 4)
-            if len(data) < length + 4:
+            if start + length + 4 > end:
                 raise ValueError(f"{path} is cut off at byte {start}")
-            yield start, data[:length]
+            yield start, file.read(length + 4)[:length]
 
 
 def example(data: bytes) -> dict[str, bytes | int]:

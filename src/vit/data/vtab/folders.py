@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from torchvision.datasets import DTD, Flowers102, OxfordIIITPet
 
 from vit.data.listing import SUFFIXES
 from vit.data.vtab.order import Key
-from vit.data.vtab.raw import Raw
+from vit.data.vtab.raw import Raw, below, reading
 
 SUN = Path(__file__).with_name("sun397.json")
 RESISC = tuple(
@@ -55,7 +56,7 @@ class Dtd(Raw):
         return self.classes.index(str(key).split("/")[0])
 
     def image(self, split: str, key: Key) -> bytes:
-        return (self.need("dtd/images", "images") / str(key)).read_bytes()
+        return below(self.need("dtd/images", "images"), key)
 
 
 class Flowers(Raw):
@@ -77,8 +78,10 @@ class Flowers(Raw):
     def _tables(self) -> tuple[dict, list[int]]:
         from scipy.io import loadmat  # slow to load, and only needed here
 
-        sets = loadmat(self.need("flowers-102/setid.mat", "setid.mat"))
-        labels = loadmat(self.need("flowers-102/imagelabels.mat", "imagelabels.mat"))
+        sets, labels = (
+            loadmat(io.BytesIO(self.pinned(f"flowers-102/{name}.mat", f"{name}.mat")))
+            for name in ("setid", "imagelabels")
+        )
         return sets, labels["labels"][0].tolist()
 
     def keys(self, split: str) -> list[str]:
@@ -88,7 +91,7 @@ class Flowers(Raw):
         return self._tables[1][int(str(key)[6:11]) - 1] - 1
 
     def image(self, split: str, key: Key) -> bytes:
-        return (self.need("flowers-102/jpg", "jpg") / str(key)).read_bytes()
+        return below(self.need("flowers-102/jpg", "jpg"), key)
 
 
 class Pets(Raw):
@@ -108,8 +111,9 @@ class Pets(Raw):
         found = {}
         for split, name in self.lists.items():
             path = self.need(f"oxford-iiit-pet/annotations/{name}.txt", f"annotations/{name}.txt")
-            rows = (line.split() for line in path.read_text().splitlines())
-            found[split] = {f"{row[0]}.jpg": int(row[1]) - 1 for row in rows if row}
+            with reading(path):
+                rows = (line.split() for line in path.read_text().splitlines())
+                found[split] = {f"{row[0]}.jpg": int(row[1]) - 1 for row in rows if row}
         return found
 
     def keys(self, split: str) -> list[str]:
@@ -119,7 +123,7 @@ class Pets(Raw):
         return self._rows[split][str(key)]
 
     def image(self, split: str, key: Key) -> bytes:
-        return (self.need("oxford-iiit-pet/images", "images") / str(key)).read_bytes()
+        return below(self.need("oxford-iiit-pet/images", "images"), key)
 
 
 class EuroSat(Raw):
@@ -137,7 +141,7 @@ class EuroSat(Raw):
 
     def image(self, split: str, key: Key) -> bytes:
         name, _, file = str(key).partition("_")
-        return (self.need("eurosat/2750", "2750") / name / file).read_bytes()
+        return below(self.need("eurosat/2750", "2750"), f"{name}/{file}")
 
 
 class Resisc45(Raw):
@@ -156,7 +160,7 @@ class Resisc45(Raw):
 
     def image(self, split: str, key: Key) -> bytes:
         name, file = self._inside(key)
-        return (self.need("NWPU-RESISC45") / name / file).read_bytes()
+        return below(self.need("NWPU-RESISC45"), f"{name}/{file}")
 
     @staticmethod
     def _inside(key: Key) -> tuple[str, str]:
@@ -211,7 +215,7 @@ class Sun397(Raw):
         return self.classes.index(str(key).rpartition("/")[0])
 
     def image(self, split: str, key: Key) -> bytes:
-        return (self.need("SUN397") / str(key)[1:]).read_bytes()
+        return below(self.need("SUN397"), str(key)[1:])
 
 
 class Caltech101(Raw):
@@ -241,4 +245,4 @@ class Caltech101(Raw):
         return self.classes.index(str(key).split("/")[0].lower())
 
     def image(self, split: str, key: Key) -> bytes:
-        return (self.need("101_ObjectCategories") / str(key)).read_bytes()
+        return below(self.need("101_ObjectCategories"), key)

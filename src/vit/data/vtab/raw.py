@@ -3,9 +3,11 @@
 A split is called as published (train, validation, test), a key is what its order is made of.
 """
 
+import contextlib
+import hashlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,6 +63,46 @@ class Raw(ABC):
             if (self.root / name).exists():
                 return self.root / name
         raise FileNotFoundError(f"{self.root / names[0]} is not there; {self.wanted}")
+
+    def pinned(self, *names: str) -> bytes:
+        """What is in a published file, once its md5 is the published one.
+
+        Raises:
+            ValueError: it is another file.
+        """
+        path = self.need(*names)
+        content = path.read_bytes()
+        md5 = next(md5 for url, md5 in self.archives if url.rpartition("/")[2] == path.name)
+        found = hashlib.md5(content).hexdigest()
+        if found != md5:
+            raise ValueError(f"{path} is damaged (md5 {found}, published {md5}); {self.wanted}")
+        return content
+
+
+@contextlib.contextmanager
+def reading(path: Path, *more: type[Exception]) -> Iterator[None]:
+    """Whatever a damaged or foreign file makes its reader stumble over, as one line."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError,
+            RecursionError, *more) as error:  # fmt: skip
+        reason = str(error) or type(error).__name__
+        raise ValueError(
+            f"{path} is damaged or not the published file ({reason}); get it again"
+        ) from error
+
+
+def below(folder: Path, name: Key) -> bytes:
+    """The file of that name, which a list gave; lists lead nowhere else.
+
+    Raises:
+        ValueError: it would lie outside of the folder.
+    """
+    if Path(str(name)).is_absolute() or ".." in Path(str(name)).parts:
+        raise ValueError(f"{folder}: a list names {name!r}, which leads out of it; do not trust it")
+    return (folder / str(name)).read_bytes()
 
 
 def png(pixels: np.ndarray) -> bytes:

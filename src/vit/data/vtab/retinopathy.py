@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vit.data.decode import decode
 from vit.data.vtab.order import Key
-from vit.data.vtab.raw import Raw, png
+from vit.data.vtab.raw import Raw, below, png, reading
 
 RADIUS = 300  # of the eye, in pixels, once scaled
 SHOWN = 270  # radius of the circle that is kept
@@ -33,9 +33,11 @@ class Retinopathy(Raw):
     @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {"train": {}, "validation": {}, "test": {}}
-        with self.need("trainLabels.csv").open(newline="") as file:
+        path = self.need("trainLabels.csv")
+        with reading(path, csv.Error), path.open(newline="") as file:
             found["train"] = {row["image"]: int(row["level"]) for row in csv.DictReader(file)}
-        with self.need("retinopathy_solution.csv").open(newline="") as file:
+        path = self.need("retinopathy_solution.csv")
+        with reading(path, csv.Error), path.open(newline="") as file:
             for row in csv.DictReader(file):
                 split = "validation" if row["Usage"] == "Public" else "test"
                 found[split][row["image"]] = int(row["level"])
@@ -49,8 +51,8 @@ class Retinopathy(Raw):
 
     def image(self, split: str, key: Key) -> bytes:
         folder = "train" if split == "train" else "test"
-        file = self.need(folder) / f"{key}.jpeg"
-        return png(levelled(decode(file.read_bytes())).permute(1, 2, 0).numpy())
+        data = below(self.need(folder), f"{key}.jpeg")
+        return png(levelled(decode(data)).permute(1, 2, 0).numpy())
 
 
 def levelled(image: UInt8[Tensor, "3 _h _w"]) -> UInt8[Tensor, "3 _s _t"]:

@@ -15,7 +15,7 @@ import numpy as np
 from torchvision.datasets import CLEVRClassification
 
 from vit.data.vtab.order import Key
-from vit.data.vtab.raw import Raw
+from vit.data.vtab.raw import Raw, below, reading
 
 NEAREST = (0.0, 8.0, 8.5, 9.0, 9.5, 10.0, 100.0)  # CLEVR, in its own units
 METRES = (-100.0, 8.0, 20.0, 999.0)  # KITTI
@@ -56,8 +56,9 @@ class Clevr(Raw):
         if split not in self.opened:
             name = f"CLEVR_{self.folders[split]}_scenes.json"
             path = self.need(f"CLEVR_v1.0/scenes/{name}", f"scenes/{name}")
-            scenes = json.loads(path.read_text())["scenes"]
-            self.opened[split] = {scene["image_filename"]: self._of(scene) for scene in scenes}
+            with reading(path):
+                scenes = json.loads(path.read_text())["scenes"]
+                self.opened[split] = {scene["image_filename"]: self._of(scene) for scene in scenes}
         return self.opened[split][key]
 
     def _of(self, scene: dict) -> int:
@@ -67,9 +68,7 @@ class Clevr(Raw):
 
     def image(self, split: str, key: Key) -> bytes:
         folder = self.folders[split]
-        return (
-            self.need(f"CLEVR_v1.0/images/{folder}", f"images/{folder}") / str(key)
-        ).read_bytes()
+        return below(self.need(f"CLEVR_v1.0/images/{folder}", f"images/{folder}"), key)
 
 
 class Kitti(Raw):
@@ -85,10 +84,12 @@ class Kitti(Raw):
         """A tenth of the videos each for test and validation, drawn with seed 123."""
         order = self.need("mapping/train_rand.txt", "devkit_object/mapping/train_rand.txt")
         rows = self.need("mapping/train_mapping.txt", "devkit_object/mapping/train_mapping.txt")
-        videos = [line.split()[1] for line in rows.read_text().splitlines() if line.strip()]
         images = defaultdict(list)
-        for image, line in enumerate(order.read_text().replace(",", " ").split()):
-            images[videos[int(line) - 1]].append(f"{image:06d}.png")
+        with reading(rows):
+            videos = [line.split()[1] for line in rows.read_text().splitlines() if line.strip()]
+        with reading(order):
+            for image, line in enumerate(order.read_text().replace(",", " ").split()):
+                images[videos[int(line) - 1]].append(f"{image:06d}.png")
         generator = np.random.RandomState(123)  # the published draw
         names, count = sorted(images), max(len(images) // 10, 1)
         test = set(generator.choice(names, count, replace=False).tolist())
@@ -104,9 +105,10 @@ class Kitti(Raw):
 
     def label(self, split: str, key: Key) -> int:
         path = self.need("training/label_2") / f"{Path(str(key)).stem}.txt"
-        rows = (line.split() for line in path.read_text().splitlines())
-        far = [float(row[13]) for row in rows if row and row[0] in VEHICLES]
+        with reading(path):
+            rows = (line.split() for line in path.read_text().splitlines())
+            far = [float(row[13]) for row in rows if row and row[0] in VEHICLES]
         return bucket(min(far, default=NO_VEHICLE), METRES)
 
     def image(self, split: str, key: Key) -> bytes:
-        return (self.need("training/image_2") / str(key)).read_bytes()
+        return below(self.need("training/image_2"), key)
