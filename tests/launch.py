@@ -138,6 +138,7 @@ def _child(
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     os.environ.update(environment, OMP_NUM_THREADS="1", COLUMNS="200")
     os.chdir(cwd)
+    sys.path.insert(0, cwd)  # as beside train.py
     sys.argv = ["train.py", *argv]
 
     import torch

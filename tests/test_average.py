@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from builders import small_vit
 from launch import launch
 from vit.data import Digits
-from vit.data.base import normalise
+from vit.data.normalisation import normalise
 from vit.models.teacher import early
 from vit.models.weights import load_into, stored_encoder
 from vit.module import ViTModule

@@ -150,7 +150,7 @@ SPOILED = {
 
 @pytest.mark.parametrize("reason", SPOILED)
 def test_a_file_of_ones_own_is_data_or_refused(tmp_path, reason):
-    """A pickle runs code, also one that holds only arrays: a dtype's flags crash NumPy."""
+    """A pickle runs code, and one of arrays alone crashes NumPy by a dtype's flags."""
     SPOILED[reason](tmp_path)
     (file,) = tmp_path.iterdir()
     with pytest.raises(ValueError, match=f"{file}.*({reason})"):

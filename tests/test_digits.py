@@ -130,7 +130,7 @@ def test_the_loader_brings_the_module_seed_and_one_rank_its_share():
 def test_a_checkpoint_of_another_validation_split_is_refused():
     state = Digits().state_dict()
     Digits().load_state_dict(state)
-    with pytest.raises(ValueError, match="the validation split differs"):
+    with pytest.raises(ValueError, match="data: train, val changed since the run began"):
         Digits(val_share=0.2).load_state_dict(state)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from builders import GREY, RGB, batch_of, small_vit
 from vit.batch import Batch, DataSpec
 from vit.data import Digits
-from vit.data.base import normalise
+from vit.data.normalisation import normalise
 from vit.models import ResNet
 from vit.objectives.mpp import MaskedPatchPrediction
 from vit.patches import patchify

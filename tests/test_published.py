@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torchvision.models import ResNet50_Weights
 
 from builders import small_vit
-from pinned import pin
 from pictures import folder, picture, saved
+from pinned import pin
 from vit.data import Flowers102, ImageNet, ImageNet21k, OxfordPets, imagenet, oxford
 from vit.data.sampling import Draw
 from vit.data.vtab.folders import Flowers
@@ -225,7 +225,9 @@ def test_damaged_reassessed_labels_are_named(tmp_path, text):
         imagenet.reassessed(tmp_path / "real.json")
 
 
-@pytest.mark.parametrize("name", ["n1.JPEG", "ILSVRC2012_val_1.JPEG", "ILSVRC2012_val_00050001.JPG"])
+@pytest.mark.parametrize(
+    "name", ["n1.JPEG", "ILSVRC2012_val_1.JPEG", "ILSVRC2012_val_00050001.JPG"]
+)
 def test_a_validation_image_of_another_name_is_named(name):
     with pytest.raises(ValueError, match=f"{name} is no name of the published validation images"):
         imagenet.number_of(name)

@@ -1,5 +1,6 @@
-"""What comes out of a file is data: stored settings and classes build nothing that is not listed."""
+"""What comes out of a file is data: it builds nothing that is not listed."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -82,9 +83,8 @@ ATTACKS = {
 
 @pytest.mark.parametrize("line", ATTACKS)
 def test_what_is_not_listed_is_refused_by_its_key_and_class(line):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(line)) as caught:
         check(ATTACKS[line], WHERE)
-    assert line in str(caught.value)
     assert str(caught.value).startswith("run/last.ckpt: ")
     assert "\n" not in str(caught.value)
 
@@ -107,7 +107,7 @@ def test_every_listed_class_of_lightnings_passes_as_the_parser_records_it():
     words = ["--trainer.strategy=DDPStrategy", "--trainer.strategy.find_unused_parameters=true",
              "--trainer.callbacks+=EarlyStopping",
              "--trainer.callbacks.monitor=val/loss",
-             "--trainer.plugins+=lightning.pytorch.plugins.environments.SLURMEnvironment"]  # fmt: skip
+             f"--trainer.plugins+={next(x for x in known_lightning() if 'SLURM' in x)}"]  # fmt: skip
     names = [name.split(".")[1] for name in LIGHTNING if name.startswith("callbacks.")]
     words += [f"--trainer.callbacks+={name}" for name in names if name != "EarlyStopping"]
     settings = yaml.safe_load(parser.dump(parser.parse_args(words), skip_unset=False))

@@ -13,7 +13,7 @@ from builders import GREY, RGB, batch_of, small_vit
 from vit.batch import Batch
 from vit.classification import MeanAveragePrecision
 from vit.data import Digits
-from vit.data.base import normalise
+from vit.data.normalisation import normalise
 from vit.mixing import Mixing
 from vit.objectives.supervised import Supervised
 from vit.ranks import Means, Tally

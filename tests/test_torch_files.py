@@ -90,7 +90,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
     stored = content(small_vit())
     stored["state_dict"]["objective.encoder.norm.weight"][3] = value
     path = save(stored, tmp_path)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="not finite") as caught:
         open_checkpoint(path)
     assert str(caught.value) == (
         f"weights: objective.encoder.norm.weight in {path} holds numbers that are not finite; "

@@ -12,7 +12,14 @@ def test_the_new_content_takes_the_old_one_s_place(tmp_path):
     write_text(tmp_path / "a.txt", "old")
     write_text(tmp_path / "a.txt", "new é")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "new é"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def stopped(path: Path, error: BaseException | type) -> None:
+    with replacing(path) as file:
+        file.write(b"half of the ne")
+        assert path.read_text() == "old"
+        raise error
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "full")])
@@ -20,12 +27,9 @@ def test_whatever_stops_the_writer_leaves_the_old_one_alone(tmp_path, error):
     path = tmp_path / "a.txt"
     write_text(path, "old")
     with pytest.raises(error if isinstance(error, type) else type(error)) as caught:
-        with replacing(path) as file:
-            file.write(b"half of the ne")
-            assert path.read_text() == "old"
-            raise error
+        stopped(path, error)
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
     if isinstance(caught.value, OSError):
         assert caught.value.filename == str(path)
 

@@ -3,12 +3,15 @@
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from vit import lightning_seams as seams
+from vit.batch import DataSpec
 from vit.callbacks.checkpoints import Checkpoints, newest_good
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import CONFIG, read_config, read_json
@@ -32,6 +35,7 @@ from vit.cli.words import (
     run_folder,
     split,
 )
+from vit.data.content import relabelling
 from vit.models.weights import checkpoint_in, open_checkpoint
 
 
@@ -169,6 +173,10 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
     if verb == "predict" and not hasattr(cli.model.objective, "predict"):
         kind = type(cli.model.objective).__name__
         raise UsageError(f"predict: {kind} predicts no classes; fine-tune it first, see README")
+    if hasattr(cli.model.objective, "predict"):
+        count_as_trained(cli, content["encoder"]["spec"], file)
+    if not any(word.startswith("--data") for word in rest):
+        warn_of_change(cli, content, "val" if verb == "validate" else "test")
     act = getattr(cli.trainer, verb)
     quiet = {"return_predictions": False} if verb == "predict" else {"verbose": False}
     try:
@@ -178,6 +186,32 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
         return 128 + (cli.interruption.signal or signal.SIGINT)
     cli.run_callback.metrics |= cli.model.results
     return finish(cli, files)
+
+
+def count_as_trained(cli: CLI, trained_on: dict[str, Any], file: Path) -> None:
+    """Hold the data's classes against those that a head was trained on.
+
+    Raises:
+        ValueError: they are others.
+    """
+    given, known = cli.model.spec, DataSpec.from_dict(trained_on)
+    if given.multi_label != known.multi_label:
+        kinds = ("one label an image", "several")
+        raise ValueError(
+            f"data: {file} was trained on {kinds[known.multi_label]}, this data has "
+            f"{kinds[given.multi_label]}"
+        )
+    cli.datamodule.relabelling = relabelling(given.classes, known.classes, str(file))
+    if cli.datamodule.relabelling:
+        cli.model.spec = replace(given, classes=known.classes)
+        say("data: its classes stand in another order than the checkpoint's; matched by name")
+
+
+def warn_of_change(cli: CLI, content: dict[str, Any], split: str) -> None:
+    """Say so where the run's own data is no longer what it was."""
+    before = content.get(type(cli.datamodule).__qualname__, {}).get("content", {}).get(split)
+    if before and before != cli.datamodule.content(split):
+        warn(f"the {split} split is not the one of the training: files or labels were changed")
 
 
 @rank_zero_only

@@ -82,7 +82,7 @@ def run_folder(text: str) -> Path:
     folder = Path(text)
     if not (folder / "config.yaml").is_file():
         raise UsageError(
-            f"--resume: {folder} is not a run folder (it has no config.yaml: nothing was begun in it)"
+            f"--resume: {folder} is not a run folder (it has no config.yaml: nothing was begun)"
         )
     return folder
 

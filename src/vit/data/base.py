@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.data.constants import constant
+from vit.data.content import Relabelling, content_of
 from vit.data.in_memory import InMemory
+from vit.data.normalisation import normalise
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
 from vit.data.splits import few
 from vit.data.transforms import Augmentation, cut_view, resize
+from vit.data.views import named, several
 
 Split = str  # train, val, test, or one of a data module's `others`
 
@@ -41,6 +43,7 @@ class Images(LightningDataModule):
     """
 
     spec: DataSpec
+    relabelling: Relabelling | None = None  # where a head that is tested counts classes otherwise
     others: tuple[str, ...] = ()  # further test sets, which `test` reports beside its own
     notes: tuple[str, ...] = ()  # what a person should know before the start, in lines
 
@@ -66,6 +69,7 @@ class Images(LightningDataModule):
         self.image_size = image_size
         self.labels_per_class, self.label_draw = labels_per_class, label_draw
         self.balanced, self.repeats = balanced, repeats
+        self._contents: dict[Split, str | None] = {}
 
     @abstractmethod
     def open(self, split: Split) -> Dataset:
@@ -97,6 +101,16 @@ class Images(LightningDataModule):
     def split_hash(self, split: Split) -> str:
         """Twelve hexadecimal digits that change with the split's samples or their order."""
         return hashlib.sha256(repr(self.split_indices()[split]).encode()).hexdigest()[:12]
+
+    def content(self, split: Split) -> str | None:
+        """Changes with a split's labels, class names and pictures; None where it is not there."""
+        if split not in self._contents:
+            try:
+                found = content_of(self.open(split), self.spec.classes)
+            except FileNotFoundError:  # a training needs no test images
+                found = None
+            self._contents[split] = found
+        return self._contents[split]
 
     def per_device(self) -> int:
         """Images of one micro-batch of one rank: batch_size / (ranks x accumulation)."""
@@ -220,6 +234,7 @@ class Images(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """uint8 images to normalised views, on the device."""
         module = self.trainer.lightning_module
+        batch = self.relabelling(batch) if self.relabelling else batch
         return self.show(batch, module.objective.views, module.spec, self.trainer.training)
 
     def show(
@@ -259,39 +274,23 @@ class Images(LightningDataModule):
         return cut_view(batch.images, key, view, self.augmentation, self.spec.image_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """The validation split, so that a checkpoint says what its choices were made on."""
-        return {"val": torch.tensor(self.split_indices()["val"])}
+        """What was learned from, chosen on and is tested on, so that it can be told apart."""
+        content = {split: self.content(split) for split in ("train", "val", "test")}
+        return {"classes": list(self.spec.classes), "content": content,
+                "val": torch.tensor(self.split_indices()["val"])}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Refuse to go on with another validation split."""
-        if state["val"].tolist() != self.split_indices()["val"]:
+        """Refuse to go on with a training on other data; whatever is tested may be other."""
+        if self.trainer is not None and self.trainer.state.fn != "fit":
+            return
+        now = self.state_dict()
+        pairs = {
+            split: (before, now["content"][split]) for split, before in state["content"].items()
+        }
+        changed = [split for split, (a, b) in pairs.items() if a and b and a != b]
+        changed += ["class names"] if state["classes"] != now["classes"] else []
+        if changed:
             raise ValueError(
-                "data: the validation split differs from the one in the checkpoint; files or "
-                "labels were added, removed or renamed since"
+                f"data: {', '.join(changed)} changed since the run began (files or labels were "
+                "added, removed, renamed or replaced); put them back, or begin a new run"
             )
-
-
-def named(views: tuple[ViewSpec, ...]) -> list[tuple[str, ViewSpec]]:
-    """Each view as often as it is wanted, by a name of its own."""
-    return [
-        (f"{number}.{copy}", view)
-        for number, view in enumerate(views)
-        for copy in range(view.count)
-    ]
-
-
-def several(views: tuple[ViewSpec, ...]) -> bool:
-    """Does an objective compare views of an image?"""
-    return sum(view.count for view in views) > 1
-
-
-def normalise(images: Tensor, spec: DataSpec) -> Tensor:
-    """(pixels in [0, 1] - mean) / std, channel by channel; uint8 counts as 255ths."""
-    whole = 255 if images.dtype == torch.uint8 else 1
-    scale = constant(tuple(1 / (whole * std) for std in spec.std), images.device)
-    bias = constant(
-        tuple(-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)), images.device
-    )
-    # in place on the copy that the cast makes: half the time of two new tensors
-    scaled = images.float().mul_(scale) if whole == 255 else images * scale
-    return scaled.add_(bias)

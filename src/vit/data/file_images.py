@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from vit.batch import Batch, ViewSpec
-from vit.data.base import Images, Split, named, several
+from vit.data.base import Images, Split
 from vit.data.crops import Cut, Interpolation
 from vit.data.files import Files, Source
 from vit.data.transforms import cut_view
+from vit.data.views import named, several
 
 
 class FileImages(Images):

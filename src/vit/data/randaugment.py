@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from vit.data.constants import constant
+from vit.data.normalisation import constant
 
 LEVELS = 30  # of a magnitude at which colours are as strong as they get; 10 in timm and TensorFlow
 OPERATIONS = (

@@ -80,7 +80,7 @@ def encoder_class(class_path: str) -> type[Encoder]:
     Raises:
         LookupError: it is none; says how to allow it.
     """
-    module, _, name = class_path.rpartition(".")
+    module = class_path.rpartition(".")[0]
     if module.startswith(OURS) and importlib.util.find_spec(module):
         importlib.import_module(module)
     todo = [Encoder]

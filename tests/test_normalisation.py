@@ -2,7 +2,7 @@
 
 import torch
 
-from vit.data.constants import constant
+from vit.data.normalisation import constant
 
 
 def test_one_tensor_for_equal_numbers():

@@ -1,0 +1,92 @@
+"""What a split holds, in one word; and other data's labels, counted as a trained head counts them.
+
+B batch, L classes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+
+import torch
+from torch.utils.data import Dataset
+
+from vit.batch import Batch
+from vit.data.files import Files
+from vit.data.in_memory import InMemory
+
+LOOKED_AT = 1024  # pictures of a split whose bytes count, evenly spread: two swapped folders show
+
+
+def content_of(dataset: Dataset, classes: tuple[str, ...]) -> str:
+    """Sixteen hexadecimal digits that change with class names, any label, or the pictures.
+
+    Of a split with more than 1,024 pictures so many are read, evenly spread over it.
+
+    Args:
+        dataset: a whole split with its labels.
+        classes: their names.
+    """
+    found = sha256(repr(classes).encode())
+    found.update(dataset.labels.cpu().numpy().tobytes())
+    if getattr(dataset, "accepted", None) is not None:
+        found.update(dataset.accepted.cpu().numpy().tobytes())
+    for picture in pictures(dataset):
+        found.update(sha256(picture).digest())
+    return found.hexdigest()[:16]
+
+
+def pictures(dataset: Dataset) -> Iterator[bytes]:
+    """Pixels or files of some samples; of one that cannot be read, nothing."""
+    count = len(dataset)
+    for number in range(min(count, LOOKED_AT)):
+        place = number * count // min(count, LOOKED_AT)
+        if isinstance(dataset, InMemory):
+            yield dataset.images[place].cpu().numpy().tobytes()
+        elif isinstance(dataset, Files):
+            try:
+                yield dataset.source.read(int(dataset.places[place]))
+            except (OSError, ValueError):
+                yield b""
+
+
+class Relabelling:
+    """Labels of one data set as another one's classes are numbered.
+
+    Args:
+        given: class names of the data.
+        known: the same names in the order in which a head was trained on them.
+    """
+
+    def __init__(self, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+        self.numbers = torch.tensor([known.index(name) for name in given])
+        self.columns = torch.tensor([given.index(name) for name in known])
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The same images."""
+        numbers, columns = (x.to(batch.labels.device) for x in (self.numbers, self.columns))
+        labels = torch.where(batch.labels < 0, -1, numbers[batch.labels.clamp(min=0)])
+        accepted = None if batch.accepted is None else batch.accepted[:, columns]
+        return replace(batch, labels=labels, accepted=accepted)
+
+
+def relabelling(given: tuple[str, ...], known: tuple[str, ...], where: str) -> Relabelling | None:
+    """How to count the data's labels for a head that knows these classes; None: as they are.
+
+    Raises:
+        ValueError: they are other classes.
+    """
+    if given == known:
+        return None
+    if sorted(given) != sorted(known) or len(set(given)) < len(given):
+        unknown = [name for name in given if name not in known]
+        absent = [name for name in known if name not in given]
+        told = [f"the data has {few(unknown)}, which it does not know"] if unknown else []
+        told += [f"the data lacks {few(absent)}"] if absent else []
+        raise ValueError(f"data: {where} tells {len(known)} classes apart: {'; '.join(told)}")
+    return Relabelling(given, known)
+
+
+def few(names: list[str]) -> str:
+    """The first three."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
