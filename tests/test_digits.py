@@ -139,8 +139,12 @@ def test_a_checkpoint_of_another_validation_split_is_refused():
     [
         ({"val_share": 0.0}, r"Digits: val_share must be in \(0, 0.5\], got 0.0"),
         ({"val_share": 0.6}, r"Digits: val_share must be in \(0, 0.5\], got 0.6"),
-        ({"batch_size": 0}, "Digits: batch_size must be at least 1, got 0"),
-        ({"eval_batch_size": 0}, "Digits: eval_batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, "Digits: batch_size must be from 1 to 16,777,216, got 0"),
+        ({"eval_batch_size": 0}, "Digits: eval_batch_size must be from 1 to 16,777,216, got 0"),
+        ({"image_size": 0}, "Digits: image_size must be from 1 to 16,384, got 0"),
+        ({"image_size": -24}, "Digits: image_size must be from 1 to 16,384, got -24"),
+        ({"workers": 10**9}, "Digits: workers must be from 0 to 256, got 1000000000"),
+        ({"repeats": -1}, "Digits: repeats must be from 1 to 1,000, got -1"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):

@@ -25,6 +25,7 @@ from vit.optim import (
     Cosine,
     Scaling,
     Schedule,
+    check_factors,
     freeze,
     parameter_groups,
     prepare,
@@ -77,10 +78,7 @@ class ViTModule(LightningModule):
         spec: Any = None,
     ) -> None:
         super().__init__()
-        if not 0 < layer_decay <= 1:
-            raise ValueError(f"model: layer_decay must be in (0, 1], got {layer_decay}")
-        if ema is not None and not 0 < ema < 1:
-            raise ValueError(f"model: ema must be in (0, 1) or null, got {ema}")
+        check_factors(layer_decay, head_lr, ema)
         self.build_optimizer, self.schedule = optimizer, schedule or Cosine()
         self.weight_decay_schedule, self.lr_scaling = weight_decay_schedule, lr_scaling
         self.layer_decay, self.head_lr, self.clip = layer_decay, head_lr, clip
@@ -149,7 +147,10 @@ class ViTModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser, with our groups; learning rates are set step by step."""
         groups = parameter_groups(self.objective, self.layer_decay, self.head_lr)
-        optimizer = self.build_optimizer(groups)
+        try:
+            optimizer = self.build_optimizer(groups)
+        except (RuntimeError, TypeError) as error:  # settings that contradict each other
+            raise ValueError(f"model.optimizer: {error}") from error
         prepare(optimizer, scaled_lr(1.0, self.trainer.datamodule.batch_size, self.lr_scaling))
         return optimizer
 

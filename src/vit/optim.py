@@ -40,7 +40,7 @@ class _Warmed(Schedule):
     def __init__(self, warmup: float = 0.0, end: float = 0.0) -> None:
         if not 0 <= warmup < 1:
             raise ValueError(f"{type(self).__name__}: warmup must be in [0, 1), got {warmup}")
-        if end < 0:
+        if not 0 <= end < math.inf:
             raise ValueError(f"{type(self).__name__}: end must be at least 0, got {end}")
         self.warmup, self.end = warmup, end
 
@@ -130,6 +130,20 @@ class Clip:
             return
         for parameter in parameters:
             nn.utils.clip_grad_norm_([parameter], self.value)
+
+
+def check_factors(layer_decay: float, head_lr: float, ema: float | None) -> None:
+    """Refuse factors that no training can have.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"model: layer_decay must be in (0, 1], got {layer_decay}")
+    if not 0 <= head_lr < math.inf:
+        raise ValueError(f"model: head_lr must be at least 0, got {head_lr}")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"model: ema must be in (0, 1) or null, got {ema}")
 
 
 def scaled_lr(lr: float, batch_size: int, rule: Scaling) -> float:

@@ -1,5 +1,6 @@
 """From a command line to a Lightning Trainer: the one link, our defaults, our verbs."""
 
+import math
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.speed import Speed
 from vit.cli.errors import OneLineParser, UsageError
+from vit.cli.recorded import walk
 from vit.module import ViTModule
 
 OURS = {  # Trainer keys that something here replaces, and what to use instead
@@ -29,12 +31,16 @@ OURS = {  # Trainer keys that something here replaces, and what to use instead
     "default_root_dir": "--logs",
     "max_time": "trainer.max_steps: schedules follow the run's length",
 }
-NUMBERS = {  # Trainer keys that count something, and from where
-    "log_every_n_steps": 1,
-    "max_epochs": 1,
-    "max_steps": 1,
-    "accumulate_grad_batches": 1,
+NUMBERS = {  # Trainer keys that count something, from where to where
+    "log_every_n_steps": (1, math.inf),
+    "max_epochs": (1, math.inf),
+    "max_steps": (1, math.inf),
+    "accumulate_grad_batches": (1, math.inf),
+    "check_val_every_n_epoch": (1, math.inf),
+    "num_nodes": (1, 10_000),
 }
+ENDLESS = ("max_epochs", "max_steps")  # where -1 means that the other one counts
+THREADS = 1024  # beyond it OpenMP ends the process
 
 
 class CLI(LightningCLI):
@@ -108,6 +114,9 @@ class CLI(LightningCLI):
         seed = self.config.seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UsageError(f"seed_everything must be a number from 0 to 2**32 - 1, got {seed}")
+        threads = self.config.threads
+        if threads is not None and not 1 <= threads <= THREADS:
+            raise UsageError(f"threads must be from 1 to {THREADS:,}, got {threads}")
 
     def before_instantiate_classes(self) -> None:
         """Refuse keys that would do nothing, or something else than they say."""
@@ -122,6 +131,7 @@ class CLI(LightningCLI):
         settings = {k: v for k, v in yaml.safe_load(text).items() if k != "config"}
         settings["trainer"]["logger"] = None
         self.settings = settings  # resolved, in plain values
+        check_numbers(settings)
         self.config_dump = {}  # Lightning would make another, which nobody reads
         super().instantiate_classes()
         self.model.config = self.plan.config or yaml.safe_dump(settings, sort_keys=False)
@@ -154,6 +164,13 @@ class CLI(LightningCLI):
         return super().instantiate_trainer(logger=self.files, plugins=plugins)
 
 
+def check_numbers(settings: dict[str, Any]) -> None:
+    """No setting is nan or infinite: comparisons with it say no, and training goes wrong late."""
+    for key, value in walk(settings, ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{key} must be a number, got {value}")
+
+
 def check_trainer(trainer: Any) -> None:
     """Refuse what has no effect here, and settings that cannot be."""
     if trainer.use_distributed_sampler:
@@ -164,16 +181,25 @@ def check_trainer(trainer: Any) -> None:
     for key, instead in OURS.items():
         if trainer.get(key) is not None:
             raise UsageError(f"trainer.{key} is not used here; use {instead}")
-    for key, least in NUMBERS.items():
+    for key, (least, most) in NUMBERS.items():
         value = trainer.get(key)
-        if value is not None and value < least and value != -1:
-            raise UsageError(f"trainer.{key} must be at least {least}, got {value}")
+        known = value is None or least <= value <= most or (value == -1 and key in ENDLESS)
+        if not known:
+            upper = "" if most == math.inf else f" and at most {most:,}"
+            raise UsageError(f"trainer.{key} must be at least {least}{upper}, got {value}")
     if trainer.overfit_batches:
         raise UsageError(
             "trainer.overfit_batches is not used here; use trainer.limit_train_batches"
         )
-    if not isinstance(trainer.val_check_interval, int | float | None):
-        raise UsageError("trainer.val_check_interval counts batches or a share of an epoch")
+    if trainer.limit_train_batches == 0:
+        raise UsageError("trainer.limit_train_batches is 0: nothing would be trained")
+    interval = trainer.val_check_interval
+    shares = isinstance(interval, float) and 0 < interval <= 1
+    if not (interval is None or shares or (isinstance(interval, int) and interval >= 1)):
+        raise UsageError(
+            "trainer.val_check_interval counts batches from 1, or is a share of an epoch in "
+            f"(0, 1], got {interval}"
+        )
 
 
 def check_device(trainer: Any) -> None:

@@ -12,7 +12,9 @@ import torch
 import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from vit.cli.once import complain, launch_id
 from vit.data.base import Images
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
@@ -32,6 +34,7 @@ PLAINLY = (
     (r'Parser key "([\w.]+)": ', r"\1: "),
     (r"Type collections\.abc\.Callable\S+.*?callable class: ", ""),
     (r"\.? Got value: Namespace\(.*", ""),
+    (r"\. Got value: \S+", ""),
     (r"(, got [^,]*?) Not a valid subclass of .*", r"\1"),
     (
         r"Importing '((\w+)[\w.]*)' is not allowed, denied by the '\*'.*",
@@ -68,7 +71,7 @@ class OneLineParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and leave."""
-        print(f"error: {explain(str(message), self, sys.argv[1:])}", file=sys.stderr)
+        complain(f"error: {explain(str(message), self, sys.argv[1:])}", launch_id())
         sys.exit(2)
 
 
@@ -87,7 +90,11 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
 def one_line(error: BaseException) -> str:
     """An exception's message without line breaks."""
     text = " ".join(condense(str(error)).split())
-    if isinstance(error, (ValueError, FileNotFoundError)) and text:
+    lacking = re.search(r"tried to allocate ([\d.]+ ?\w+)", text)
+    if lacking or isinstance(error, MemoryError):
+        amount = f" (it asked for {lacking[1]} more)" if lacking else ""
+        return f"memory: this does not fit{amount}; take a smaller model, image or batch"
+    if isinstance(error, (ValueError, FileNotFoundError, MisconfigurationException)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vit import lightning_seams as seams
 from vit.batch import DataSpec
@@ -21,6 +22,7 @@ from vit.cli.compare import compare
 from vit.cli.engine import CLI
 from vit.cli.errors import Failure, UsageError, one_line
 from vit.cli.evaluate import evaluate
+from vit.cli.once import complain, launch_id
 from vit.cli.prepare import prepare
 from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.cli.words import (
@@ -41,7 +43,7 @@ from vit.models.weights import checkpoint_in, open_checkpoint
 
 def run(verb: str, argv: list[str]) -> int:
     """One verb, and one line for whatever goes wrong."""
-    debug = "--debug" in argv
+    debug, launch = "--debug" in argv, launch_id()
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
     seams.quieten()
     seams.forget_other_class_arguments()
@@ -51,12 +53,9 @@ def run(verb: str, argv: list[str]) -> int:
     try:
         own, rest = split(argv, (*OWN, *MORE.get(verb, ())))
         return ACTS[verb](own, rest) if verb in ACTS else apply(verb, own, rest)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Failure as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (UsageError, Failure) as error:
+        complain(f"error: {error}", launch)
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:  # before Lightning listens for it
         print("interrupted before the start", file=sys.stderr)
         return 130
@@ -65,9 +64,9 @@ def run(verb: str, argv: list[str]) -> int:
     except Exception as error:  # the end of the road: one line for people, a traceback on demand
         if debug:
             traceback.print_exc()
-        usage = isinstance(error, (ValueError, FileNotFoundError))
+        usage = isinstance(error, (ValueError, FileNotFoundError, MisconfigurationException))
         hint = "" if usage or debug else "  (--debug shows where)"
-        print(f"error: {one_line(error)}{hint}", file=sys.stderr)
+        complain(f"error: {one_line(error)}{hint}", launch)
         return 2 if usage else 1
 
 

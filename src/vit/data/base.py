@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.data.content import Relabelling, content_of
+from vit.data.content import Relabelling, content_of, refuse_changes
 from vit.data.in_memory import InMemory
 from vit.data.normalisation import normalise
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
@@ -22,6 +22,10 @@ from vit.data.splits import few
 from vit.data.transforms import Augmentation, cut_view, resize
 from vit.data.views import named, several
 
+BOUNDS = {
+    "batch_size": (1, 2**24), "eval_batch_size": (1, 2**24), "repeats": (1, 1000),
+    "workers": (0, 256), "image_size": (1, 2**14),
+}  # fmt: skip
 Split = str  # train, val, test, or one of a data module's `others`
 
 
@@ -60,10 +64,14 @@ class Images(LightningDataModule):
         repeats: int = 1,
     ) -> None:
         super().__init__()
-        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "repeats": repeats}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
+        given = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "repeats": repeats,
+                 "workers": workers, "image_size": image_size}  # fmt: skip
+        for name, value in given.items():
+            least, most = BOUNDS[name]
+            if value is not None and not least <= value <= most:
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be from {least} to {most:,}, got {value}"
+                )
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.augmentation = augmentation or Augmentation()
         self.image_size = image_size
@@ -283,14 +291,4 @@ class Images(LightningDataModule):
         """Refuse to go on with a training on other data; whatever is tested may be other."""
         if self.trainer is not None and self.trainer.state.fn != "fit":
             return
-        now = self.state_dict()
-        pairs = {
-            split: (before, now["content"][split]) for split, before in state["content"].items()
-        }
-        changed = [split for split, (a, b) in pairs.items() if a and b and a != b]
-        changed += ["class names"] if state["classes"] != now["classes"] else []
-        if changed:
-            raise ValueError(
-                f"data: {', '.join(changed)} changed since the run began (files or labels were "
-                "added, removed, renamed or replaced); put them back, or begin a new run"
-            )
+        refuse_changes(state, self.state_dict())

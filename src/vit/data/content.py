@@ -6,6 +6,7 @@ B batch, L classes.
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
@@ -47,6 +48,22 @@ def pictures(dataset: Dataset) -> Iterator[bytes]:
                 yield dataset.source.read(int(dataset.places[place]))
             except (OSError, ValueError):
                 yield b""
+
+
+def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Hold two states of a data module against each other; a split that is nowhere has no word.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    words = {split: (word, now["content"][split]) for split, word in before["content"].items()}
+    changed = [split for split, (old, new) in words.items() if old and new and old != new]
+    changed += ["class names"] if before["classes"] != now["classes"] else []
+    if changed:
+        raise ValueError(
+            f"data: {', '.join(changed)} changed since the run began (files or labels were added, "
+            "removed, renamed or replaced); put them back, or begin a new run"
+        )
 
 
 class Relabelling:

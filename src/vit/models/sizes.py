@@ -19,6 +19,8 @@ def follow_image(image_size: tuple[int, int]) -> int:
     side = min(image_size)
     return 2 if side <= 16 else 4 if side <= 64 else 16
 
+LARGEST, DEEPEST = 2**17, 1024  # twenty times what anybody has trained; more would hang or thrash
+
 
 def resolve(
     size: str | None,
@@ -54,10 +56,14 @@ def resolve(
 
 
 def check(shape: dict[str, int]) -> None:
-    """Every number at least 1, and heads that divide the width."""
+    """Every number within what can be built, and heads that divide the width."""
     for key, value in shape.items():
         if value < 1:
             raise ValueError(f"ViT: {key} must be at least 1, got {value}")
+        if value > LARGEST:
+            raise ValueError(f"ViT: {key} must be at most {LARGEST:,}, got {value:,}")
+    if shape["depth"] > DEEPEST:
+        raise ValueError(f"ViT: depth must be at most {DEEPEST:,}, got {shape['depth']:,}")
     if shape["width"] % shape["heads"]:
         raise ValueError(
             f"ViT: {shape['heads']} heads do not divide width {shape['width']}; set heads"

@@ -80,7 +80,7 @@ class ViT(TokenEncoder):
         self.patch_size = shape["patch_size"] or follow_image(spec.image_size)
         if pool == "cls" and not class_token:
             raise ValueError("ViT: pool: cls needs class_token: true; or set pool: mean")
-        check_regularisation(dropout, drop_path, registers, layer_scale)
+        check_regularisation(dropout, drop_path, registers, layer_scale, norm_eps)
         self.settings = shape | {
             "patch_size": self.patch_size,
             "class_token": class_token,
@@ -207,13 +207,19 @@ class ViT(TokenEncoder):
 
 
 def check_regularisation(
-    dropout: float, drop_path: float, registers: int, layer_scale: float | None
+    dropout: float,
+    drop_path: float,
+    registers: int,
+    layer_scale: float | None,
+    norm_eps: float,
 ) -> None:
     """Refuse what would train to NaN or mean something else than it says."""
     for name, rate in (("dropout", dropout), ("drop_path", drop_path)):
         if not 0 <= rate < 1:
             raise ValueError(f"ViT: {name} must be in [0, 1), got {rate}")
-    if registers < 0:
-        raise ValueError(f"ViT: registers must be at least 0, got {registers}")
+    if not 0 <= registers <= 1024:
+        raise ValueError(f"ViT: registers must be from 0 to 1,024, got {registers}")
+    if not norm_eps > 0:
+        raise ValueError(f"ViT: norm_eps must be above 0, got {norm_eps}")
     if layer_scale is not None and layer_scale <= 0:
         raise ValueError(f"ViT: layer_scale must be above 0 or null, got {layer_scale}")
