@@ -1,8 +1,13 @@
 """Somebody stops a run: the step is finished and saved, and going on gives the same run."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from builders import small_vit
-from launch import Ended, launch
+from launch import ROOT, Ended, launch
 from vit.callbacks.interruption import SIGNALS, Interruption
 from vit.data import Digits
 from vit.module import ViTModule
@@ -160,3 +165,67 @@ def test_a_notice_during_a_test_ends_it_and_handlers_are_put_back():
         trainer.test(module, Digits(), verbose=False)
     assert listener.signal == signal.SIGUSR1
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_closed_terminal_ends_the_run_as_a_notice_does(tmp_path, straight):
+    """In a terminal of its own, which is closed in the middle; nobody is there to be told."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    master, slave = pty.openpty()
+    words = ("fit", "--config", "configs/pretrain/supervised.yaml", *TINY, "--name", "stopped",
+             "--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "true")  # fmt: skip
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import slow_fit"
+    (tmp_path / "slow_fit.py").write_text(SLOW)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), *words], cwd=tmp_path, stdin=slave,
+        stdout=slave, stderr=slave, start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+    while b"step 3" not in seen:
+        seen += os.read(master, 4096)
+    os.close(master)
+    assert process.wait(60) == 128 + signal.SIGHUP
+    run = only_run(tmp_path, "stopped")
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
+    goes_on(tmp_path, run)
+    assert same(straight, run)
+
+
+SLOW = """
+import sys
+import time
+
+import torch
+
+from vit.cli import main
+from vit.module import ViTModule
+
+torch.set_num_threads(1)
+honest = ViTModule.on_train_batch_start
+
+
+def slow(self, batch, batch_idx):
+    if self.consumed == 3 and not hasattr(self, "slept"):
+        self.slept = True
+        print("step 3", flush=True)
+        time.sleep(1)
+    return honest(self, batch, batch_idx)
+
+
+ViTModule.on_train_batch_start = slow
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_under_nohup_a_closed_terminal_stops_nobody(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    others = {number: signal.getsignal(number) for number in SIGNALS if number != signal.SIGHUP}
+    try:
+        Interruption().listen()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        for number, handler in others.items():
+            signal.signal(number, handler)

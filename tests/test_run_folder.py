@@ -250,3 +250,28 @@ def test_a_run_killed_before_its_first_checkpoint_knows_its_settings(tmp_path, s
     config.write_text(whole)
     assert resume(run).code == 0
     assert same(straight, run)
+
+
+@pytest.mark.parametrize(
+    ("words", "largest", "file"),
+    [
+        (("test", "--from"), 1500, "correct.csv"),
+        (("predict", "--from"), 4000, "predictions.csv"),
+        (("evaluate", "--protocols", "knn", "--from"), 4000, "cache/"),
+        (("evaluate", "--protocols", "knn", "--cache", "none", "--from"), 1200, "correct.val.csv"),
+        (("prepare", "--data", "configs/data/digits.yaml", "--to", "shards", "--out"), 4000,
+         "train-000000.tar"),
+    ],
+    ids=["test", "predict", "features", "evaluate", "shards"],
+)  # fmt: skip
+def test_a_full_disk_is_one_line_with_its_place_whatever_is_written(
+    straight, tmp_path, words, largest, file
+):
+    shutil.copytree(straight, tmp_path / "logs/a/run", symlinks=True)
+    ended = launch(*words, "logs/a/run", cwd=tmp_path, largest=largest)
+    assert ended.code == 1, ended.out
+    told = complaint(ended)
+    assert told.startswith("error: File too large: ")
+    assert file in told
+    assert told.endswith("; make room or choose another place, and type it again")
+    assert not list(tmp_path.rglob("*.part"))

@@ -28,8 +28,8 @@ from torch.distributed.fsdp import (
 from torch.nn.parallel import DistributedDataParallel
 
 from vit.models.base import Encoder
+from vit.models.torch_files import save_torch
 from vit.objectives.base import Objective
-from vit.whole_files import replacing
 
 if TYPE_CHECKING:
     from vit.module import ViTModule
@@ -45,23 +45,8 @@ class AtomicFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """The file is the old one or the new one, at any instant.
-
-        Raises:
-            OSError: the disk is full; torch hides it behind a RuntimeError of its own.
-        """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with replacing(path) as file:
-                torch.save(checkpoint, file)
-        except RuntimeError as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, OSError):
-                cause = cause.__context__
-            if cause is None:
-                raise
-            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        """The file is the old one or the new one, at any instant."""
+        save_torch(checkpoint, Path(path))
 
 
 class FullyShard(ModelParallelStrategy):

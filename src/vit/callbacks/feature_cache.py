@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
 from vit.evaluate.base import Frozen
-from vit.models.torch_files import check_finite, read_torch, tensors
-from vit.whole_files import replacing
+from vit.models.torch_files import check_finite, read_torch, save_torch, tensors
 
 
 class FeatureCache:
@@ -39,9 +36,7 @@ class FeatureCache:
         """Whole or not at all."""
         path = self._path(key)
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                torch.save({"key": key, **vars(features)}, file)
+            save_torch({"key": key, **vars(features)}, path)
 
     def _path(self, key: str) -> Path | None:
         return self.folder and self.folder / f"{key}.pt"

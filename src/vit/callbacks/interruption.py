@@ -1,10 +1,13 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 (a cluster's notice): finish the step, save, leave.
+"""Ctrl-C, SIGTERM, SIGUSR1 (a cluster's notice), a closed terminal: finish the step, save, leave.
 
 Lightning's own answer raises in the middle of an epoch without saving, and broadcasts a flag after
 every step of a distributed run, which makes the device wait. Here ranks agree at logged steps.
 """
 
+import contextlib
+import os
 import signal
+import stat
 import sys
 import threading
 from types import FrameType
@@ -16,7 +19,9 @@ from vit.module import ViTModule
 from vit.ranks import active, sum_over_ranks
 
 SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
 )
 
 
@@ -48,10 +53,14 @@ class Interruption(Callback):
         """After Lightning has set handlers of its own; it puts back what was there before them."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self.note)
+                hangup = signal.Signals(number).name == "SIGHUP"
+                if not (hangup and signal.getsignal(number) == signal.SIG_IGN):  # under nohup
+                    signal.signal(number, self.note)
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The first time: after this step. A second Ctrl-C, or without steps left: at once."""
+        if signal.Signals(number).name == "SIGHUP":
+            no_more_words()
         if self.signal and number != signal.SIGINT:
             return
         again, self.signal = self.signal, self.signal or number
@@ -68,3 +77,13 @@ class Interruption(Callback):
             return False
         anyone = sum_over_ranks(torch.tensor(float(self.signal > 0), device=module.device))
         return bool(anyone)
+
+
+def no_more_words() -> None:
+    """A terminal that is gone answers every word with an error; files and pipes stay."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
+                os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,6 +1,5 @@
 """predictions.csv: what the model says of each image."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from vit.callbacks.run_log import RunLog
+from vit.callbacks.tables import write_rows
 from vit.module import ViTModule
 from vit.ranks import gather_rows
 
@@ -59,27 +59,24 @@ def write(
     Of several labels (M L instead of M), those of an image stand between semicolons, and all with a
     probability above one half are predicted. Where samples are files, the first column names them.
     """
-    with path.open("w", newline="") as file:
-        out = csv.writer(file)
-        named_by = ["file"] if files else []
-        out.writerow(
-            [*named_by, "index", "label", "prediction", "confidence", *(f"p_{c}" for c in classes)]
+    rows = []
+    for row in index.argsort().tolist():
+        if index[row] < 0:
+            continue
+        label, chance = labels[row], chances[row]
+        best = chance > 0.5 if label.ndim else chance.argmax()
+        rows.append(
+            [
+                *([files[int(index[row])]] if files else []),
+                int(index[row]),
+                named(classes, label),
+                named(classes, best),
+                f"{chance.max():.6f}",
+                *(f"{p:.6f}" for p in chance.tolist()),
+            ]
         )
-        for row in index.argsort().tolist():
-            if index[row] < 0:
-                continue
-            label, chance = labels[row], chances[row]
-            best = chance > 0.5 if label.ndim else chance.argmax()
-            out.writerow(
-                [
-                    *([files[int(index[row])]] if files else []),
-                    int(index[row]),
-                    named(classes, label),
-                    named(classes, best),
-                    f"{chance.max():.6f}",
-                    *(f"{p:.6f}" for p in chance.tolist()),
-                ]
-            )
+    header = ["index", "label", "prediction", "confidence", *(f"p_{c}" for c in classes)]
+    write_rows(path, ["file", *header] if files else header, rows)
 
 
 def named(classes: tuple[str, ...], label: torch.Tensor) -> str:

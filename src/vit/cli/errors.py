@@ -1,6 +1,7 @@
 """One line for every mistake: where it stands, what it was, what to do."""
 
 import difflib
+import errno
 import inspect
 import re
 import sys
@@ -54,6 +55,7 @@ LEAVES = {  # folders of configs that hold parts of a run, and the option for ea
     "objective": "--model.objective",
     "trainer": "--trainer",
 }
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 OWN = {"Muon": "vit.muon.Muon"}  # torch's steps matrices alone
 TELLING = re.compile(r"not accept|unrecognized|does not exist|has no attribute|No module named")
 
@@ -97,6 +99,12 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, (ValueError, FileNotFoundError, MisconfigurationException)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def disk(error: OSError) -> str:
+    """What a disk, or a folder that is not ours, would not do."""
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{where}"
 
 
 def condense(message: str) -> str:

@@ -20,7 +20,7 @@ from vit.callbacks.run_log import RunLog
 from vit.cli import report
 from vit.cli.compare import compare
 from vit.cli.engine import CLI
-from vit.cli.errors import Failure, UsageError, one_line
+from vit.cli.errors import DISK, Failure, UsageError, disk, one_line
 from vit.cli.evaluate import evaluate
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import prepare
@@ -64,6 +64,10 @@ def run(verb: str, argv: list[str]) -> int:
     except Exception as error:  # the end of the road: one line for people, a traceback on demand
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in DISK:
+            complain(f"error: {disk(error)}; make room or choose another place, and type it again",
+                     launch)  # fmt: skip
+            return 1
         usage = isinstance(error, (ValueError, FileNotFoundError, MisconfigurationException))
         hint = "" if usage or debug else "  (--debug shows where)"
         complain(f"error: {one_line(error)}{hint}", launch)
@@ -107,8 +111,8 @@ def train(cli: CLI, files: RunLog, start: str | None) -> int:
     except OSError as error:  # a full disk, an image that is gone
         if error.errno is None or files.folder is None:
             raise  # our own words, or nothing was begun
-        where = error.filename or files.folder
-        raise Failure(f"{error.strerror or error}: {where}; {kept(cli, files)}") from error
+        error.filename = error.filename or str(files.folder)
+        raise Failure(f"{disk(error)}; {kept(cli, files)}") from error
     return finish(cli, files)
 
 

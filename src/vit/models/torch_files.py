@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vit.whole_files import replacing
+
 UNREADABLE = (
     RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError,
     RecursionError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile, NotImplementedError,
@@ -41,6 +43,25 @@ def read_torch(path: Path, what: str) -> Any:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{what}: {path} is damaged or foreign ({lines[0][:120]})") from error
     return content
+
+
+def save_torch(content: Any, path: Path) -> None:
+    """The file is the old one or the new one, at any instant.
+
+    Raises:
+        OSError: the disk is full; torch hides it behind a RuntimeError of its own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with replacing(path) as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
 def check_members(members: list[zipfile.ZipInfo], size: int) -> None:
