@@ -275,3 +275,14 @@ def test_a_full_disk_is_one_line_with_its_place_whatever_is_written(
     assert file in told
     assert told.endswith("; make room or choose another place, and type it again")
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link", "below a file"])
+def test_logs_that_cannot_be_a_folder_are_named(tmp_path, kind):
+    logs = tmp_path / "logs"
+    if kind == "dangling link":
+        logs.symlink_to(tmp_path / "nowhere")
+    else:
+        logs.write_text("")
+    with pytest.raises(ValueError, match=f"--logs: {logs}.* is a file, or a link to nowhere"):
+        new_folder(logs / "a/b" if kind == "below a file" else logs, 0)

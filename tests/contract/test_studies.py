@@ -89,17 +89,17 @@ READ = [
     (("--axes", "{budget: []}"), "axes.budget: numbers above 0, each once, got []"),
     (("--budget.images", "5", "--budget.flops", "5"), "budget: give one of flops, images, epochs"),
     (("--budget.flops", "0"), "budget.flops must be above 0"),
-    (("--budget.flops", ".inf"), "budget.flops must be above 0, got inf"),
-    (("--seeds", "0"), "quick.yaml: seeds must be at least 1"),
+    (("--budget.flops", ".inf"), "budget.flops must be above 0, at most 1e30, got inf"),
+    (("--seeds", "0"), "quick.yaml: seeds needs a number from 1 to 1,000, got 0"),
     (("--seeds", "many"), "many"),
     (("--seed", "3"), "seed"),
     (("--margin", "5.0"), "margin is a fraction between 0 and 1"),
-    (("--label_draws", "0"), "label_draws must be at least 1"),
+    (("--label_draws", "0"), "label_draws needs a number from 1"),
     (("--protocols", "[knn, tarot]"), "tarot"),
     (("--protocols", "[knn, knn]"), "protocols: each once"),
     (("--data", "nowhere.yaml"), "--data: nowhere.yaml: no such file"),
     (("--data.root",), "--data.root needs a value"),
-    (("--pretrain", "null"), "pretrain: arm supervised wants data to learn from"),
+    (("--pretrain", "null"), "pretrain: arm supervised needs data to learn from"),
 ]
 
 
@@ -116,8 +116,8 @@ def test_a_mistake_in_a_study_is_one_line(words, line, monkeypatch):
     ("words", "line"),
     [
         (("--jobs", "none"), "--jobs must be a number from 1"),
-        (("--name", "../x"), "'../x' is no name for a study's folder"),
-        (("--data.canvas", "3"), "canvas must be at least 14"),
+        (("--name", "../x"), "'../x' is no name for a folder"),
+        (("--data.canvas", "3"), "canvas must be from 14 to 1,024"),
         (("--emit", "pbs"), "emit: unknown 'pbs'; known: slurm"),
         (("--axes", "{train_images: [50]}"), "train_images' is not accepted; the study asks for"),
         (("--encoder", "configs/encoder/resnet18.yaml"), "needs a TokenEncoder, got a ResNet"),

@@ -29,11 +29,17 @@ HELD: list[int] = []  # open files: closing one would let go of its folder
 
 def new_folder(parent: Path, seed: int) -> Path:
     """A folder that did not exist before, also when two runs start in the same second."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f"--logs: {error.filename} is a file, or a link to nowhere; name another folder"
+        ) from error
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_seed{seed}"
     for attempt in range(1, 1000):
         folder = parent / (stem if attempt == 1 else f"{stem}_{attempt}")
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             continue
         return folder

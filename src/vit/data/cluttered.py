@@ -29,8 +29,11 @@ def cluttered(
         canvas: S.
         pieces: how many 4x4 pieces.
     """
-    if canvas < SIZES[1]:
-        raise ValueError(f"canvas must be at least {SIZES[1]} px, got {canvas}")
+    if not SIZES[1] <= canvas <= 1024 or pieces > 1000:
+        raise ValueError(
+            f"canvas must be from {SIZES[1]} to 1,024 px and clutter at most 1,000, got {canvas} "
+            f"and {pieces}"
+        )
     count = len(images)
     key = keys(0, None, torch.arange(count), "canvas")
     draw = uniform(key, 3 + 5 * pieces)  # N x; three for the image, five a piece

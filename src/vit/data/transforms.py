@@ -59,10 +59,10 @@ class Augmentation:
             raise ValueError(f"Augmentation: part must be in (0, 1), got {self.part}")
         if sum(map(bool, (self.crop, self.part, self.padding))) > 1:
             raise ValueError("Augmentation: one of crop, part and padding")
-        if min(self.degrees, self.shift, self.padding) < 0:
+        if min(self.degrees, self.shift, self.padding) < 0 or self.padding > 1024:
             raise ValueError(
-                "Augmentation: degrees, shift and padding must be at least 0, "
-                f"got {self.degrees}, {self.shift} and {self.padding}"
+                "Augmentation: degrees, shift and padding must be at least 0, padding at most "
+                f"1,024, got {self.degrees}, {self.shift} and {self.padding}"
             )
 
     @property

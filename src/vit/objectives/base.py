@@ -125,8 +125,9 @@ def multi_crop(
     for key, (low, high) in (("global_area", global_area), ("local_area", local_area)):
         if not 0 < low <= high <= 1:
             raise ValueError(f"{name}: {key} must rise within (0, 1], got {(low, high)}")
-    if local_crops < 0:
-        raise ValueError(f"{name}: local_crops must be at least 0, got {local_crops}")
+    for key, crops in (("global_crops", global_crops), ("local_crops", local_crops)):
+        if not 0 <= crops <= 100:
+            raise ValueError(f"{name}: {key} must be from 0 to 100, got {crops}")
     in_range(name, photometric=photometric)
     patch = encoder.patch_size if isinstance(encoder, TokenEncoder) else 1
     usual = max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
