@@ -20,6 +20,7 @@ from vit.cli.recorded import (
     check,
     importable,
     known_lightning,
+    settings_of,
     trusted_modules,
     walk,
 )
@@ -77,7 +78,6 @@ ATTACKS = {
     "data is no class with its settings (3)": {"data": {"class_path": 3}},
     "model.spec is": {"model": {"spec": {"a": 1}}},
     "names vit.cli.main": {"model": {"objective": {"class_path": "vit.cli.main"}}},
-    "its settings are damaged": ["a", "list"],
 }  # fmt: skip
 
 
@@ -87,6 +87,19 @@ def test_what_is_not_listed_is_refused_by_its_key_and_class(line):
         check(ATTACKS[line], WHERE)
     assert str(caught.value).startswith("run/last.ckpt: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "trainer: {}", "model: 3\ndata: {}\ntrainer: {}", "a"])
+def test_settings_without_their_parts_are_damaged(text):
+    with pytest.raises(ValueError, match=r"run/last\.ckpt: its settings are damaged \(it needs tr"):
+        settings_of(text, WHERE, ())
+
+
+def test_a_bomb_of_aliases_is_not_expanded():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(ValueError, match=r"run/last\.ckpt"):
+        settings_of("\n".join(lines), WHERE, ())
 
 
 def test_a_person_may_trust_a_package_and_its_classes_alone():
@@ -263,7 +276,7 @@ def test_settings_that_no_encoder_takes_are_one_line(tmp_path):
         stored_encoder(save(stored, tmp_path)).build(GREY)
 
 
-@pytest.mark.parametrize("about", [{}, {"grid": 3}, None, {"grid": None, "spec": {}}])
+@pytest.mark.parametrize("about", [{}, {"grid": 3}, {"grid": [0, 0]}, {"grid": None, "spec": {}}])
 def test_a_damaged_description_is_one_line(tmp_path, about):
     stored = content(small_vit()) | {"encoder": about}
     with pytest.raises(ValueError, match=r"last\.ckpt is damaged or foreign \(its encoder's"):

@@ -233,8 +233,63 @@ def test_a_text_file_is_called_foreign(tmp_path, text):
     "other", [{"model": {}}, {"format": 1}, {"format": 2}, [1, 2], {"state_dict": {}, "epoch": 3}]
 )
 def test_another_projects_checkpoint_is_refused(tmp_path, other):
-    with pytest.raises(ValueError, match="is not a checkpoint of this project"):
+    with pytest.raises(ValueError, match=r"is not a checkpoint of this project|no config of a run"):
         open_checkpoint(save(other, tmp_path))
+
+
+def begun(consumed: int = 4, steps: int = 2) -> dict:
+    """A checkpoint by hand that a fit could go on with."""
+    total = {"ready": consumed, "completed": consumed}
+    optimizer = {"step": {"total": {"ready": steps, "completed": steps}}}
+    loop = {"epoch_loop.batch_progress": {"total": total},
+            "epoch_loop.automatic_optimization.optim_progress": {"optimizer": optimizer}}  # fmt: skip
+    return content(trained()) | {
+        "callbacks": {"Run": {"bytes": 0, "metrics": {}}}, "consumed": 4, "epoch": 0, "seed": 0,
+        "loops": {"fit_loop": loop}, "lr_schedulers": [], "optimizer_states": [{}],
+        "pytorch-lightning_version": "2.6.6", "validated": -1, "global_step": 2,
+    }  # fmt: skip
+
+
+def test_what_a_fit_goes_on_with_is_there(tmp_path):
+    file = save(begun(), tmp_path)
+    assert open_checkpoint(file, whole=True)["consumed"] == 4
+    for key in begun().keys() - {"format"}:
+        for value in (None, "x" if key != "config" else 3, True):
+            broken = begun() | {key: value}
+            if value is None:
+                del broken[key]
+            if key == "pytorch-lightning_version" and value == "x":
+                continue  # a word, which Lightning reads
+            with pytest.raises(ValueError, match=f"last.ckpt is damaged or foreign .no {key} of"):
+                open_checkpoint(save(broken, tmp_path), whole=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"consumed": 10**12}, {"consumed": -1}, {"global_step": 3}, {"loops": {}},
+        {"callbacks": {}}, {"callbacks": {"Run": {}}}, {"optimizer_states": [1]},
+        {"loops": {"fit_loop": [1]}}, {"callbacks": {"Run": {"bytes": 0, "metrics": 3}}},
+    ],
+)  # fmt: skip
+def test_counters_that_disagree_are_no_place_to_go_on_from(tmp_path, change):
+    with pytest.raises(ValueError, match=r"damaged or foreign \(its counters disagree\)"):
+        open_checkpoint(save(begun() | change, tmp_path), whole=True)
+
+
+def test_weights_that_do_not_fit_their_own_settings_are_named(tmp_path):
+    stored = content(trained())
+    stored["state_dict"]["objective.encoder.cls_token"] = torch.zeros(2)
+    with pytest.raises(ValueError, match=r"weights in .*last\.ckpt do not fit its own .*cls_token"):
+        load_into(small_vit(), stored_encoder(save(stored, tmp_path)), channels=1)
+
+
+@pytest.mark.parametrize("change", [{"classes": [1, 2]}, {"mean": ["x"]}, {"image_size": ["a", 2]}])
+def test_a_damaged_data_description_is_one_line(tmp_path, change):
+    stored = content(trained())
+    stored["encoder"]["spec"] |= change
+    with pytest.raises(ValueError, match=r"damaged or foreign \(its encoder's description: "):
+        stored_encoder(save(stored, tmp_path))
 
 
 def test_one_flipped_bit_is_noticed(tmp_path):

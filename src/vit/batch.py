@@ -37,6 +37,11 @@ class DataSpec:
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        numbers = (*self.mean, *self.std, *self.image_size, self.channels)
+        if not all(isinstance(x, int | float) for x in numbers):
+            raise ValueError(f"DataSpec: sizes, means and deviations are numbers, got {numbers}")
+        if not all(isinstance(name, str) for name in self.classes):
+            raise ValueError(f"DataSpec: classes are names, got {self.classes}")
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(
                 f"DataSpec: {self.channels} channels need as many means and deviations, "

@@ -137,7 +137,7 @@ def newest_good(folder: Path) -> tuple[Path | None, list[str]]:
         if not path.is_file():
             continue
         try:
-            found.append((open_checkpoint(path)["global_step"], path))
+            found.append((open_checkpoint(path, whole=True)["global_step"], path))
         except ValueError as error:
             if name != "new.ckpt":
                 complaints.append(str(error))

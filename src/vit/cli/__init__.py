@@ -33,6 +33,7 @@ Files come first and single keys last: what stands later wins.
   --name NAME, --logs DIR     the run lies in DIR/NAME/<date-time>_seed<N>; default: logs and the
                               first config's name
   --resume RUN_FOLDER         go on with an interrupted run, exactly
+  --trust MODULES             classes of these that a stored file may name (a,b); see SECURITY.md
   --print_config              show the merged settings and stop
   --debug                     show tracebacks
 
@@ -48,6 +49,7 @@ The run's own config and weights: a folder means its best.ckpt where there is on
   --trainer FILE              where it runs: configs/trainer/*.yaml; single keys work too
   --seed_everything N         another seed
   --name NAME, --logs DIR     for a bare checkpoint: where the new folder lies
+  --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
   --debug                     show tracebacks
 
 Writes summary.{verb}.json (predict: predictions.csv too) into the run folder.
@@ -66,6 +68,7 @@ the same kind and raw pixels. Without a run: --config <recipe> judges an untrain
   --controls LIST             of random,pixels (default: both), or none
   --seed_everything N         for what a protocol draws
   --cache DIR                 where features are kept (default logs/cache); none: nowhere
+  --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
   --name NAME, --logs DIR     for a bare checkpoint: where the new folder lies
   --debug                     show tracebacks
 
@@ -84,6 +87,7 @@ stopped. Every key of the study can be given here too: --seeds 3 --tuning.trials
   --rerun-stale               repeat runs that were made by other code
   --logs DIR                  results in DIR/compare/<study>, runs in DIR/compare/runs
   --name NAME                 of the study (default: the file's)
+  --trust MODULES             classes of these that its runs may name (a,b); see SECURITY.md
   --data FILE                 other data for all of it: configs/data/*.yaml
   --data.KEY VALUE            a key of all its data, such as --data.root my_pictures
   --debug                     show tracebacks

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -20,6 +19,7 @@ from vit.data.base import Images
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
 from vit.optim import Schedule
+from vit.yaml_text import load
 
 # lines of jsonargparse's nested reports that say nothing beyond the others
 NOISE = (
@@ -126,11 +126,9 @@ def broken_yaml(argv: list[str]) -> str | None:
     """Which file it is, and where."""
     for file in config_files(argv):
         try:
-            yaml.safe_load(file.read_text())
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            return f"{file}{at}: not YAML: {error.problem}"
+            load(file.read_text(errors="replace"), str(file))
+        except ValueError as error:
+            return str(error)
     return None
 
 
@@ -268,8 +266,8 @@ def config_files(argv: list[str]) -> list[Path]:
             continue
         found.append(path)
         try:
-            content = yaml.safe_load(path.read_text())
-        except yaml.YAMLError:
+            content = load(path.read_text(errors="replace"), str(path))
+        except ValueError:
             continue
         todo += [path.parent / text for text in strings(content)]
     return found

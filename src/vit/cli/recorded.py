@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vit.cli.errors import UsageError
+from vit.yaml_text import load
 
 ROOMS = tuple(  # of ours: what YAML builds; nothing in them writes outside the run folder
     f"vit.{room}."
@@ -46,6 +45,7 @@ CLASSES = {  # keys whose values are classes: a bare word there would be importe
     "trainer.callbacks",
     "trainer.plugins",
 }
+PARTS = ("trainer", "model", "data")  # of every run
 EMPTY = ("model.spec", "trainer.default_root_dir", "trainer.model_registry")  # never recorded
 
 
@@ -65,7 +65,9 @@ def known_lightning() -> dict[str, set[str]]:
     return {f"lightning.pytorch.{name}": set(words.split()) for name, words in LIGHTNING.items()}
 
 
-def check(settings: Any, where: Path, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
+def check(
+    settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The settings of a stored config, each class of which is listed.
 
     Args:
@@ -76,8 +78,6 @@ def check(settings: Any, where: Path, trusted: tuple[str, ...] = ()) -> dict[str
     Raises:
         ValueError: naming the file, the key and what stands there.
     """
-    if not isinstance(settings, dict):
-        raise ValueError(f"{where}: its settings are damaged (no keys); begin a new run")
     for key, value in walk(settings, ""):
         if isinstance(value, dict) and "class_path" in value:
             check_class(key, value, where, trusted)
@@ -140,8 +140,15 @@ def trusted_modules(text: str | None) -> tuple[str, ...]:
 
 
 def settings_of(text: str, where: Path, trusted: tuple[str, ...]) -> dict[str, Any]:
-    """Checked settings out of a stored config's text."""
-    try:
-        return check(yaml.safe_load(text), where, trusted)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{where}: its settings are damaged ({error})") from error
+    """Checked settings out of a stored config's text.
+
+    Raises:
+        ValueError: they are damaged, or name what is not listed.
+    """
+    settings = load(text, str(where))
+    parts = [settings.get(part) for part in PARTS] if isinstance(settings, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError(
+            f"{where}: its settings are damaged (it needs {', '.join(PARTS)}); begin a new run"
+        )
+    return check(settings, where, trusted)

@@ -52,7 +52,8 @@ def run(verb: str, argv: list[str]) -> int:
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
     try:
         own, rest = split(argv, (*OWN, *MORE.get(verb, ())))
-        return ACTS[verb](own, rest) if verb in ACTS else apply(verb, own, rest)
+        with seams.importing(None):
+            return ACTS[verb](own, rest) if verb in ACTS else apply(verb, own, rest)
     except (UsageError, Failure) as error:
         complain(f"error: {error}", launch)
         return 2 if isinstance(error, UsageError) else 1
@@ -155,7 +156,7 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
     if "--from" not in own:
         raise UsageError(f"{verb}: say what to {verb}: --from <run folder | checkpoint>")
     trusted, file = trusted_modules(own.get("--trust")), checkpoint_in(Path(own["--from"]))
-    content = open_checkpoint(file)
+    content = open_checkpoint(file, whole=True)
     settings = settings_of(content["config"], file, trusted)
     inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
     bare = Path(own["--from"]).is_file()

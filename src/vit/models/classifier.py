@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from vit.batch import DataSpec
 from vit.models.torch_files import check_finite, read_torch
 from vit.models.weights import load_into, open_checkpoint, stored_encoder
+from vit.yaml_text import load
 
 TORCHVISION = "torchvision/"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torchvision's are trained with
@@ -88,8 +88,11 @@ def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
         raise ValueError("teacher: weights belong to torchvision/<name>; a run has its own")
     stored = stored_encoder(source)
     content = open_checkpoint(stored.path)
-    state, settings = content["state_dict"], yaml.safe_load(content["config"])
-    objective = settings["model"]["objective"]["class_path"].rpartition(".")[2]
+    state, settings = content["state_dict"], load(content["config"], str(stored.path))
+    try:
+        objective = settings["model"]["objective"]["class_path"].rpartition(".")[2]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"teacher: {stored.path} is damaged (its settings)") from error
     prefix = next((p for p in HEADS if f"{p}weight" in state), None)
     if prefix is None or objective != "Supervised":  # other objectives have heads of other kinds
         raise ValueError(f"teacher: {stored.path} holds no classifier; take a supervised run")

@@ -15,7 +15,11 @@ from vit.models.torch_files import check_finite, read_torch
 AVERAGE, TRAINED = "average.copy.encoder.", "objective.encoder."  # prefixes of their names
 OURS = "vit.models."  # whose modules a file may name
 FORMAT = 1
-KEYS = {"config", "encoder", "global_step", "state_dict"}  # what is read from one
+KEYS = {"config": str, "encoder": dict, "global_step": int, "state_dict": dict}  # what is read
+WHOLE = {  # what else a fit goes on with, and Lightning reads
+    "callbacks": dict, "consumed": int, "epoch": int, "loops": dict, "lr_schedulers": list,
+    "optimizer_states": list, "pytorch-lightning_version": str, "seed": int, "validated": int,
+}  # fmt: skip
 
 
 def checkpoint_in(path: Path) -> Path:
@@ -34,8 +38,12 @@ def checkpoint_in(path: Path) -> Path:
     return path
 
 
-def open_checkpoint(path: Path) -> dict[str, Any]:
+def open_checkpoint(path: Path, whole: bool = False) -> dict[str, Any]:
     """Read one of our checkpoints without running code from it.
+
+    Args:
+        path: of the file.
+        whole: it must also hold what a fit goes on with.
 
     Raises:
         ValueError: the file is damaged, it is not a checkpoint of this project, or one of its
@@ -43,12 +51,35 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     """
     content = read_torch(path, "checkpoint")
     known = isinstance(content, dict) and str(content.get("format")) == str(FORMAT)
-    if not known or not content.keys() >= KEYS:
+    if not known:
         raise ValueError(
             f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})"
         )
+    for key, kind in (KEYS | (WHOLE if whole else {})).items():
+        if not isinstance(content.get(key), kind) or isinstance(content[key], bool):
+            raise ValueError(f"checkpoint: {path} is damaged or foreign (no {key} of a run)")
+    if whole and not in_step(content):
+        raise ValueError(f"checkpoint: {path} is damaged or foreign (its counters disagree)")
     check_finite(content["state_dict"], path)
     return content
+
+
+def in_step(content: dict[str, Any]) -> bool:
+    """Do our counters say the same as those of Lightning's loops?"""
+    try:
+        loop = content["loops"]["fit_loop"]
+        batches = loop["epoch_loop.batch_progress"]["total"]["ready"]
+        optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
+        steps = optimizer["step"]["total"]["completed"]
+        run = content["callbacks"]["Run"]
+        return (
+            (batches, steps) == (content["consumed"], content["global_step"])
+            and isinstance(run["bytes"], int)
+            and isinstance(run["metrics"], dict)
+            and all(isinstance(state, dict) for state in content["optimizer_states"])
+        )
+    except (KeyError, TypeError, IndexError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -122,6 +153,8 @@ def stored_encoder(path: str | Path, average: bool = True) -> Stored:
     state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     try:
         grid = tuple(about["grid"]) if about["grid"] else None
+        if grid and (len(grid) != 2 or not all(type(n) is int and n > 0 for n in grid)):
+            raise ValueError(f"grid {grid}")
         spec, settings = DataSpec.from_dict(about["spec"]), dict(about["settings"])
         return Stored(file, str(about["class_path"]), settings, spec, grid, state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -154,9 +187,14 @@ def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
                 f"pretrained: {field} is {value} in the config and {stored.settings.get(field)} "
                 f"in {stored.path}; set model.encoder: null to take the checkpoint's"
             )
-    missing, unused = encoder.load_state_dict(
-        encoder.adapt(stored.state, stored.grid), strict=False
-    )
+    try:
+        state = encoder.adapt(stored.state, stored.grid)
+        missing, unused = encoder.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"pretrained: the weights in {stored.path} do not fit its own settings "
+            f"({str(error).splitlines()[-1].strip()})"
+        ) from error
     if missing:
         raise ValueError(
             f"pretrained: {stored.path} lacks {len(missing)} tensors of the encoder, "
