@@ -44,6 +44,17 @@ def test_names_come_back_as_they_went_in():
     assert [kept[i] for i in range(len(kept))] == names
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x.jpg", "a/../../x.jpg", "..", "a/.."])
+def test_no_name_leads_out_of_a_folder(tmp_path, name):
+    with pytest.raises(ValueError, match=f"{tmp_path}: {name} leads out of its folder; name files"):
+        Folder(tmp_path, ["a.jpg", name])
+
+
+def test_dots_in_a_name_are_no_way_out(tmp_path):
+    names = ["a..b.jpg", "...jpg", "a../b.jpg", "a/..b"]
+    assert [Folder(tmp_path, names).name(i) for i in range(4)] == names
+
+
 def test_a_whole_image_is_squeezed_or_its_middle_is_cut_as_torchvision_does(source):
     image = decode(source.read(0))
     assert torch.equal(files(source)[Draw(None, [0])].images[0], resized(image, 16, 16))

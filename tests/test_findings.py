@@ -158,3 +158,39 @@ def test_images_of_a_group_are_one_unit_in_a_study_too():
     assert grouped.unit == "groups of images"
     assert grouped.arms["a"].images == IMAGES // 4
     assert grouped.pairs[0].value == pytest.approx(alone.pairs[0].value)
+
+
+def test_why_there_is_no_conclusion_is_said():
+    results = planted({"a": 0.5, "b": 0.5})
+    found = findings(results)
+    found.groups = {"task": np.zeros(IMAGES)}
+    assert found.comparison(*found.primary) is None
+    assert "two test images that do not belong together" in found.conclusion()[0]
+    results.store.correct = lambda step, column: None
+    empty = Results(results.study, results.arms, list(results.by_id.values()), results.store,
+                    results.choice)  # fmt: skip
+    assert "no arm has all its runs at the primary endpoint" in findings(empty).conclusion()[0]
+    results.study.seeds = 1
+    assert "needs at least two seeds of each arm, this study has 1" in found.conclusion()[0]
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+@pytest.mark.parametrize("right", ["all", "none", "one arm", "half", "missing"])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_smallest_studies_end_with_words(images, right, seeds):
+    results = planted({"a": 0.5, "b": 0.5}, claims=[Claim("w", "a", "b")])
+    share = {"all": (1.0, 1.0), "none": (0.0, 0.0), "one arm": (1.0, 0.0), "half": (0.5, 0.5)}
+    results.study.seeds = seeds
+    results.cells = [cell for cell in results.cells if cell.seed < seeds]
+    for cell in results.cells:
+        if cell.protocol == "finetune" and right == "missing":
+            cell.correct, cell.accuracy, cell.status = None, None, "missing"
+        elif cell.protocol == "finetune":
+            cell.correct = np.full(images, share[right][cell.arm == "b"])
+            cell.accuracy = float(cell.correct.mean())
+    found = findings(results)
+    with np.errstate(all="raise"):
+        lines = found.conclusion()
+        told = [found.headline("task"), found.pairs(), found.ranks(), found.claims()]
+    assert all(isinstance(line, str) and "nan" not in line for line in lines)
+    assert "nan" not in str(told)

@@ -168,3 +168,23 @@ def test_the_final_fit_alone_has_the_final_settings():
     ids = {s.stage: {x.id for x in other.steps({}, [-1, 0, 1]) if x.stage == s.stage}
            for s in other.steps({}, [-1, 0, 1])}  # fmt: skip
     assert ids["tune"] & ids["transfer"]  # without such settings a trial is the final fit
+
+
+def test_long_planning_says_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr("vit.compare.answers.EVERY", -1.0)
+    planner(Budget(images=640)).steps({}, [0])
+    assert "planning: 1 commands looked at" in capsys.readouterr().err
+
+
+def test_a_number_that_is_none_is_named():
+    plan = planner(Budget(images=640), pretrain=Pretraining(Part("s.yaml", {"label_draw": "x"})))
+    with pytest.raises(ValueError, match=r"--data.label_draw needs a whole number, got 'x'"):
+        plan.steps({}, [0])
+
+
+def test_a_budget_that_no_machine_pays_for_is_refused():
+    for budget in (Budget(flops=1e30), Budget(images=10**13), Budget(epochs=1e9)):
+        with pytest.raises(ValueError, match=r"budget: .* steps, at most 1e"):
+            planner(budget).steps({}, [0])
+    with pytest.raises(ValueError, match=r"budget: .* steps, at most"):
+        planner(Budget(images=640), axes={"budget": [1e306]}).steps({}, [0])

@@ -18,7 +18,8 @@ from vit.data.crops import Cut
 from vit.data.decode import decode, packed
 from vit.data.files import Files
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
-from vit.data.shards import Shards, index_of
+from vit.data.shard_index import index_of
+from vit.data.shards import Shards
 from vit.data.tar import members
 
 NAMES = ["a.jpg", "b/c.cls", "d" * 90 + ".jpg", "e" * 80 + "/" + "f" * 80 + ".jpg", "ü ß/猫.jpg"]
@@ -120,7 +121,7 @@ def test_samples_are_neighbours_that_share_a_name(tmp_path):
     assert [source.read(i) for i in range(3)] == [image] * 3
     assert source.name(0) == "x.tar/n/1"
     for files, error in (
-        ({"1.cls": b"3"}, "wants one image, holds cls"),
+        ({"1.cls": b"3"}, "needs one image, holds cls"),
         ({"1.jpg": b"", "1.cls": b"cat"}, "has no number for a label"),
     ):
         with pytest.raises(ValueError, match=error):
@@ -140,7 +141,7 @@ def test_webdataset_s_own_files_are_read(tmp_path):
 def test_an_index_is_made_once_and_again_when_its_archive_changed(tmp_path, monkeypatch):
     root = shards(tmp_path, 1, 3)
     first = Shards([root / "train-00.tar"], root / "index")
-    monkeypatch.setattr("vit.data.shards.index_of", lambda path: 1 / 0)
+    monkeypatch.setattr("vit.data.shard_index.index_of", lambda path: 1 / 0)
     again = Shards([root / "train-00.tar"], root / "index")
     assert np.array_equal(again.places, first.places)
     assert [again.name(i) for i in range(3)] == [first.name(i) for i in range(3)]

@@ -13,8 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
-from pinned import pin
 from pictures import folder, picture, saved
+from pinned import pin
 from vit.data import VTAB
 from vit.data.transforms import Augmentation
 from vit.data.vtab import module, prepare, scenes

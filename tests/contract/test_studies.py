@@ -1,11 +1,13 @@
 """Every study is a document that reads; those whose data is at hand can be planned."""
 
 import re
+from unittest.mock import Mock
 
 import pytest
 
 from launch import ROOT, launch
-from vit.cli.compare import read
+from vit.cli.compare import SPEED, measured, read
+from vit.cli.engine import CLI
 from vit.cli.errors import UsageError
 
 FOLDER = ROOT / "configs/compare"
@@ -116,6 +118,8 @@ def test_a_mistake_in_a_study_is_one_line(words, line, monkeypatch):
     ("words", "line"),
     [
         (("--jobs", "none"), "--jobs must be a number from 1"),
+        (("--jobs", "²"), "--jobs must be a number from 1"),
+        (("--jobs", "99999999999999999999999"), "--jobs must be a number from 1 to 512, got 999"),
         (("--name", "../x"), "'../x' is no name for a folder"),
         (("--data.canvas", "3"), "canvas must be from 14 to 1,024"),
         (("--emit", "pbs"), "emit: unknown 'pbs'; known: slurm"),
@@ -129,6 +133,11 @@ def test_a_mistake_is_one_line_and_nothing_is_begun(tmp_path, words, line):
     assert line in ended.out
     assert len(ended.out.strip().splitlines()) == 1, ended.out
     assert not (tmp_path / "logs/compare/runs").exists()
+
+
+def test_a_step_of_minutes_is_guessed_and_not_taken():
+    """Pictures of 4,096 pixels on an axis would take hours to plan."""
+    assert measured(Mock(spec=CLI), flops=1e13) == 1e13 / SPEED
 
 
 def test_a_study_that_is_not_there_is_named_with_the_nearest(tmp_path):

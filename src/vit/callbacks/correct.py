@@ -1,12 +1,13 @@
 """correct.csv: which test images a model gets right, for tests that pair models image by image."""
 
-import csv
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from vit.callbacks.run import Run
 from vit.callbacks.run_log import RunLog
+from vit.callbacks.tables import write_rows
 from vit.module import ViTModule
 from vit.ranks import gather_rows
 
@@ -39,7 +40,7 @@ class Correct(Callback):
             self.parts.append(outputs)
 
     def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Gather and write."""
+        """Gather and write; the summary tells the file's hash."""
         if not self.parts:
             return
         index, right = (
@@ -48,11 +49,9 @@ class Correct(Callback):
         self.parts = []
         if not trainer.is_global_zero:
             return
-        with (self.files.folder / "correct.csv").open("w", newline="") as file:
-            out = csv.writer(file)
-            out.writerow(["index", "accuracy"])
-            out.writerows(
-                [int(index[row]), f"{float(right[row]):g}"]
-                for row in index.argsort().tolist()
-                if index[row] >= 0
-            )
+        order = [row for row in index.argsort().tolist() if index[row] >= 0]
+        rows = ([int(index[row]), f"{float(right[row]):g}"] for row in order)
+        sha256 = write_rows(self.files.folder / "correct.csv", ["index", "accuracy"], rows)
+        for callback in trainer.callbacks:
+            if isinstance(callback, Run):
+                callback.plan.extra["correct_sha256"] = sha256

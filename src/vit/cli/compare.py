@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 
 from vit.batch import ViewSpec, black
@@ -21,6 +20,7 @@ from vit.callbacks.run_log import RunLog
 from vit.cli import main
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError, condense, nearest_file, one_line
+from vit.cli.words import named, usable
 from vit.compare.conduct import Conductor
 from vit.compare.plan import Planner
 from vit.compare.refusals import check
@@ -30,11 +30,17 @@ from vit.compare.study import Arm, Budget, Study, relative
 from vit.data.transforms import Augmentation
 from vit.evaluate.catalogue import defaults
 from vit.flops import training_flops
+from vit.models.weights import checkpoint_in
+from vit.yaml_text import load
 
 ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
 HERE = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto",
         "--trainer.num_nodes", "1")  # planning needs no GPU, also for runs that do  # fmt: skip
+RUNS = "runs"  # the folder of all studies' runs, beside those of their results
+SPEED = 2e10  # floating-point operations of one thread in a second, about
+PATIENCE = 10 * SPEED
 LISTS = ("--arms", "--protocols", "--controls")
+MOST_JOBS = 512
 FLAGS = ("--dry-run", "--rerun-stale")
 
 
@@ -45,9 +51,9 @@ def compare(own: dict[str, str], rest: list[str]) -> int:
     torch.set_num_threads(1)
     study, arms, file = read(rest)
     logs, name = Path(own.get("--logs", "logs")) / "compare", own.get("--name", file.stem)
-    if Path(name).name != name or name == "runs":
-        raise UsageError(f"--name: {name!r} is no name for a study's folder")
-    folder, store = logs / name, Store(logs / "runs")
+    if named(name, "--name") == RUNS:
+        raise UsageError(f"--name: {RUNS!r} holds the runs of all studies; give another")
+    folder, store = usable(logs / name), Store(usable(logs / RUNS))
     planner = Planner(study, arms, ask, lambda names: {name: defaults(name) for name in names})
     conductor = Conductor(planner, store, folder, jobs_of(own))
     if "--emit" in own:
@@ -56,6 +62,9 @@ def compare(own: dict[str, str], rest: list[str]) -> int:
         return conductor.describe()
     folder.mkdir(parents=True, exist_ok=True)
     hold(folder)
+    for file in (folder / "results.csv", folder / "report.md"):  # written when hours are spent
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder, and the study writes a file there; remove it")
     return conductor.carry_out(main, "--rerun-stale" in flags)
 
 
@@ -64,8 +73,8 @@ def jobs_of(own: dict[str, str]) -> int | None:
     text = own.get("--jobs")
     if text is None:
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"--jobs must be a number from 1, got {text}")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_JOBS:
+        raise UsageError(f"--jobs must be a number from 1 to {MOST_JOBS}, got {text[:20]}")
     return int(text)
 
 
@@ -75,27 +84,22 @@ def read(words: list[str]) -> tuple[Study, dict[str, Arm], Path]:
     file = next((Path(b) for a, b in pairwise(words) if a == "--config"), None)
     if file is None:
         raise UsageError("compare: say which study: --config configs/compare/quick.yaml")
-    if not file.is_file():
-        raise UsageError(f"{file}: no such file{nearest_file(str(file))}")
     study = parsed(Study, as_yaml(words), file)
-    study.encoder = relative(study.encoder, file)
-    study.trainer = study.trainer and relative(study.trainer, file)
-    study.finetune.config = relative(study.finetune.config, file)
-    parts = list(study.transfer.values())
+    study.encoder = seen(study.encoder, file, "encoder")
+    study.trainer = study.trainer and seen(study.trainer, file, "trainer")
+    study.finetune.config = seen(study.finetune.config, file, "finetune.config")
+    parts = {f"transfer.{name}": part for name, part in study.transfer.items()}
     if study.pretrain:
-        parts += [p for p in (study.pretrain.labelled, study.pretrain.unlabelled) if p]
-    for part in parts:
-        part.config = other or relative(part.config, file)
+        own = {"labelled": study.pretrain.labelled, "unlabelled": study.pretrain.unlabelled}
+        parts |= {f"pretrain.{name}": part for name, part in own.items() if part}
+    for key, part in parts.items():
+        part.config = other or seen(part.config, file, f"{key}.config")
         part.set |= shared
     arms = {}
     for path in arm_files(study, file):
-        arm = parsed(Arm, ["--config", str(path)], path)
-        arm.pretrain = arm.pretrain and relative(arm.pretrain, path)
-        arm.encoder = arm.encoder and relative(arm.encoder, path)
-        arm.pretrained = arm.pretrained and relative(arm.pretrained, path)
         if path.stem in arms:
-            raise UsageError(f"{file}: arms: {path.stem} twice; each file wants a name of its own")
-        arms[path.stem] = arm
+            raise UsageError(f"{file}: arms: {path.stem} twice; each file needs a name of its own")
+        arms[named(path.stem, f"{path}: the arm", room=len(".0123456789"))] = arm_of(path)
     try:
         check(study, arms)
     except ValueError as error:
@@ -103,15 +107,54 @@ def read(words: list[str]) -> tuple[Study, dict[str, Arm], Path]:
     return study, arms, file
 
 
+def arm_of(path: Path) -> Arm:
+    """An arm from its file; paths as seen from here."""
+    arm = parsed(Arm, ["--config", str(path)], path)
+    arm.pretrain = arm.pretrain and seen(arm.pretrain, path, "pretrain")
+    arm.encoder = arm.encoder and seen(arm.encoder, path, "encoder")
+    if arm.pretrained:
+        arm.pretrained = relative(arm.pretrained, path)
+        try:
+            checkpoint_in(Path(arm.pretrained))
+        except FileNotFoundError as error:
+            raise UsageError(f"{path}: pretrained: {error}") from error
+    return arm
+
+
+def seen(path: str, file: Path, key: str) -> str:
+    """A file that a study or an arm names, as seen from here.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    try:
+        found = relative(path, file)
+        there = Path(found).is_file()
+    except OSError as error:  # its name is too long, say
+        raise UsageError(f"{file}: {key}: {path[:80]!r}: {error.strerror}") from error
+    if not there:
+        what = "a folder, and a file is needed" if Path(found).is_dir() else "no such file"
+        raise UsageError(f"{file}: {key}: {path}: {what}{nearest_file(path)}")
+    return found
+
+
 def parsed(kind: type, words: list[str], file: Path) -> Any:
     """A dataclass from YAML and words; one line where they do not fit."""
+    for name in (name for key, name in pairwise(words) if key == "--config"):
+        if not Path(name).is_file():
+            raise UsageError(f"{name}: no such file{nearest_file(name)}")
+        if not isinstance(load(Path(name).read_text(errors="replace"), name), dict):
+            keys = ", ".join(part.name for part in fields(kind)[:4])
+            raise UsageError(f"{name}: holds no keys; it needs some, such as {keys}")
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(kind)
     try:
         values = parser.instantiate(parser.parse_args(words))
     except Exception as error:  # whatever jsonargparse meets, said in one line
-        text = condense(str(error)).partition("; start from a file")[0]
+        told = re.sub(r"Expected a typing.Literal\[(.*?)\]", r"expected one of \1", str(error))
+        told = re.sub(r"\. Got value: (.*)", r", got \1", told)
+        text = condense(told).partition("; start from a file")[0]
         raise UsageError(f"{file}: {text}") from error
     return kind(**{part.name: values[part.name] for part in fields(kind)})
 
@@ -127,7 +170,7 @@ def data_keys(words: list[str]) -> tuple[list[str], dict[str, Any], str | None]:
             value = value if equals else next(left, "")
             if not value or value.startswith("--"):
                 raise UsageError(f"{key} needs a value")
-            shared[key.removeprefix("--data.")] = yaml.safe_load(value)
+            shared[key.removeprefix("--data.")] = load(value, key)
         else:
             rest += [key, value] if equals else [word]
     if other is not None and not Path(other).is_file():
@@ -182,21 +225,30 @@ def ask(words: tuple[str, ...]) -> Asked:
         line = shlex.join(["python", "train.py", *words])
         raise UsageError(f"{text}; the study asks for: {line}") from error
     objective = built.model.objective
+    flops = training_flops(objective, built.model.spec)
     return Asked(
         settings=built.settings,
         data=built.datamodule,
-        flops=training_flops(objective, built.model.spec),
+        flops=flops,
         uses_labels=objective.uses_labels,
         parameters=sum(p.numel() for p in objective.parameters()),
-        seconds=measured(built),
+        seconds=measured(built, flops),
         views=f"{views(objective.views)}; {changes(built.datamodule.augmentation)}",
         floor=objective.floor,
     )
 
 
-def measured(built: CLI) -> float:
-    """Seconds a training step takes for one image, from one small step."""
-    objective, count = built.model.objective, 8
+def measured(built: CLI, flops: float) -> float:
+    """Seconds a training step takes for one image, from one small step; guessed where it is long.
+
+    Args:
+        built: what takes it.
+        flops: of the step, for one image.
+    """
+    count = min(8, int(PATIENCE / max(flops, 1.0)))
+    if count < 2:  # some objectives compare images
+        return flops / SPEED
+    objective = built.model.objective
     batch = black(built.model.spec, objective.views, count)
     took = []
     for _ in range(2):  # the first also sets up

@@ -1,6 +1,5 @@
 """The verb evaluate: protocols on frozen features, beside an untrained encoder and raw pixels."""
 
-import csv
 import hashlib
 import sys
 import time
@@ -18,6 +17,7 @@ from vit.callbacks.features import LARGEST, OneProcess, frozen, pixels
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import write_json
 from vit.callbacks.run_log import RunLog
+from vit.callbacks.tables import append_rows, write_rows
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError
 from vit.cli.recorded import importable, settings_of, trusted_modules
@@ -215,31 +215,28 @@ def write(folder: Path, work: Evaluation, seconds: float, extra: dict[str, Any])
         **extra,
         "chosen": work.notes,
         "protocol_ids": work.ids,
+        "correct_sha256": {
+            split: write_correct(folder / f"correct.{split}.csv", columns)
+            for split, columns in work.correct.items()
+        },
         **work.metrics,
     }
-    for split, columns in work.correct.items():
-        write_correct(folder / f"correct.{split}.csv", columns)
-    with (folder / "evaluations.csv").open("a", newline="") as file:
-        out = csv.writer(file)
-        if file.tell() == 0:
-            out.writerow(["date", "data", "metric", "protocol_id", "value"])
-        name = type(work.data).__name__
-        for metric, value in work.metrics.items():
-            split, protocol_name, measure = metric.split("/")
-            who = next((f"_{c}" for c in CONTROLS if measure.endswith(f"_{c}")), "")
-            id_ = work.ids[f"{split}/{protocol_name}{who}"]
-            out.writerow([date.today().isoformat(), name, metric, id_, repr(value)])
+    rows, name = [], type(work.data).__name__
+    for metric, value in work.metrics.items():
+        split, protocol_name, measure = metric.split("/")
+        who = next((f"_{c}" for c in CONTROLS if measure.endswith(f"_{c}")), "")
+        id_ = work.ids[f"{split}/{protocol_name}{who}"]
+        rows.append([date.today().isoformat(), name, metric, id_, repr(value)])
+    header = ["date", "data", "metric", "protocol_id", "value"]
+    append_rows(folder / "evaluations.csv", header, rows)
     write_json(folder / "summary.evaluate.json", about)
 
 
-def write_correct(path: Path, columns: dict[str, torch.Tensor]) -> None:
-    """One row an image, in the split's order: 1 right, 0 wrong."""
-    names = list(columns)
-    with path.open("w", newline="") as file:
-        out = csv.writer(file)
-        out.writerow(["index", *names])
-        table = torch.stack([columns[name].int().cpu() for name in names], 1).tolist()
-        out.writerows([[number, *row] for number, row in enumerate(table)])
+def write_correct(path: Path, columns: dict[str, torch.Tensor]) -> str:
+    """One row an image, in the split's order: 1 right, 0 wrong; the file's hash."""
+    table = torch.stack([right.int().cpu() for right in columns.values()], 1).tolist()
+    rows = ([number, *row] for number, row in enumerate(table))
+    return write_rows(path, ["index", *columns], rows)
 
 
 def table(metrics: dict[str, float], protocols: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The words of a command line: ours apart from the parser's, and what they mean."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ MORE = {  # own options of a verb
 }
 RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
 FROM_MAY = ("data", "trainer", "seed_everything")
+LONGEST = 200  # bytes of a name: file systems take 255, and some of ours grow an ending
 
 
 def config_of(settings: dict[str, Any], weights: Path, words: list[str]) -> str:
@@ -72,9 +74,51 @@ def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
         if key in ("--config", "-c"):
             file = Path(value if equals else [*rest, ""][at + 1])
             # a run's own config.yaml: the new run stands beside it
-            stem = file.parent.parent.name if file.name == "config.yaml" else file.stem or stem
+            above = file.resolve().parent.parent if file.name == "config.yaml" else None
+            stem = (above.name if above else file.stem) or stem
             break
-    return Path(own.get("--logs", "logs")) / own.get("--name", stem)
+    name = named(own.get("--name", stem), "--name")
+    return usable(Path(own.get("--logs", "logs")) / name)
+
+
+def named(name: str, where: str, room: int = 0) -> str:
+    """A name that a folder of runs can have, and that leads nowhere else.
+
+    Args:
+        name: to look at.
+        where: it was said, for the message.
+        room: bytes that are added to it.
+    """
+    if (
+        not name.isprintable()
+        or name.startswith("-")  # an option, to every other program
+        or name in ("", "..")
+        or Path(name).name != name
+        or len(os.fsencode(name)) + room > LONGEST
+    ):
+        raise UsageError(
+            f"{where}: {name!r} is no name for a folder; give one that can be printed, of at most "
+            f"{LONGEST - room} bytes, without {os.sep} and without a dash in front"
+        )
+    return name
+
+
+def usable(folder: Path) -> Path:
+    """A folder that is there or can be made: nothing on the way to it is something else."""
+    if "\0" in str(folder):
+        raise UsageError(f"--logs: {str(folder)!r} is no name for a folder; give another")
+    try:
+        for path in (*reversed(folder.parents), folder):
+            if path.is_symlink() and not path.exists():
+                raise UsageError(
+                    f"--logs: {path} is a link to nothing ({path.readlink()}); make that folder, "
+                    "or give another"
+                )
+            if path.exists() and not path.is_dir():
+                raise UsageError(f"--logs: {path} is a file; give a folder")
+    except OSError as error:
+        raise UsageError(f"--logs: {str(folder)[:80]!r}: {error.strerror}; give another") from error
+    return folder
 
 
 def run_folder(text: str) -> Path:

@@ -28,7 +28,10 @@ def without(words: tuple[str, ...], key: str) -> tuple[tuple[str, ...], int | No
     value = None
     while key in words:
         at = words.index(key)
-        value, words = int(words[at + 1]), (*words[:at], *words[at + 2 :])
+        text, words = words[at + 1], (*words[:at], *words[at + 2 :])
+        if not text.isdecimal():
+            raise ValueError(f"{key} needs a whole number, got {text!r}")
+        value = int(text)
     return words, value
 
 

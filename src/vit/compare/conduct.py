@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vit.callbacks.run_folder import read_json, write_json
 from vit.compare import statistics
 from vit.compare.curves import draw
 from vit.compare.findings import Findings
+from vit.compare.history import History
 from vit.compare.identity import digest
 from vit.compare.overlap import Overlap, labels_shared, overlap
 from vit.compare.plan import Planner
@@ -29,6 +29,7 @@ from vit.compare.store import Store
 from vit.compare.study import FINETUNE
 from vit.compare.tuning import EXTENSIONS, Choice, choose, first_trials
 from vit.compare.validity import Verdict, validity
+from vit.whole_files import write_text
 
 BYTES = 4 * 3 * 2  # of a parameter: float32, with AdamW's two moments, in two checkpoints
 
@@ -48,6 +49,7 @@ class Conductor:
         self.study, self.arms = planner.study, planner.arms
         self.gpus = torch.cuda.device_count()
         self.jobs = jobs or self.gpus or os.cpu_count() or 1
+        self.history = History(folder / "study.json")
         self.refuse()
         self.planner.steps({}, first_trials(self.study.tuning.trials))  # mistakes come out now
 
@@ -66,8 +68,7 @@ class Conductor:
             for name in self.study.transfer:
                 with naming(f"arm {arm}, task {name}"):
                     task = self.planner.ask(self.planner.task_words(arm, self.first(name)))
-                    if task.data.spec.multi_label:
-                        raise ValueError("accuracy is compared, and images have several labels")
+                    refuse_task(task, self.study.folds or 1)
                     self.asked[arm, name] = task
         self.overlaps: dict[tuple[str, str], Overlap] = {}
         for arm in self.arms:
@@ -115,7 +116,7 @@ class Conductor:
         images = self.asked[next(iter(self.arms)), study.primary.data].data.spec.counts["test"]
         images *= study.folds or 1
         if study.seeds < 2 or arms < 2:
-            return "no difference can be detected: that wants two arms and two seeds at least"
+            return "no difference can be detected: it needs two arms and two seeds at least"
         noise = statistics.expected()
         points = 100 * statistics.detectable(study.seeds, images, arms, noise)
         cheaper = statistics.cheaper(study.seeds, images, arms, noise)
@@ -181,13 +182,13 @@ class Conductor:
         results = Results(self.study, list(self.arms), steps, self.store, choice)
         results.write(self.folder / "results.csv")
         labels = {step.id: step.label for step in steps}
-        seeds, others = self.history()
+        seeds, others = self.seen_before()
         found = Findings(results, self.arms, self.verdicts(steps), seeds, self.groups())
         stale = [step.label for step in unique(steps) if self.store.stale(step)]
         lines = [f"{labels.get(id_, id_)}: {why}" for id_, why in failed.items()]
         report = Report(found, self.asked, self.overlaps, lines, stale, others)
         pictures = draw(found, self.folder)
-        (self.folder / "report.md").write_text(report.page(pictures))
+        write_text(self.folder / "report.md", report.page(pictures))
         for name in self.study.transfer:
             print(f"\n{name}: test accuracy, %, with {found.level}s")
             print("\n".join(plain(found.headline(name))))
@@ -220,25 +221,33 @@ class Conductor:
                 found[arm] = validity(arm, steps, self.store, asked.floor)
         return found
 
-    def history(self) -> tuple[list[int], list[str]]:
-        """What was reported under this name before: seed counts of this very study, and others.
-
-        Only the seeds of the same settings are an extension; anything else that was changed after
-        a report is told.
-        """
-        path, today = self.folder / "study.json", date.today().isoformat()
-        before = read_json(path).get("reports", [])
+    def seen_before(self) -> tuple[list[int], list[str]]:
+        """This report joins the earlier ones: what it extends, and what else was reported."""
         settings = asdict(self.study) | {"seeds": None, "question": None}
         own = digest([settings, {name: asdict(arm) for name, arm in self.arms.items()}])
         primary = f"{self.study.primary.data}, {self.study.primary.protocol}"
-        now = {"date": today, "seeds": self.study.seeds, "settings": own, "primary": primary}
-        if not any(one | {"date": today} == now for one in before):
-            write_json(path, {"reports": [*before, now]})
-        counts = {one["seeds"] for one in before if one["settings"] == own}
-        others = [one for one in before if one["settings"] != own]
-        return sorted(count for count in counts if count < self.study.seeds), [
-            f"{one['date']}: {one['seeds']} seeds, primary {one['primary']}" for one in others
-        ]
+        return self.history.add(date.today().isoformat(), self.study.seeds, own, primary)
+
+
+def refuse_task(task: Asked, folds: int) -> None:
+    """What accuracy on a task cannot be measured with.
+
+    Raises:
+        ValueError: naming it.
+    """
+    spec, trainer = task.data.spec, task.settings["trainer"]
+    if spec.multi_label:
+        raise ValueError("accuracy is compared, and images have several labels")
+    if not spec.classes:
+        raise ValueError("accuracy is compared, and images have no labels")
+    if spec.counts["test"] * folds < 2:
+        raise ValueError(f"it has {spec.counts['test']} test images; an interval needs two")
+    limit = trainer.get("limit_test_batches")  # 1 is one batch, 1.0 all of them
+    if trainer.get("fast_dev_run") or not (limit is None or (limit == 1 and type(limit) is float)):
+        raise ValueError(
+            "trainer.fast_dev_run and trainer.limit_test_batches test a few images alone; take "
+            "them out of the trainer's file"
+        )
 
 
 @contextlib.contextmanager

@@ -41,15 +41,20 @@ class Findings:
     # ---- statistics ---------------------------------------------------------------------------
 
     def comparison(self, data: str, protocol: str, point: tuple | None = None) -> Comparison | None:
-        """None where there are too few seeds or cells for an interval."""
+        """None where there are too few seeds, images or cells for an interval."""
         table, controls = self.results.table(data, protocol, point)
         trainable = [name for name in table if name not in controls]
-        if not trainable or self.study.seeds < 2:
+        if not trainable or self.study.seeds < 2 or self.units(data, table[trainable[0]]) < 2:
             return None
         alpha = self.alpha if (data, protocol, point) == self.primary else 0.05
         return statistics.compare(
             table, self.groups.get(data), controls, alpha, folds=self.study.folds or 1
         )
+
+    def units(self, data: str, correct: np.ndarray) -> int:
+        """Images, or groups of images that belong together."""
+        groups = self.groups.get(data)
+        return correct.shape[1] if groups is None else len(np.unique(groups))
 
     @property
     def primary(self) -> tuple[str, str, None]:
@@ -65,10 +70,7 @@ class Findings:
         """In words, the shortest first."""
         found = self.comparison(*self.primary)
         if found is None:
-            return [
-                "No conclusion: an interval wants at least two seeds of each arm, "
-                f"this study has {self.study.seeds}."
-            ]
+            return [f"No conclusion: {self.lacking()}."]
         status = {
             name: [cell.status for cell in self.results.of(name, *self.primary)]
             for name in self.arms
@@ -86,6 +88,16 @@ class Findings:
         protocol = self.study.primary.protocol
         words += [f"{', '.join(others)}: not defined under {protocol}."] if others else []
         return words + self.worth(found)
+
+    def lacking(self) -> str:
+        """Why the primary endpoint has no interval."""
+        table, controls = self.results.table(*self.primary)
+        if self.study.seeds < 2:
+            here = f"this study has {self.study.seeds}"
+            return f"an interval needs at least two seeds of each arm, {here}"
+        if not set(table) - set(controls):
+            return "no arm has all its runs at the primary endpoint"
+        return "an interval needs at least two test images that do not belong together"
 
     def worth(self, found: Comparison) -> list[str]:
         """Does pre-training pay? The best arm with one against the best arm without."""

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vit.compare.commands import data_words, file_hash, keys, without
+from vit.compare.answers import Answers, Ask
+from vit.compare.commands import data_words, file_hash, keys
 from vit.compare.identity import VERSION, data_identity, digest, fit_identity, plain
+from vit.compare.refusals import MOST_STEPS
 from vit.compare.step import UPSTREAM, Asked, Place, Point, Stage, Step
 from vit.compare.study import FINETUNE, Arm, Part, Study
 from vit.models.weights import checkpoint_in
 
-Ask = Callable[[tuple[str, ...]], Asked]
 Protocols = Callable[[list[str]], dict[str, Any]]  # settings of protocols, which their ids hold
 
 
@@ -31,18 +32,10 @@ class Planner:
 
     def __init__(self, study: Study, arms: dict[str, Arm], ask: Ask, protocols: Protocols) -> None:
         self.study, self.arms, self.protocols = study, arms, protocols
-        self.ask_anew, self.answers = ask, {}
+        self.ask = Answers(ask)
         self.points: list[Point] = [None]
         self.points += [(axis, v) for axis, values in study.axes.items() for v in values]
         self.folds: list[int | None] = list(range(study.folds)) if study.folds else [None]
-
-    def ask(self, words: tuple[str, ...]) -> Asked:
-        """Built once; lengths and label draws change nothing that takes long to build."""
-        rest, steps = without(words, "--trainer.max_steps")
-        rest, draw = without(rest, "--data.label_draw")
-        if rest not in self.answers:
-            self.answers[rest] = self.ask_anew(rest)
-        return self.answers[rest].varied(steps, draw)
 
     def steps(self, chosen: dict[str, int] | None, trials: list[int]) -> list[Step]:
         """All steps that are known; equal ids are one run that serves several cells.
@@ -294,4 +287,7 @@ class Planner:
             steps = budget.images / batch
         else:
             steps = budget.epochs * (asked.data.spec.counts["train"] // batch)
+        if steps * factor > MOST_STEPS:
+            paid = f"{steps * factor:.3g} steps"
+            raise ValueError(f"budget: {paid}, at most {MOST_STEPS:.0e}; lower it")
         return max(round(steps * factor), 1)

@@ -2,10 +2,15 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from vit.compare.study import AXES, FINETUNE, Arm, Study
+from vit.compare.withheld import check_settings
 
 RESERVED = ("random_encoder", "raw_pixels")
+MOST_RUNS = 100_000  # planning so many takes minutes, and no machine ends them
+MOST_STEPS = 10**9
+MOST_BUDGET = 1e30  # the largest machines do 1e26 operations a year
 
 
 def check(study: Study, arms: dict[str, Arm]) -> None:
@@ -14,23 +19,11 @@ def check(study: Study, arms: dict[str, Arm]) -> None:
     Raises:
         ValueError: naming the key.
     """
-    for key, number, least in (
-        ("arms", len(arms), 1),
-        ("transfer", len(study.transfer), 1),
-        ("seeds", study.seeds, 1),
-        ("label_draws", study.label_draws, 1),
-        ("folds", 2 if study.folds is None else study.folds, 2),
-        ("tuning.trials", study.tuning.trials, 1),
-        ("tuning.lr", study.tuning.lr, 1.01),
-        ("finetune.steps", study.finetune.steps, 1),
-    ):
-        if not least <= number < math.inf:
-            raise ValueError(f"{key} must be at least {least}, got {number}")
+    _check_numbers(study)
+    _check_lists(study, arms)
     for key, value, known in _names(study, arms):
         if value not in known:
             raise ValueError(f"{key}: unknown {value!r}; known: {', '.join(map(str, known))}")
-    if len(set(study.protocols)) < len(study.protocols):
-        raise ValueError(f"protocols: each once, got {study.protocols}")
     if study.margin is not None and not 0 < study.margin < 1:
         raise ValueError(f"margin is a fraction between 0 and 1, got {study.margin}")
     drawn = any(p.set.get("labels_per_class") is not None for p in study.transfer.values())
@@ -38,11 +31,58 @@ def check(study: Study, arms: dict[str, Arm]) -> None:
         raise ValueError("label_draws: nothing is drawn without labels_per_class in transfer")
     _check_parts(study)
     _check_axes(study)
+    _check_size(study, arms)
     _check_arms(study, arms)
     _check_budget(study, arms)
+    _check_claims(study)
+    check_settings(study, arms)
 
 
-def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, str | float, tuple]]:
+def _check_numbers(study: Study) -> None:
+    folds = 2 if study.folds is None else study.folds
+    for key, number, least, most in (
+        ("seeds", study.seeds, 1, 1000),
+        ("label_draws", study.label_draws, 1, 1000),
+        ("folds", folds, 2, 1000),
+        ("tuning.trials", study.tuning.trials, 1, 101),
+        ("tuning.lr", study.tuning.lr, 1.01, 1000),
+        ("finetune.steps", study.finetune.steps, 1, MOST_STEPS),
+    ):
+        if not least <= number <= most:
+            raise ValueError(f"{key} needs a number from {least} to {most:,}, got {number}")
+
+
+def _check_lists(study: Study, arms: dict[str, Arm]) -> None:
+    if not arms:
+        raise ValueError("arms needs an arm, got none")
+    if not study.transfer:
+        raise ValueError("transfer needs a task, got none")
+    for name in study.transfer:
+        if not name.strip() or not name.isprintable():
+            raise ValueError(f"transfer: {name!r} is no name for a task; give one that can be read")
+    pairs = [f"{arm} {name}" for arm in arms for name in study.transfer]  # as results call them
+    if len(set(pairs)) < len(pairs):
+        raise ValueError("arms, transfer: two pairs of an arm and a task read alike; rename one")
+    for key, names in (("protocols", study.protocols), ("controls", study.controls)):
+        if len(set(names)) < len(names):
+            raise ValueError(f"{key}: each once, got {names}")
+
+
+def _check_size(study: Study, arms: dict[str, Arm]) -> None:
+    values = sum(map(len, study.axes.values()))
+    places = {"tasks and values of axes": len(study.transfer) + values, "arms": len(arms)}
+    draws = {"seeds": study.seeds, "folds": study.folds or 1, "label_draws": study.label_draws}
+    finals = draws | places | {"runs each": 3}  # fit, test, probes
+    for parts in (finals, {"tuning.trials": study.tuning.trials} | places):
+        count = math.prod(parts.values())
+        if count > MOST_RUNS:
+            product = " x ".join(f"{name} {number:,}" for name, number in parts.items())
+            raise ValueError(
+                f"{product} = {count:,} runs, at most {MOST_RUNS:,} are planned; lower one of them"
+            )
+
+
+def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, Any, tuple]]:
     """Keys whose values name something else."""
     yield "primary.data", study.primary.data, tuple(study.transfer)
     yield "primary.protocol", study.primary.protocol, (FINETUNE, *study.protocols)
@@ -56,6 +96,16 @@ def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, str | floa
             yield f"claims.at.{axis}", value, tuple(study.axes[axis])
 
 
+def _check_claims(study: Study) -> None:
+    for claim in study.claims:
+        if claim.first == claim.second:
+            raise ValueError(f"claims: {claim.first!r} against itself; name two arms")
+        if claim.points is not None and not math.isfinite(claim.points):
+            raise ValueError(f"claims.points needs a number or null, got {claim.points}")
+        if claim.at is not None and len(claim.at) != 1:
+            raise ValueError(f"claims.at: one axis and its value, got {claim.at}")
+
+
 def _check_parts(study: Study) -> None:
     parts = [study.pretrain.labelled, study.pretrain.unlabelled] if study.pretrain else []
     if any(part.final for part in parts if part):
@@ -64,8 +114,10 @@ def _check_parts(study: Study) -> None:
 
 def _check_axes(study: Study) -> None:
     for axis, values in study.axes.items():
-        whole = axis == "budget" or all(value == int(value) for value in values)
-        if not values or len(set(values)) < len(values) or min(values) <= 0 or not whole:
+        finite = all(map(math.isfinite, values))
+        whole = axis == "budget" or (finite and all(value == int(value) for value in values))
+        good = finite and whole and values and len(set(values)) == len(values) and min(values) > 0
+        if not good:
             kind = "numbers" if axis == "budget" else "whole numbers"
             raise ValueError(f"axes.{axis}: {kind} above 0, each once, got {values}")
 
@@ -74,12 +126,15 @@ def _check_arms(study: Study, arms: dict[str, Arm]) -> None:
     for name, arm in arms.items():
         if name in RESERVED:
             raise ValueError(f"arm {name}: this name is a control's; rename the file")
-        if arm.pretrain and arm.pretrained:
-            raise ValueError(f"arm {name}: pretrain or pretrained, not both")
+        if arm.pretrained and (arm.pretrain or arm.encoder):
+            other = "pretrain" if arm.pretrain else "encoder"
+            raise ValueError(f"arm {name}: {other} or pretrained, not both")
+        if arm.upstream and not arm.pretrained:
+            raise ValueError(f"arm {name}: upstream says what pretrained cost, and there is none")
         if arm.set and not arm.pretrain:
             raise ValueError(f"arm {name}: set changes a pre-training, and there is none")
         if arm.pretrain and study.pretrain is None:
-            raise ValueError(f"pretrain: arm {name} wants data to learn from")
+            raise ValueError(f"pretrain: arm {name} needs data to learn from")
 
 
 def _check_budget(study: Study, arms: dict[str, Arm]) -> None:
@@ -87,5 +142,5 @@ def _check_budget(study: Study, arms: dict[str, Arm]) -> None:
     if any(arm.pretrain or arm.longer for arm in arms.values()) and len(given) != 1:
         raise ValueError(f"budget: give one of flops, images, epochs, got {list(given) or 'none'}")
     for key, value in given.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"budget.{key} must be above 0, got {value}")
+        if not 0 < value <= MOST_BUDGET:
+            raise ValueError(f"budget.{key} must be above 0, at most 1e30, got {str(value)[:20]}")

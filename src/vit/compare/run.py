@@ -6,6 +6,7 @@ stopped goes on; one that failed is reported, and those that need it are left ou
 """
 
 import importlib
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -24,6 +25,7 @@ from vit.compare.store import Store
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 WARM = ["vit.cli.verbs", "vit.evaluate.catalogue", "sklearn.datasets", "sklearn.model_selection"]
 TAKEN = 75  # exit code of a child that found another process at its run
+SILENCE = 10.0  # seconds until waiting for other processes is told
 OUTPUT = "output.txt"  # beside the run folder: what the command said
 
 
@@ -50,6 +52,7 @@ class Pool:
             signal.signal(signal.SIGINT, listening)
         self.running: dict[int, tuple[Step, multiprocessing.process.BaseProcess, float]] = {}
         self.failed: dict[str, str] = {}
+        self.begun = time.monotonic()  # the last run that was begun
         self.seconds: dict[str, float] = {}
 
     def work(self, steps: list[Step], tick: Callable[[], None]) -> None:
@@ -78,16 +81,21 @@ class Pool:
 
     def _take(self, step: Step, todo: list[Step]) -> set[str]:
         """Start a step, unless another study, or a run of one just killed, is at it."""
-        if held(self.store.place(step)):
+        place = self.store.place(step)
+        if held(place):
+            if not self.running and time.monotonic() - self.begun > SILENCE:
+                self.begun = math.inf  # once
+                self.say(f"waiting: {step.label} is being made by another process, in {place}")
             return set()
         todo.remove(step)
         if self.store.status(step) == "done":  # the other study has made it
             return {step.id}
         try:
             self._start(step)
-        except FileNotFoundError as error:
-            self.failed[step.id] = str(error)
-            self.say(f"failed: {step.label}: {error}")
+        except (OSError, ValueError) as error:
+            own = not isinstance(error, OSError) or error.errno is None  # our own words
+            self.failed[step.id] = str(error) if own else f"{error.strerror}: {error.filename}"
+            self.say(f"failed: {step.label}: {self.failed[step.id]}")
         return set()
 
     def _start(self, step: Step) -> None:
@@ -100,6 +108,7 @@ class Pool:
         place = str(self.store.place(step))
         process = self.context.Process(target=child, args=(self.main, words, place, gpu))
         process.start()
+        self.begun = time.monotonic()
         self.running[slot] = (step, process, time.monotonic())
 
     def _wait(self, tick: Callable[[], None]) -> tuple[set[str], list[Step]]:
@@ -144,16 +153,24 @@ class Pool:
 
 def command(step: Step, store: Store) -> list[str]:
     """The words of a step, its upstream's folder filled in; a run that was stopped goes on."""
-    folder = store.folder(step)
-    if step.kind == "fit" and folder and store.status(step) in ("begun", "failed"):
+    folder = store.begun(step)
+    if folder and store.status(step) in ("begun", "failed"):
+        if why := store.doubt(step):
+            again = f"put it back, or remove {folder.parent} to make the run again"
+            raise ValueError(f"{why}; {again}")
         return ["fit", "--resume", str(folder)]
     words = list(step.words)
     if UPSTREAM in words:
         upstream = store.folder_of(step.needs[0])
+        if upstream is None:
+            gone = f"{store.root}/*.{step.needs[0]} is gone"
+            raise FileNotFoundError(f"{gone}; the same compare command makes it again")
         bare = step.kind == "evaluate"  # a folder of its own, not the upstream's
         file = upstream / "checkpoints" / "last.ckpt"
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is gone; remove {upstream.parent} to make it again")
+        for part in (file,) if bare else (file, upstream / "config.yaml"):
+            if not part.is_file():
+                again = f"remove {upstream.parent} to make it again"
+                raise FileNotFoundError(f"{part} is gone; {again}")
         start = file if bare else upstream
         words[words.index(UPSTREAM)] = str(start)
     if step.kind == "test":

@@ -60,8 +60,8 @@ def write_jobs(steps: list[Step], store: Store, folder: Path) -> list[str]:
 
 def line_of(step: Step, store: Store) -> str:
     """A command whose upstream is looked up when it starts; one that was begun goes on."""
-    folder = store.folder(step)
-    if step.kind == "fit" and folder:
+    folder = store.begun(step)
+    if folder:
         return f"python train.py fit --resume {shlex.quote(str(folder))}"
     runs = f"{shlex.quote(str(store.root))}/*.{''.join(step.needs)}/*_seed*"
     found = f"$(ls -dt {runs} | head -1)"

@@ -3,20 +3,25 @@
 logs/compare/runs/<arm>.<id>/ holds the run folder of one id, whichever studies use it.
 """
 
-import csv
+import contextlib
+import sys
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from vit.callbacks.run_folder import read_json, write_json
+from vit.callbacks.run_folder import write_json
 from vit.compare.identity import source_hash
+from vit.compare.records import contradiction, disagreement, known, metrics, odd, table
 from vit.compare.step import Step
 
 Status = Literal["new", "begun", "failed", "done"]
 SUMMARY = {"fit": "summary.json", "test": "summary.test.json", "evaluate": "summary.evaluate.json"}
+TABLES = {  # of correctness, by the split they are of
+    "test": {"test": "correct.csv"},
+    "evaluate": {"val": "correct.val.csv", "test": "correct.test.csv"},
+}
 
 
 class Store:
@@ -27,47 +32,68 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.told = root, set()
 
     def place(self, step: Step) -> Path:
         """The folder above the run's; found by the id, whatever name stands before it."""
         id_ = step.needs[0] if step.kind == "test" else step.id
-        found = next(iter(self.root.glob(f"*.{id_}")), None)
+        found = next((path for path in self.root.glob(f"*.{id_}") if path.is_dir()), None)
         return found or self.root / f"{step.arm}.{id_}"
 
     def folder(self, step: Step) -> Path | None:
         """The run folder, once there is one."""
         return newest(self.place(step).glob("*_seed*"))
 
+    def begun(self, step: Step) -> Path | None:
+        """The folder of a fit that can go on; one killed before it had settings has begun nothing."""
+        folder = self.folder(step) if step.kind == "fit" else None
+        return folder if folder and (folder / "config.yaml").is_file() else None
+
     def folder_of(self, id_: str) -> Path | None:
         """The run folder of an id."""
         return newest(self.root.glob(f"*.{id_}/*_seed*"))
 
     def summary(self, step: Step) -> dict[str, Any]:
-        """What a step reported; empty until it has."""
+        """What a step reported; empty until it is done and what it left can be believed."""
+        return self._said(step) if self.status(step) == "done" else {}
+
+    def _said(self, step: Step) -> dict[str, Any]:
         folder = self.folder(step)
         return known(folder / SUMMARY[step.kind]) if folder else {}
 
     def status(self, step: Step) -> Status:
-        """How far it has come."""
+        """How far it has come; what cannot be believed is measured anew, and that is told once."""
         if self.folder(step) is None:
             return "new"
-        summary = self.summary(step)
-        status = summary.get("status")
-        if status == "completed" and self._whole(step, summary):
+        status, doubt = self._said(step).get("status"), self.doubt(step)
+        if step.kind != "fit" and doubt and doubt not in self.told:
+            self.told.add(doubt)
+            print(f"warning: {doubt}; this is measured anew", file=sys.stderr, flush=True)
+        if status == "completed" and not doubt:
             return "done"
         if step.kind != "fit":
             return "failed" if status == "failed" else "new"
-        return "failed" if status == "failed" else "begun"
+        return "failed" if status in ("failed", "completed") else "begun"
 
-    def _whole(self, step: Step, summary: dict[str, Any]) -> bool:
-        """Is what it measured there, of the images it was meant to be measured on?"""
+    def doubt(self, step: Step) -> str:
+        """Why what a step left when it was done cannot be its result; empty where it can."""
+        folder = self.folder(step)
+        summary = folder / SUMMARY[step.kind]
+        if self._said(step).get("status") != "completed":
+            return ""
+        if why := odd(summary):
+            return why
         if step.kind == "fit":
-            return True
-        rows = self._rows(step)
-        if len(rows) != step.tested or [row["index"] for row in rows] != numbers(step.tested):
-            return False
-        return step.kind == "test" or summary.get("splits") == step.about["splits"]
+            return contradiction(folder, summary)
+        if step.kind == "evaluate" and known(summary).get("splits") != step.about["splits"]:
+            return f"{summary} is of other images"
+        tables = {split: folder / name for split, name in TABLES[step.kind].items()}
+        whys = (disagreement(path, split, summary) for split, path in tables.items())
+        if why := next(filter(None, whys), ""):
+            return why
+        images = len(next(iter(table(tables["test"]).columns.values())))
+        other = f"{tables['test']} is of {images} images, not {step.tested}"
+        return "" if images == step.tested else other
 
     def note(self, step: Step) -> None:
         """Beside the run: what its id is the hash of, and the code that makes it."""
@@ -89,11 +115,8 @@ class Store:
     def validation_losses(self, step: Step) -> dict[int, float]:
         """Of a fit, by its optimiser step, in their order."""
         folder = self.folder(step)
-        path = folder / "metrics.csv" if folder else None
-        if path is None or not path.is_file():
-            return {}
-        rows = (line.split(",") for line in path.read_text().splitlines()[1:])
-        return {int(at): float(value) for at, _, name, value in rows if name == "val/loss"}
+        rows = metrics(folder) if folder else []
+        return {at: value for at, name, value in rows if name == "val/loss"}
 
     def set_aside(self, step: Step) -> None:
         """Rename a run that other code made, so that it is made again; nothing is lost."""
@@ -104,51 +127,19 @@ class Store:
 
     def correct(self, step: Step, column: str) -> np.ndarray | None:
         """M, 1 for each test image that was right; None where the cell is not there."""
-        rows = self._rows(step) if self.status(step) == "done" else ()
-        if not rows or column not in rows[0]:
+        if self.status(step) != "done":
             return None
-        return np.array([float(row[column]) for row in rows])
-
-    def _rows(self, step: Step) -> tuple[dict[str, str], ...]:
-        """Of the file of correctness, image by image."""
-        folder = self.folder(step)
-        path = folder and folder / ("correct.csv" if step.kind == "test" else "correct.test.csv")
-        if path is None or not path.is_file():
-            return ()
-        about = path.stat()
-        return rows_of(path, about.st_mtime_ns, about.st_size)
+        return table(self.folder(step) / TABLES[step.kind]["test"]).columns.get(column)
 
 
 def newest(runs: Iterable[Path]) -> Path | None:
     """Of the completed ones, else of all."""
-
-    def rank(run: Path) -> tuple[bool, float]:
-        done = known(run / "summary.json").get("status") == "completed"
-        return done, run.stat().st_mtime
-
-    return max(runs, key=rank, default=None)
-
-
-def known(path: Path) -> dict[str, Any]:
-    """What a file says; a damaged one is a failed run's, whose next attempt names it."""
-    try:
-        return read_json(path)
-    except ValueError:
-        return {"status": "failed"}
-
-
-@cache
-def rows_of(path: Path, changed: int, size: int) -> tuple[dict[str, str], ...]:
-    """A file's rows, as long as it stays the same; none where one is not whole."""
-    with path.open(newline="") as file:
-        rows = tuple(csv.DictReader(file))
-    return rows if all(None not in row.values() for row in rows) else ()
-
-
-@cache
-def numbers(count: int) -> list[str]:
-    """0 to count - 1, as they stand in a file."""
-    return [str(number) for number in range(count)]
+    there = {}
+    for run in runs:
+        with contextlib.suppress(FileNotFoundError):  # somebody removes it just now
+            done = known(run / "summary.json").get("status") == "completed"
+            there[run] = (done, run.stat().st_mtime)
+    return max(there, key=there.get, default=None)
 
 
 def made_by() -> str:

@@ -51,16 +51,26 @@ class Names:
         return self.text[start : self.ends[number]].tobytes().decode()
 
 
+def below(name: str, place: Path | str) -> str:
+    """A name that stays below its folder; `place`: where it stands, for the message."""
+    if name.startswith("/") or (".." in name and ".." in name.split("/")):
+        raise ValueError(f"{place}: {name} leads out of its folder; name files below it")
+    return name
+
+
 class Folder(Source):
     """Files below a folder.
 
     Args:
         root: the folder.
         names: paths below it, with forward slashes.
+
+    Raises:
+        ValueError: a name leads out of it.
     """
 
     def __init__(self, root: Path, names: Iterable[str]) -> None:
-        self.root, self.names = root, Names(names)
+        self.root, self.names = root, Names(below(name, root) for name in names)
 
     def __len__(self) -> int:
         return len(self.names)

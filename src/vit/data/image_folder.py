@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from functools import cache
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,13 @@ class ImageFolder(FileImages):
             )
         if not 0 < val_share <= 0.5:
             raise ValueError(f"ImageFolder: val_share must be in (0, 0.5], got {val_share}")
-        self.root, self.table = Path(root).resolve(), labels and Path(labels).resolve()
+        self.root, self.table = Path(root).resolve(), Path(labels).resolve() if labels else None
         self.parts, self.unlabelled = (keep_splits, folds, fold, val_share), unlabelled
         self.chosen = tuple(classes) if classes is not None else None
         listing = chosen(self.root, self.table, self.chosen)
         self.notes = (*listing.notes, *imbalance(listing), *self.unused(listing))
         if listing.several and self.labels_per_class is not None:
-            raise ValueError("ImageFolder: labels_per_class wants one label an image")
+            raise ValueError("ImageFolder: labels_per_class needs one label an image")
         counts = {split: len(places) for split, places in self.split_indices().items()}
         self.spec = DataSpec(
             listing.classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3,
@@ -133,13 +134,14 @@ def chosen(root: Path, table: Path | None, classes: tuple[str, ...] | None) -> L
     listing = survey(root, table)
     if classes is None:
         return listing
-    unknown = sorted(set(classes) - set(listing.classes))
+    wanted = set(classes)
+    unknown = sorted(wanted - set(listing.classes))
     if unknown:
         raise ValueError(
             f"data.classes: no class {unknown[0]!r} below {root}; "
             f"known: {', '.join(listing.classes[:10])}"
         )
-    kept = [i for i, name in enumerate(listing.classes) if name in classes]
+    kept = [i for i, name in enumerate(listing.classes) if name in wanted]
     new = {old: i for i, old in enumerate(kept)}
     sets = [tuple(new[x] for x in labels if x in new) for labels in listing.sets]
     places = [i for i, labels in enumerate(listing.sets) if sets[i] or not labels]
@@ -194,11 +196,12 @@ def splits(
     judged = [i for i in train if listing.labels[i] >= 0] or train
     test, val = said["test"], said["val"]
     if not test:
-        test = part(listing, judged, folds, fold)
+        test = part(root, listing, judged, folds, fold)
         judged = sorted(set(judged) - set(test))
     if not val:
-        most = max(Counter(listing.labels[i] for i in judged).values())  # of the largest class
-        val = part(listing, judged, max(min(round(1 / val_share), most), 2), 0)
+        most = max(Counter(listing.labels[i] for i in judged).values(), default=0)
+        # at most so many parts as the largest class has pictures
+        val = part(root, listing, judged, max(round(min(1 / val_share, most)), 2), 0)
     held = {listing.groups[i] for i in test + val if listing.groups} - {""}
     train = [
         i
@@ -216,8 +219,12 @@ def splits(
     return {"train": train, "val": sorted(val), "test": sorted(test)}
 
 
-def part(listing: Listing, places: list[int], folds: int, fold: int) -> list[int]:
-    """One of so many equal parts: classes as evenly as groups allow."""
+def part(root: Path, listing: Listing, places: list[int], folds: int, fold: int) -> list[int]:
+    """One of so many equal parts: classes as evenly as groups allow.
+
+    Raises:
+        ValueError: there are too few pictures, or groups of them.
+    """
     from sklearn.model_selection import (  # slow to load
         GroupKFold,
         KFold,
@@ -230,8 +237,8 @@ def part(listing: Listing, places: list[int], folds: int, fold: int) -> list[int
     units, what = (set(groups), "groups") if groups else (set(places), "pictures")
     if len(units) < folds:
         raise ValueError(
-            f"data: {len(units)} {what} do not make {folds} parts; add some, say what is tested "
-            "(a folder test, a column split), or take fewer data.folds"
+            f"data.root: {len(units)} {what} of {root} do not make {folds} parts; add some, say "
+            "what is tested and validated (folders, a column split), or take fewer data.folds"
         )
     most = max(Counter(labels).values(), default=0)
     even = listing.classes and most >= folds  # else no class can be in every part
@@ -243,8 +250,8 @@ def part(listing: Listing, places: list[int], folds: int, fold: int) -> list[int
     how = kind(folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes smaller than the folds: told by `imbalance`
-        parts = list(how.split(places, labels, groups))
-    return [places[i] for i in parts[fold][1]]
+        _, found = next(islice(how.split(places, labels, groups), fold, None))
+    return [places[i] for i in found]
 
 
 def torn(root: Path, listing: Listing, found: dict[str, list[int]]) -> None:

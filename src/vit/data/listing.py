@@ -1,12 +1,15 @@
 """What lies in a folder of pictures: files, classes, and which split the person put them into."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from errno import ELOOP, ENOTDIR
+from functools import cache, cached_property
 from pathlib import Path
 
+from vit.data.patience import Patience
 from vit.data.table import SPLITS, WORDS, labels_in, rows_of
 
 SUFFIXES = frozenset(
@@ -16,6 +19,7 @@ UNREADABLE = frozenset(".heic .heif .raw .cr2 .cr3 .nef .arw .dng .svg .psd .mp4
 NOT_CLASSES = ("__MACOSX", "lost+found")  # and whatever begins with a dot
 UNLABELLED = ("unlabelled", "unlabeled")  # a folder of this name is no class
 LABELS = "labels.csv"
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how Python shows bytes that are none
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     several: list[tuple[int, ...]] = field(default_factory=list)
 
-    @property
+    @cached_property
     def sets(self) -> list[tuple[int, ...]]:
         """All labels of each picture, whether there may be several or not."""
         return self.several or [(label,) if label >= 0 else () for label in self.labels]
@@ -63,11 +67,10 @@ def survey(root: Path, table: Path | None = None) -> Listing:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"data.root: {root} is no folder")
-    table = table or (root / LABELS if (root / LABELS).is_file() else None)
-    if table:
-        return read_table(root, table)
+    if table or os.path.lexists(root / LABELS):
+        return read_table(root, table or root / LABELS)
     other: Counter[str] = Counter()
-    names = sorted(walk(root, root, other))
+    names = sorted(Patience(f"looking through {root}").over(walk(root, other)))
     notes = tuple(
         f"{count} {suffix} files are not read; convert them to JPEG or PNG"
         for suffix, count in sorted(other.items())
@@ -79,32 +82,73 @@ def survey(root: Path, table: Path | None = None) -> Listing:
     said = {top: split for split, words in SPLITS.items() for top in tops if top.lower() in words}
     if "train" in said.values():
         return by_split(root, names, said, notes)
+    if len(said) > 1 and tops == set(said):
+        raise ValueError(
+            f"data.root: {root} holds {', '.join(sorted(tops))} and no training picture; put some "
+            f"into {root / 'train'}"
+        )
     return by_class(names, [""] * len(names), [name.split("/")[:-1] for name in names], notes)
 
 
-def walk(root: Path, folder: Path, other: Counter[str]) -> Iterator[str]:
+def walk(root: Path, other: Counter[str]) -> Iterator[str]:
     """Pictures below a folder, links followed; counts what looks like one and is not read.
 
     Raises:
-        ValueError: a link leads back, or a name is no UTF-8.
+        ValueError: a link leads back, a name is no UTF-8, or a folder may not be read.
     """
-    with os.scandir(folder) as found:
-        entries = list(found)
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.name.startswith(".") or entry.name in NOT_CLASSES:
-            continue
-        if any("\udc80" <= letter <= "\udcff" for letter in entry.name):
-            raise ValueError(f"data.root: a name in {folder} is not UTF-8 ({entry.name!a})")
-        if entry.is_symlink() and path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
-            raise ValueError(f"data.root: the link {path} leads back to {path.resolve()}")
-        suffix = path.suffix.lower()
-        if path.is_dir():
-            yield from walk(root, path, other)
-        elif suffix in SUFFIXES and path.is_file():  # no broken link, no pipe
-            yield path.relative_to(root).as_posix()
-        elif suffix in UNREADABLE:
-            other[suffix] += 1
+    waiting: list[tuple[str, str, tuple[str, ...]]] = [(str(root), "", ())]
+    while waiting:
+        folder, before, crossed = waiting.pop()
+        for entry in entries(folder):
+            if NOT_UTF8.search(entry.name):
+                raise ValueError(
+                    f"data.root: a name in {folder} is not UTF-8 ({entry.name!a}); rename it"
+                )
+            kind, (_, dot, last) = kind_of(entry), entry.name.rpartition(".")
+            suffix = dot + last.lower()
+            if kind == "folder":
+                links = followed(folder, entry, crossed) if entry.is_symlink() else crossed
+                waiting.append((entry.path, f"{before}{entry.name}/", links))
+            elif kind == "file" and suffix in SUFFIXES:
+                yield before + entry.name
+            elif suffix in UNREADABLE:
+                other[suffix] += 1
+
+
+def entries(folder: str) -> list[os.DirEntry]:
+    """What lies in a folder, without what is hidden or no class."""
+    try:
+        with os.scandir(folder) as scan:
+            return [e for e in scan if e.name[0] != "." and e.name not in NOT_CLASSES]
+    except OSError as error:
+        raise ValueError(unreadable(folder, error)) from error
+
+
+def kind_of(entry: os.DirEntry) -> str:
+    """A folder, a file, or neither: a pipe, a link that leads nowhere or to itself."""
+    try:  # asks the disk about links only: of all else the folder has told
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
+    except OSError as error:
+        if error.errno in (ELOOP, ENOTDIR):
+            return ""
+        raise ValueError(unreadable(entry.path, error)) from error
+
+
+def unreadable(path: str, error: OSError) -> str:
+    """One line for what the system refuses."""
+    return f"data.root: {path} cannot be read ({error.strerror}); allow it, or move it elsewhere"
+
+
+def followed(folder: str, entry: os.DirEntry, crossed: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders that hold the links on the way to here, and this one.
+
+    Raises:
+        ValueError: a link leads back to where one of them lies in.
+    """
+    crossed, target = (*crossed, os.path.realpath(folder)), os.path.realpath(entry.path)
+    if any(Path(place).is_relative_to(target) for place in crossed):
+        raise ValueError(f"data.root: the link {entry.path} leads back to {target}; remove it")
+    return crossed
 
 
 def by_split(root: Path, names: list[str], said: dict[str, str], notes: tuple[str, ...]) -> Listing:
@@ -144,7 +188,7 @@ def by_class(
         known = path and path[0].lower() not in UNLABELLED
         if known and path[0] not in number:
             raise ValueError(
-                f"data.root: class {path[0]} is in {split} only ({name}); it wants training images"
+                f"data.root: class {path[0]} is in {split} only ({name}); it needs training images"
             )
         labels.append(number[path[0]] if known else -1)
     return Listing(names, labels, tuple(sorted(taught)), splits, notes=notes)

@@ -1,6 +1,8 @@
 """Data that outgrew its folder: WebDataset shards, our own or public ones."""
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from vit.data.file_images import FileImages
 from vit.data.shards import Shards
 from vit.data.splits import carve
 from vit.data.to_shards import ABOUT, SPLITS, read_about
+
+LOOK = "see data.root, data.train, data.val (null: none) and data.test"
 
 
 class ShardImages(FileImages):
@@ -38,31 +42,32 @@ class ShardImages(FileImages):
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
+        if not 0 < val_share < 1:
+            raise ValueError(f"ShardImages: val_share must be in (0, 1), got {val_share}")
         self.root, self.val_share = Path(root).resolve(), val_share
         self.patterns = (train, val, test)
         self.cache = Path(cache).resolve() if cache else self.root / "index"
-        about = {}
-        if (self.root / ABOUT).is_file():
-            about = read_about(self.root)
+        about = read_about(self.root) if (self.root / ABOUT).is_file() else {}
+        if about:
             self.own = about["own"]
             complete(self.root, about.get("counts"), self.patterns, self.cache)
             if about["form"] != "as_is":
                 what = "pixels" if about["form"] == "raw" else f"JPEG {about['quality']}"
                 self.notes = (f"short side {about['short_side']}, {what}: not the original pixels",)
         counts = {split: len(places) for split, places in self.split_indices().items()}
-        names = about.get("classes")
+        names, most = about.get("classes"), max(self.files()[1])
         if classes:
-            names = Path(classes).read_text().splitlines()
-        labels = self.files()[1]
-        names = [str(i) for i in range(max(labels, default=-1) + 1)] if names is None else names
-        if max(labels, default=-1) >= len(names):
-            raise ValueError(f"data.classes: {len(names)} names, labels go to {max(labels)}")
-        mean, std = (tuple(about.get(key, (0.5,) * 3)) for key in ("mean", "std"))
-        size = (self.image_size,) * 2
-        three = len(mean) == 3
+            names = names_in(Path(classes))
+        names = [str(i) for i in range(most + 1)] if names is None else names
+        if most >= len(names):
+            raise ValueError(
+                f"data.classes: {len(names)} names in {classes or self.root / ABOUT}, labels of "
+                f"{self.root} go to {most}; give a name for each"
+            )
+        mean, std = (about.get(key, [0.5]) for key in ("mean", "std"))
         self.spec = DataSpec(
-            tuple(names), size, 3, mean if three else mean * 3, std if three else std * 3,
-            counts=counts,
+            tuple(names), (self.image_size,) * 2, 3, tuple(mean * (3 // len(mean))),
+            tuple(std * (3 // len(std))), counts=counts,
         )  # fmt: skip
 
     def files(self) -> tuple[Shards, list[int]]:
@@ -83,13 +88,25 @@ class ShardImages(FileImages):
 def opened(
     root: Path, patterns: tuple[str | None, ...], cache: Path
 ) -> tuple[Shards, list[int], tuple[int, ...]]:
-    """The archives of all splits, their labels, and where each split ends."""
-    found = [matching(root, pattern) if pattern else [] for pattern in patterns]
-    source = Shards([path for paths in found for path in paths], cache)
-    ends, archives = [], 0
-    for paths in found:
-        archives += len(paths)
-        ends.append(int(source.ends[archives - 1]) if archives else 0)
+    """The archives of all splits, their labels, and where each split ends.
+
+    Raises:
+        ValueError: a split is empty, or has an archive of the training split.
+    """
+    archives = [[] if pattern is None else matching(root, pattern) for pattern in patterns]
+    both = sorted({*archives[0]} & {*archives[1], *archives[2]})
+    if both:
+        raise ValueError(
+            f"data: {both[0]} is trained on and evaluated on; name it by data.train, or by "
+            "data.val or data.test"
+        )
+    source = Shards([path for paths in archives for path in paths], cache)
+    ends, count = [], 0
+    for split, pattern, paths in zip(SPLITS, patterns, archives, strict=True):
+        count, begin = count + len(paths), sum(ends[-1:])
+        ends.append(int(source.ends[count - 1]))
+        if pattern is not None and ends[-1] == begin:
+            raise ValueError(f"data.{split}: no sample in {root / pattern}; {LOOK}")
     return source, source.labels.tolist(), tuple(ends)
 
 
@@ -99,6 +116,12 @@ def carved(
 ) -> tuple[list[int], list[int]]:
     """Training and validation out of the training shards."""
     _, labels, ends = opened(root, patterns, cache)
+    label, least = Counter(labels[: ends[0]]).most_common()[-1]
+    if least < 2:
+        raise ValueError(
+            f"data.val: class {label} has one sample in {root / patterns[0]}, which cannot be both "
+            "trained and validated on; name archives for validation"
+        )
     return carve(labels[: ends[0]], share)
 
 
@@ -107,18 +130,46 @@ def matching(root: Path, pattern: str) -> list[Path]:
 
     Raises:
         FileNotFoundError: there is none, or one of a numbered row is missing.
+        ValueError: the pattern is none.
     """
     row = re.fullmatch(r"(.*)\{(\d+)\.\.(\d+)\}(.*)", pattern)
-    if row is None:
-        found = sorted(root.glob(pattern))
-    else:
-        before, first, last, after = row.groups()
-        numbers = range(int(first), int(last) + 1)
-        found = [root / f"{before}{number:0{len(first)}d}{after}" for number in numbers]
-    missing = [path for path in found if not path.is_file()]
-    if missing or not found:
-        raise FileNotFoundError(f"data: {missing[0] if missing else root / pattern} is not there")
-    return found
+    archives = []
+    for path in numbered(root, *row.groups()) if row else globbed(root, pattern):
+        if not path.is_file():  # the first one that is missing ends a row, however long
+            raise FileNotFoundError(f"data: {path} is not there, or no file; {LOOK}")
+        archives.append(path)
+    if not archives:
+        raise FileNotFoundError(f"data: {root / pattern} is not there; {LOOK}")
+    return archives
+
+
+def numbered(root: Path, before: str, first: str, last: str, after: str) -> Iterator[Path]:
+    """A row of archives, with as many digits as the first."""
+    for number in range(int(first), int(last) + 1):
+        yield root / f"{before}{number:0{len(first)}d}{after}"
+
+
+def globbed(root: Path, pattern: str) -> list[Path]:
+    """What a name stands for, with or without *."""
+    try:
+        return sorted(root.glob(pattern))
+    except (ValueError, NotImplementedError, IndexError) as error:
+        raise ValueError(
+            f"data: {pattern!r} names nothing below {root} ({error}); {LOOK}"
+        ) from error
+
+
+def names_in(file: Path) -> list[str]:
+    """A class a line."""
+    try:
+        return file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"data.classes: {file} is not UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        raise FileNotFoundError(
+            f"data.classes: {file} cannot be read ({error.strerror}); give a file with a class "
+            "name a line"
+        ) from error
 
 
 def complete(
@@ -141,6 +192,10 @@ def complete(
                 f"{counts[split]:,}; an archive is missing, or too many"
             )
         for number in (0, *source.ends[:-1].tolist()):
-            name = source.name(number).split("/")[-1]
-            if first <= number < last and not name.startswith(f"{split}-"):
-                raise ValueError(f"data: {source.name(number)} is no sample of {split}")
+            if not first <= number < last:
+                continue
+            if not source.name(number).split("/")[-1].startswith(f"{split}-"):
+                raise ValueError(
+                    f"data: {root}: {source.name(number)} is no sample of {split}; put each "
+                    "archive back in its place"
+                )

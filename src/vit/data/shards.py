@@ -1,129 +1,24 @@
 """Shards: WebDataset tar files, read sample by sample through an index that is built once.
 
 So the ordinary sampler gives exact epochs, exact evaluation and exact resumption, on any number of
-ranks and workers. A sample is what shares a name up to its first dot: an image, and its class in
-`cls` or in `json` under `label`.
+ranks and workers.
 """
 
-import json
 import os
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from vit.data.files import Names, Source
-from vit.data.tar import BLOCK, Member, check, members
+from vit.data.patience import Patience
+from vit.data.shard_index import Index, digest_of, remembered
+from vit.data.tar import BLOCK, check
 
-IMAGES = frozenset("jpg jpeg png webp gif bmp tif tiff ppm avif jp2 jpeg2000 raw".split())
 OPEN = 256  # archives that a process keeps open
-VERSION = 1
-
-
-@dataclass
-class Index:
-    """Samples of one archive.
-
-    Args:
-        names: their keys.
-        places: N 2, where each image begins and how many bytes it has, int64.
-        labels: N, int64; -1 where there is none.
-    """
-
-    names: list[str]
-    places: np.ndarray
-    labels: np.ndarray
-
-
-def index_of(path: Path) -> Index:
-    """Look through one archive.
-
-    Raises:
-        ValueError: it is damaged, or a sample has several images or none.
-    """
-    names, places, labels = [], [], []
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        for key, parts in samples(members(descriptor, str(path))):
-            images = [member for kind, member in parts.items() if kind in IMAGES]
-            if len(images) != 1:
-                found = ", ".join(parts)
-                raise ValueError(f"{path}: sample {key} wants one image, holds {found}")
-            names.append(key)
-            places.append(images[0][1:])
-            labels.append(label_of(descriptor, parts, f"{path}: sample {key}"))
-    finally:
-        os.close(descriptor)
-    shape = np.array(places, np.int64).reshape(-1, 2)
-    return Index(names, shape, np.array(labels, np.int64))
-
-
-def samples(files: Iterator[Member]) -> Iterator[tuple[str, dict[str, Member]]]:
-    """Neighbours that share a name up to the first dot of its last part."""
-    key, parts = None, {}
-    for member in files:
-        folder, slash, last = member.name.rpartition("/")
-        stem, dot, kind = last.partition(".")
-        if not dot:
-            continue  # as WebDataset does
-        if f"{folder}{slash}{stem}" != key:
-            if parts:
-                yield key, parts
-            key, parts = f"{folder}{slash}{stem}", {}
-        parts[kind.lower()] = member
-    if parts:
-        yield key, parts
-
-
-def label_of(descriptor: int, parts: dict[str, Member], where: str) -> int:
-    """-1 where the sample says none."""
-    try:
-        if "cls" in parts:
-            _, offset, size = parts["cls"]
-            return int(os.pread(descriptor, size, offset))
-        if "json" in parts:
-            _, offset, size = parts["json"]
-            return int(json.loads(os.pread(descriptor, size, offset)).get("label", -1))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where} has no number for a label ({error})") from error
-    return -1
-
-
-def remembered(path: Path, cache: Path | None) -> Index:
-    """The index of an archive, from where it was kept, if the archive is still the same."""
-    status = path.stat()
-    about = np.array([VERSION, status.st_size, status.st_mtime_ns], np.int64)
-    file = cache and cache / f"{path.name}.index.npz"
-    if file and file.is_file():
-        try:
-            with np.load(file) as kept:
-                if np.array_equal(kept["about"], about):
-                    names = Names([])
-                    names.text, names.ends = kept["text"], kept["ends"]
-                    return Index([names[i] for i in range(len(names))], kept["places"],
-                                 kept["labels"])  # fmt: skip
-        except (OSError, ValueError, KeyError):
-            pass  # torn, or of another version: made anew
-    found = index_of(path)
-    if file:
-        keep(file, found, about)
-    return found
-
-
-def keep(file: Path, found: Index, about: np.ndarray) -> None:
-    """Whole or not at all; where nobody may write, the index is made again next time."""
-    names, part = Names(found.names), file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            np.savez(stream, about=about, text=names.text, ends=names.ends, places=found.places,
-                     labels=found.labels)  # fmt: skip
-        part.replace(file)
-    except OSError:
-        return
 
 
 class Shards(Source):
@@ -135,14 +30,36 @@ class Shards(Source):
     """
 
     def __init__(self, paths: list[Path], cache: Path | None = None) -> None:
+        if not paths:
+            raise ValueError("Shards: needs an archive, got none; name some")
         self.paths = paths
-        with ThreadPoolExecutor(min(len(paths), 16)) as pool:
-            parts = list(pool.map(lambda path: remembered(path, cache), paths))
-        self.ends = np.cumsum([len(part.names) for part in parts])
-        self.names = Names(name for part in parts for name in part.names)
-        self.places = np.concatenate([part.places for part in parts])
-        self.labels = np.concatenate([part.labels for part in parts])
+        known = indices_of(paths, cache)
+        indices = [known[path] for path in paths]
+        self.ends = np.cumsum([len(index.names) for index in indices])
+        self.names = Names(name for index in indices for name in index.names)
+        self.places = np.concatenate([index.places for index in indices])
+        self.labels = np.concatenate([index.labels for index in indices])
         self._forget()
+        self._refuse_copies(known)
+
+    def _refuse_copies(self, indices: dict[Path, Index]) -> None:
+        """An archive that stands twice would be learned from twice, or tested on what was learned.
+
+        Keys alone do not tell: public data sets begin them anew in each archive. So of archives
+        whose index is the same the first and the last image are compared.
+        """
+        alike: dict[bytes, list[Path]] = defaultdict(list)
+        for path, index in indices.items():
+            if index.names:
+                alike[fingerprint(index)].append(path)
+        bounds = dict(zip(self.paths, pairwise([0, *self.ends.tolist()]), strict=True))
+        for paths in alike.values():
+            seen: dict[bytes, Path] = {}
+            for path in paths if len(paths) > 1 else ():
+                first, end = bounds[path]
+                images = sha256(self.read(first) + self.read(end - 1)).digest()
+                if seen.setdefault(images, path) != path:
+                    raise ValueError(f"{path} is a copy of {seen[images]}; remove one of them")
 
     def _forget(self) -> None:
         self.open: OrderedDict[int, int] = OrderedDict()
@@ -190,3 +107,23 @@ class Shards(Source):
             os.close(self.open.popitem(last=False)[1])
         self.open[archive] = os.open(self.paths[archive], os.O_RDONLY)
         return self.open[archive]
+
+
+def indices_of(paths: list[Path], cache: Path | None) -> dict[Path, Index]:
+    """The index of each archive, kept in the cache as the archives lie in their folders."""
+    paths = list(dict.fromkeys(paths))
+    top = Path(os.path.commonpath([path.parent for path in paths]))
+
+    def index(path: Path) -> Index:
+        place = path.relative_to(top)
+        return remembered(path, cache and cache / place.with_name(f"{place.name}.index.npz"))
+
+    with ThreadPoolExecutor(min(len(paths), 16)) as pool:
+        patience = Patience(f"looking through the shards of {top}", len(paths), step=1)
+        return dict(zip(paths, patience.over(pool.map(index, paths)), strict=True))
+
+
+def fingerprint(index: Index) -> bytes:
+    """The same for the same keys, places and labels."""
+    names = Names(index.names)
+    return digest_of(names.text, names.ends, index.places, index.labels).tobytes()

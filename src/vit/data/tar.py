@@ -6,14 +6,19 @@ of CPU). Formats: POSIX ustar and pax, GNU.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 BLOCK = 512
-FILES, PAX, LONG_NAME = (b"0", b"\0"), b"x", b"L"
-PASSED = {b"g": "a global header", b"K": "a long link's name", b"5": "a folder"}
+MOST = 1 << 20  # bytes of a pax header or a long name; real ones have some hundred
+TAIL = 1 << 24  # empty bytes after the end; tar itself fills up to 10,240
+FILES, FOLDER, PAX, LONG_NAME = (b"0", b"\0"), b"5", b"x", b"L"
+PASSED = (b"g", b"K")  # a global header, a long link's name
 REFUSED = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device",
            b"6": "a pipe", b"S": "a sparse file"}  # fmt: skip
+NO_NAME = re.compile("[\0\udc80-\udcff]")  # bytes that are no UTF-8, as Python shows them
+AGAIN = "get or write the archive again"
 
 
 class Member(NamedTuple):
@@ -36,45 +41,67 @@ def members(descriptor: int, path: str) -> Iterator[Member]:
     """
     end, at, said = os.fstat(descriptor).st_size, 0, {}
     while at + BLOCK <= end:
-        head = os.pread(descriptor, BLOCK, at)
+        head, where = os.pread(descriptor, BLOCK, at), f"{path}, byte {at:,}"
         if not head.strip(b"\0"):
-            return  # two empty blocks end an archive
+            return finish(descriptor, where, at)
         check(head, path, at)
-        size = int(said.get("size") or number(head[124:136]))
         kind, start = head[156:157], at + BLOCK
-        at = start + -(-size // BLOCK) * BLOCK
+        size = size_of(head, said.get("size") if kind in FILES else None, where)
+        at = start + -(-size // BLOCK) * BLOCK  # always further, as no size is negative
         if start + size > end:
             raise ValueError(f"{path} is cut off at byte {end:,}; get it again")
-        if kind == PAX:
-            said |= records(os.pread(descriptor, size, start))
-        elif kind == LONG_NAME:
-            said["path"] = text(os.pread(descriptor, size, start))
+        if kind in (PAX, LONG_NAME):
+            said |= told(kind, header(descriptor, size, start, where), where)
         elif kind in FILES:
             yield Member(safe(said.get("path") or name_in(head), path), start, size)
             said = {}
-        elif kind in PASSED:
-            said = said if kind == b"K" else {}
-        else:
+        elif kind == FOLDER:
+            said = {}
+        elif kind not in PASSED:
             what = REFUSED.get(kind, f"a member of type {kind!r}")
             raise ValueError(f"{path}: {name_in(head)} is {what}; only files are read")
     raise ValueError(f"{path} is cut off at byte {end:,}; get it again")
 
 
+def finish(descriptor: int, where: str, at: int) -> None:
+    """Two empty blocks end an archive; what follows would be lost without a word."""
+    rest = os.pread(descriptor, TAIL + 1, at)
+    if len(rest) > TAIL or rest.strip(b"\0"):
+        raise ValueError(f"{where}: the archive ends here, the file does not; {AGAIN}")
+
+
 def check(head: bytes, path: str, at: int) -> None:
-    """The checksum of a header, its own field counted as spaces."""
+    """The checksum of a header, the field itself counted as spaces."""
     try:
         told = number(head[148:156])
     except ValueError:
         told = -1
     if told != sum(head) - sum(head[148:156]) + 8 * 32:
-        raise ValueError(f"{path} is no tar archive, or damaged at byte {at:,}")
+        raise ValueError(f"{path} is no tar archive, or damaged at byte {at:,}; {AGAIN}")
+
+
+def size_of(head: bytes, said: str | None, where: str) -> int:
+    """Bytes of what follows a header, where a pax header has not said it before."""
+    if head[156:157] == FOLDER:
+        return 0  # the field is then room on a disk, for nothing that follows
+    try:
+        if not said:
+            return number(head[124:136])
+        if said.isascii() and said.isdigit() and len(said) < 20:
+            return int(said)
+    except ValueError:
+        said = ascii(head[124:136])
+    raise ValueError(f"{where}: {said[:40]!a} is no size; {AGAIN}")
 
 
 def number(field: bytes) -> int:
     """Octal digits; or, of very large files, the number itself."""
-    if field[0] & 0x80:
-        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    return int(field.strip(b" \0") or b"0", 8)
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.strip(b" \0")
+    if digits.strip(b"01234567"):
+        raise ValueError(f"{field!r} is no number")
+    return int(digits or b"0", 8)
 
 
 def name_in(head: bytes) -> str:
@@ -89,20 +116,43 @@ def text(field: bytes) -> str:
     return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
-def records(data: bytes) -> dict[str, str]:
-    """Lines `length key=value` of a pax header."""
-    found, at = {}, 0
-    while at < len(data):
-        digits, _, _ = data[at:].partition(b" ")
-        line = data[at + len(digits) + 1 : at + int(digits) - 1]
-        key, _, value = line.partition(b"=")
-        found[key.decode()] = value.decode("utf-8", "surrogateescape")
-        at += int(digits)
-    return found
+def header(descriptor: int, size: int, start: int, where: str) -> bytes:
+    """What a pax header or a long name holds."""
+    if size > MOST:
+        raise ValueError(f"{where}: a header of {size:,} bytes, at most {MOST:,} are read; {AGAIN}")
+    return os.pread(descriptor, size, start)
+
+
+def told(kind: bytes, data: bytes, where: str) -> dict[str, str]:
+    """The path of the next file, and of pax headers its size."""
+    if kind == LONG_NAME:
+        return {"path": text(data)}
+    facts = {}
+    for key, value in records(data, where):
+        if key.startswith(b"GNU.sparse."):
+            raise ValueError(f"{where}: a sparse file; only files are read")
+        if key in (b"path", b"size"):
+            facts[key.decode()] = value.decode("utf-8", "surrogateescape")
+    return facts
+
+
+def records(data: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
+    """Lines `length key=value` of a pax header; the length counts the whole line."""
+    at = 0
+    while data[at : at + 1].strip(b"\0"):
+        digits = data[at : at + 8].partition(b" ")[0]
+        line = data[at : at + int(digits)] if digits.isdigit() else b""
+        key, equals, value = line[len(digits) + 1 : -1].partition(b"=")
+        if not (equals and line.endswith(b"\n") and len(line) == int(digits)):
+            raise ValueError(f"{where}: the pax header is damaged at its byte {at:,}; {AGAIN}")
+        yield key, value
+        at += len(line)
 
 
 def safe(name: str, path: str) -> str:
-    """Refuse names that would leave the folder they are unpacked in."""
+    """Refuse names that would leave the folder they are unpacked in, or cannot be written."""
     if name.startswith("/") or ".." in name.split("/"):
         raise ValueError(f"{path}: the name {name!r} leads out of its folder; do not trust it")
+    if NO_NAME.search(name):
+        raise ValueError(f"{path}: the name {name!a} is not UTF-8; write the archive again")
     return name.removeprefix("./")

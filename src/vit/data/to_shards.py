@@ -7,11 +7,12 @@ gives the same bytes, and a shard that is there is whole.
 
 import io
 import json
+import math
 import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from PIL import Image
 from torch import Tensor
@@ -21,7 +22,7 @@ from vit.data.base import Images
 from vit.data.decode import JPEG, decode, packed
 from vit.data.file_images import FileImages
 from vit.data.in_memory import InMemory
-from vit.data.shards import index_of
+from vit.data.shard_index import index_of
 
 Form = Literal["as_is", "jpeg", "raw"]
 ABOUT = "dataset.json"
@@ -91,11 +92,48 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is damaged.
     """
+    file = folder / ABOUT
     try:
-        found = json.loads((folder / ABOUT).read_text())
-        return {"own": False, "form": "as_is"} | found
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"data: {folder / ABOUT} is damaged ({error})") from error
+        found = {"form": "as_is", "own": False} | json.loads(file.read_text("utf-8"))
+        wrong = faults(found)
+    except (ValueError, TypeError, RecursionError, OSError) as error:
+        raise ValueError(f"data: {file} is damaged ({error}); get or write it again") from error
+    if wrong:
+        raise ValueError(
+            f"data: {file} is damaged: {wrong[0]} is {ascii(found.get(wrong[0]))[:40]}; get or "
+            "write it again"
+        )
+    return found
+
+
+def faults(found: dict[str, Any]) -> list[str]:
+    """Keys of dataset.json whose value is none that `write` would write."""
+    form, classes = found["form"], found.get("classes", [])
+    counts = found.get("counts")  # not before all is written
+    mean, std = (found.get(key, [0.5]) for key in ("mean", "std"))
+    good = {
+        "form": form in get_args(Form),
+        "own": isinstance(found["own"], bool),
+        "short_side": form == "as_is" or is_count(found.get("short_side")),
+        "quality": form != "jpeg" or is_count(found.get("quality")),
+        "classes": isinstance(classes, list) and all(isinstance(name, str) for name in classes),
+        "mean": are_numbers(mean),
+        "std": are_numbers(std) and 0 not in std,
+        "counts": counts is None
+        or (isinstance(counts, dict) and all(is_count(counts.get(s)) for s in SPLITS)),
+    }
+    return [key for key, sound in good.items() if not sound]
+
+
+def is_count(value: Any) -> bool:
+    """A whole number from 0."""
+    return type(value) is int and value >= 0
+
+
+def are_numbers(values: Any) -> bool:
+    """One or three, finite and at least 0."""
+    numbers = isinstance(values, list) and all(type(x) in (int, float) for x in values)
+    return numbers and len(values) in (1, 3) and all(0 <= x < math.inf for x in values)
 
 
 def keep(file: Path, about: dict[str, Any]) -> None:

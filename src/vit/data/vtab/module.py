@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vit.batch import DataSpec
 from vit.data.base import Split
 from vit.data.file_images import FileImages
-from vit.data.files import Folder
+from vit.data.files import Folder, below
 from vit.data.transforms import Augmentation
 from vit.data.vtab.prepare import ORIGIN
 from vit.data.vtab.tasks import TASKS, task_called
@@ -100,18 +100,39 @@ def listed(folder: Path) -> tuple[Folder, list[int], tuple[int, int, int]]:
             raise FileNotFoundError(
                 f"VTAB: {path} is not there; python train.py prepare --vtab {folder.name} makes it"
             )
-        rows = [line.rsplit(" ", 1) for line in path.read_text().splitlines() if line]
-        found = [int(label) for _, label in rows]
+        rows = rows_in(path)
+        found = [label for _, label in rows]
         other = folder.name == "caltech101" and part == "test"  # copies differ: 6,084 or 6,085
         if (len(rows) != count and not other) or not set(found) <= set(range(task.classes)):
             raise ValueError(
-                f"VTAB: {path} wants {count:,} lines with labels below {task.classes}, has "
-                f"{len(rows):,} with labels to {max(found, default=0)}"
+                f"VTAB: {path} needs {count:,} lines with labels below {task.classes}, has "
+                f"{len(rows):,} with labels to {max(found, default=0)}; get it again"
             )
         names += [name for name, _ in rows]
         labels += found
         ends.append(len(labels))
     return Folder(folder, names), labels, tuple(ends)
+
+
+def rows_in(path: Path) -> list[tuple[str, int]]:
+    """Name and label of each line of a list.
+
+    Raises:
+        ValueError: a line is none, or leads out of the task's folder.
+    """
+    rows = []
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"VTAB: {path} is not UTF-8 ({error.reason}); get it again") from error
+    for number, line in enumerate(lines, 1):
+        name, _, label = line.rpartition(" ")
+        where = f"VTAB: {path}, line {number}"
+        if line and not (name and label.isascii() and label.isdigit() and len(label) < 10):
+            raise ValueError(f"{where}: {line[:60]!r} is no name and number; get it again")
+        if line:
+            rows.append((below(name, where), int(label)))
+    return rows
 
 
 def origin(folder: Path) -> str:

@@ -1,0 +1,141 @@
+"""What a run folder says of its results, held against itself, so that nothing edited is reported.
+
+A summary says the accuracies and the hash of each table, a table says each image, metrics.csv says
+what a fit measured on the way. Whichever was torn, edited or exchanged, they no longer agree.
+"""
+
+import csv
+import hashlib
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vit.callbacks.run_folder import read_json
+
+NUMBERS = ("seconds", "effective_rank")  # and every key with a slash, which is a metric
+GROUPS = ("splits", "labels", "protocol_ids", "chosen")
+WHO = ("_random", "_pixels")  # ends of the columns and metrics of controls
+CLOSE = 1e-3  # a GPU that repeats a validation may differ in the last digits
+
+
+class Table(NamedTuple):
+    """Correctness image by image.
+
+    Args:
+        columns: M each, in [0, 1], by name.
+        sha256: of the file.
+        fault: why it is no such table; empty where it is one.
+    """
+
+    columns: dict[str, np.ndarray]
+    sha256: str
+    fault: str = ""
+
+
+def known(path: Path) -> dict[str, Any]:
+    """What a file says; a damaged one is a failed run's, whose next attempt names it."""
+    try:
+        return read_json(path)
+    except ValueError:
+        return {"status": "failed"}
+
+
+def odd(path: Path) -> str:
+    """Which value of a summary cannot be one; empty where all can."""
+    for key, value in known(path).items():
+        if "/" in key or key in NUMBERS:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and math.isfinite(value)):
+                return f"{path}: {key} is {value!r}, no number"
+        elif key in GROUPS and not isinstance(value, dict):
+            return f"{path}: {key} is {value!r}, no group of values"
+    return ""
+
+
+def table(path: Path) -> Table:
+    """Read once, as long as the file stays the same."""
+    about = path.stat()
+    return _table(path, about.st_mtime_ns, about.st_size)
+
+
+@cache
+def _table(path: Path, changed: int, size: int) -> Table:
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        names, *rows = csv.reader(content.decode().splitlines(), strict=True)
+        values = np.array([[float(value) for value in row] for row in rows])
+        index, columns = values[:, 0], values[:, 1:].T
+    except (ValueError, IndexError, csv.Error):
+        return Table({}, sha256, "is no whole table of numbers")
+    if names[0] != "index" or len(names) != values.shape[1] or len(set(names)) != len(names):
+        return Table({}, sha256, f"has the columns {', '.join(names)}")
+    if index.tolist() != list(range(len(index))):
+        return Table({}, sha256, "does not hold each image once, in order")
+    if not ((columns >= 0) & (columns <= 1)).all():
+        return Table({}, sha256, "holds values outside 0 to 1")
+    return Table(dict(zip(names[1:], columns, strict=True)), sha256)
+
+
+def disagreement(path: Path, split: str, summary: Path) -> str:
+    """How a table and the summary beside it contradict each other; empty where they do not."""
+    if not path.is_file():
+        return f"{path} is gone"
+    found, said = table(path), known(summary)
+    if found.fault:
+        return f"{path} {found.fault}"
+    metrics = metrics_of(split, said)
+    if set(metrics) != set(found.columns):
+        return f"{path} has the columns {', '.join(found.columns)}, {summary.name} {[*metrics]}"
+    for column, metric in metrics.items():
+        values, value = found.columns[column], said[metric]
+        if value is None or abs(values.mean() - value) * len(values) >= 0.5:  # half an image
+            other = "nothing" if value is None else f"{100 * value:.1f} %"
+            return f"{path} says {100 * values.mean():.1f} % for {metric}, {summary.name} {other}"
+    hashes = said.get("correct_sha256") or found.sha256  # none was kept before December 2026
+    expected = hashes.get(split, found.sha256) if isinstance(hashes, dict) else hashes
+    if expected != found.sha256:
+        return f"{path} has sha256 {found.sha256[:12]}, {summary.name} {str(expected)[:12]}"
+    return ""
+
+
+def metrics_of(split: str, summary: dict[str, Any]) -> dict[str, str]:
+    """Which metric is the mean of which column."""
+    if f"{split}/accuracy" in summary:  # of a test
+        return {"accuracy": f"{split}/accuracy"}
+    found = {}
+    for metric in summary:
+        of, _, rest = metric.partition("/")
+        protocol, _, measure = rest.partition("/")
+        who = measure.removeprefix("accuracy")
+        if of == split and measure.startswith("accuracy") and who in ("", *WHO):
+            found[protocol + who] = metric
+    return found
+
+
+def metrics(folder: Path) -> list[tuple[int, str, float]]:
+    """Step, name and value of each whole row of metrics.csv."""
+    path, found = folder / "metrics.csv", []
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    for line in text.splitlines()[1:]:
+        try:
+            step, _, name, value = line.split(",")
+            found.append((int(step), name, float(value)))
+        except ValueError:
+            continue  # torn
+    return found
+
+
+def contradiction(folder: Path, summary: Path) -> str:
+    """Which figure of a fit's summary is not the last that metrics.csv has of it."""
+    last, said = {name: value for _, name, value in metrics(folder)}, known(summary)
+    for name, value in said.items():
+        other = last.get(name)
+        if not name.startswith("val/") or value is None or other is None:
+            continue
+        if not math.isclose(value, other, rel_tol=CLOSE, abs_tol=CLOSE) and math.isfinite(other):
+            return f"{summary} says {name} {value}, metrics.csv {other}"
+    return ""

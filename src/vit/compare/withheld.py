@@ -1,0 +1,81 @@
+"""Settings that a study keeps to itself: in a `set` they would have no effect, or undo its plan.
+
+The plan writes each command, and what it writes last wins: seeds, lengths, folds, draws, weights.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from vit.compare.study import Arm, Study
+
+NOTHING = "leave it out"
+COMMON = {  # settings of a run, and what says so in a study
+    "seed_everything": "use seeds",
+    "model.pretrained": "use an arm's pretrained",
+    "data.fold": "use folds",
+    "data.folds": "use folds",
+    "data.label_draw": "use label_draws",
+    "trainer.limit_test_batches": f"{NOTHING}: every test image counts",
+    "keep_best": f"{NOTHING}: the last weights count",
+    "test_after_fit": f"{NOTHING}: each final fit is tested once",
+    **dict.fromkeys(("name", "logs", "resume", "from", "print_config", "help", "debug"), NOTHING),
+}
+LENGTHS = ("trainer.max_steps", "trainer.max_epochs", "trainer.fast_dev_run")
+PRETRAINING = COMMON | {
+    "config": "use an arm's pretrain, which is the config",
+    "data": "use pretrain.labelled and pretrain.unlabelled",
+    "model.encoder": "use encoder, of the study or of an arm",
+    **dict.fromkeys(LENGTHS, "use budget"),
+}
+TASK = COMMON | {
+    "config": "use finetune.config",
+    "data": "use transfer",
+    "data.labels_per_class": "use transfer.<task>.set, which probes heed too",
+    **dict.fromkeys(LENGTHS, "use finetune.steps"),
+}
+
+
+def check_settings(study: Study, arms: dict[str, Arm]) -> None:
+    """Every `set` of a study.
+
+    Raises:
+        ValueError: naming the place, the setting, and the study's own key for it.
+    """
+    axes = {f"data.{axis}": f"use axes.{axis}" for axis in study.axes}
+    for where, settings, kept in _places(study, arms, TASK | axes):
+        for key in leaves(settings):
+            if key in kept:
+                raise ValueError(f"{where}: {key}: the plan decides this; {kept[key]}")
+
+
+def _places(
+    study: Study, arms: dict[str, Arm], task: dict[str, str]
+) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
+    """Where settings stand, what they are, and which may not be there."""
+    folds = dict.fromkeys(("fold", "folds"), "use folds") if study.folds else {}
+    draws = folds | {"label_draw": "use label_draws"}
+    if study.pretrain:
+        yield "pretrain.set", study.pretrain.set, PRETRAINING
+        for name in ("labelled", "unlabelled"):
+            part = getattr(study.pretrain, name)
+            yield f"pretrain.{name}.set", part.set if part else {}, folds
+    yield "finetune.set", study.finetune.set, task
+    for name, part in study.transfer.items():
+        yield f"transfer.{name}.set", part.set, draws
+        axes = study.axes if name == study.primary.data else ()
+        final = draws | {axis: f"use axes.{axis}" for axis in axes}
+        yield f"transfer.{name}.final", part.final, final
+    for name, arm in arms.items():
+        yield f"arm {name}: set", arm.set, PRETRAINING
+        yield f"arm {name}: finetune", arm.finetune, task
+
+
+def leaves(settings: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Whole keys of settings, however they are nested; a class goes by the key that it is for."""
+    for key, value in settings.items():
+        path = f"{above}.{key}" if above else key
+        if isinstance(value, dict) and value:
+            yield from leaves(value, path)
+        else:
+            path = f".{path}.".replace(".init_args.", ".").strip(".")
+            yield path.removesuffix(".class_path")

@@ -1,0 +1,99 @@
+"""Runs that cannot begin are reported in one line, and the others go on."""
+
+import fcntl
+import os
+import shutil
+import threading
+from dataclasses import replace
+
+import pytest
+
+from test_store import FIT, PROBE, TEST, fit, measured
+from vit.cli import main
+from vit.compare.run import Pool, command
+from vit.compare.slurm import line_of
+from vit.compare.step import UPSTREAM
+from vit.compare.store import Store
+
+TASK = replace(TEST, words=("test", "--from", UPSTREAM))
+JUDGE = replace(PROBE, words=("evaluate", UPSTREAM), needs=("f0",))
+
+
+def worked(tmp_path, *steps) -> tuple[dict[str, str], list[str]]:
+    """What failed, and what was said."""
+    said = []
+    pool = Pool(Store(tmp_path), main, 1, 0, said.append)
+    pool.work(list(steps), lambda: None)
+    return pool.failed, said
+
+
+@pytest.mark.parametrize("step", [TASK, JUDGE])
+def test_a_run_before_that_is_gone_is_named(tmp_path, step):
+    """Somebody removed it between the plan and the start."""
+    store = Store(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"\*.f0 is gone; .* makes it again"):
+        command(step, store)
+    folder = fit(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"last.ckpt is gone; remove .*a.f0 to make it"):
+        command(step, store)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.ckpt").touch()
+    (folder / "config.yaml").touch()
+    assert str(folder) in " ".join(command(step, store))
+
+
+def test_a_fit_that_was_killed_before_its_first_file_begins_again(tmp_path):
+    """Between making its folder and writing its settings: nothing to resume, and no dead end."""
+    step, store = replace(FIT, words=("fit", "--config", "x.yaml")), Store(tmp_path)
+    folder = fit(tmp_path, status="interrupted")
+    assert command(step, store)[:3] == ["fit", "--config", "x.yaml"]
+    assert line_of(step, store).startswith("python train.py fit --config x.yaml")
+    (folder / "config.yaml").touch()
+    assert command(step, store) == ["fit", "--resume", str(folder)]
+    assert "--resume" in line_of(step, store)
+
+
+def test_a_run_without_its_settings_is_not_tested_elsewhere(tmp_path):
+    folder = fit(tmp_path)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(FileNotFoundError, match=r"config.yaml is gone; remove .*a.f0 to make it"):
+        command(TASK, Store(tmp_path))
+
+
+def test_a_fit_whose_summary_was_edited_says_what_to_do(tmp_path):
+    folder = fit(tmp_path, **{"val/accuracy": 0.9})
+    (folder / "config.yaml").touch()
+    failed, said = worked(tmp_path, FIT)
+    assert failed[FIT.id] == (
+        f"{folder}/summary.json says val/accuracy 0.9, metrics.csv 0.25; "
+        f"put it back, or remove {folder.parent} to make the run again"
+    )
+    assert said == [f"failed: {FIT.label}: {failed[FIT.id]}"]
+
+
+def test_a_file_where_a_run_should_lie_fails_that_run_alone(tmp_path):
+    (tmp_path / "a.f0").write_text("")
+    measured(tmp_path / "other")
+    other = replace(FIT, id="f1")
+    shutil.copytree(tmp_path / "other/a.f0", tmp_path / "a.f1")
+    failed, said = worked(tmp_path, FIT, TASK, other)
+    assert failed.keys() == {FIT.id, TASK.id}
+    assert failed[FIT.id] == f"File exists: {tmp_path}/a.f0"
+    assert "\n" not in "".join(said)
+
+
+def test_waiting_for_another_process_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("vit.compare.run.SILENCE", 0.5)
+    folder = fit(tmp_path, status="failed").parent
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+    def end() -> None:
+        fit(tmp_path)
+        os.close(handle)
+
+    threading.Timer(2.5, end).start()
+    failed, said = worked(tmp_path, FIT)
+    assert not failed
+    assert said == [f"waiting: {FIT.label} is being made by another process, in {folder}"]
