@@ -134,8 +134,11 @@ def test_a_pattern_that_is_none_is_named(root, pattern):
     refused(root, "see data.root, data.train", train=pattern)
 
 
-def test_a_row_of_archives_ends_at_the_first_that_is_missing(root):
-    refused(root, "train-000001.tar is not there", train="train-{000000..999999999999}.tar")
+def test_a_row_of_archives_ends_at_the_first_that_is_missing(root, monkeypatch):
+    asked, is_file = [], Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: asked.append(path) or is_file(path))
+    refused(root, "train-000001.tar is not there", train="train-{000000..029999}.tar")
+    assert len(asked) < 10
     (root / "train-000001.tar").mkdir()
     refused(root, "train-000001.tar is not there, or no file")
 

@@ -8,8 +8,12 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, flush: bool = True) -> Iterator[BinaryIO]:
     """A stream whose bytes take the file's place at the end: written beside, flushed, renamed.
+
+    Args:
+        path: of the file.
+        flush: to the disk, so that it is whole after a power cut too.
 
     Raises:
         OSError: the disk is full, say; what was there before is untouched, and nothing is left.
@@ -19,7 +23,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with part.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         part.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -21,6 +21,7 @@ import numpy as np
 
 from vit.data.files import Names
 from vit.data.tar import AGAIN, BLOCK, Member, members
+from vit.whole_files import replacing
 
 IMAGES = frozenset("jpg jpeg png webp gif bmp tif tiff ppm avif jp2 jpeg2000 raw".split())
 VERSION = 2
@@ -206,12 +207,11 @@ def digest_of(*parts: np.ndarray) -> np.ndarray:
 
 def keep(file: Path, index: Index, about: np.ndarray) -> None:
     """Whole or not at all; where nobody may write, the index is made again next time."""
-    names, part = Names(index.names), file.with_name(f"{file.name}.{os.getpid()}.part")
+    names = Names(index.names)
     parts = (about, names.text, names.ends, index.places, index.labels)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
+        with replacing(file) as stream:
             np.savez(stream, **dict(zip(PARTS, (*parts, digest_of(*parts)), strict=True)))
-        part.replace(file)
     except OSError:
         return

@@ -37,10 +37,18 @@ def balanced(indices: list[int], labels: list[int]) -> list[int]:
     """
     generator = np.random.default_rng(0)
     turns = []
-    for label in sorted({labels[i] for i in indices}):
-        members = generator.permutation([i for i in indices if labels[i] == label])
-        turns += [(turn, label, int(index)) for turn, index in enumerate(members)]
+    for label, members in by_label(indices, labels).items():
+        mixed = generator.permutation(members)
+        turns += [(turn, label, int(index)) for turn, index in enumerate(mixed)]
     return [index for _, _, index in sorted(turns)]
+
+
+def by_label(indices: list[int], labels: list[int]) -> dict[int, list[int]]:
+    """The members of each class, classes rising, in one pass."""
+    found: dict[int, list[int]] = {}
+    for index in indices:
+        found.setdefault(labels[index], []).append(index)
+    return dict(sorted(found.items()))
 
 
 def few(indices: list[int], labels: list[int], per_class: int, draw: int) -> list[int]:
@@ -63,14 +71,13 @@ def few(indices: list[int], labels: list[int], per_class: int, draw: int) -> lis
             "data: labels_per_class must be at least 1 and label_draw at least 0, "
             f"got {per_class} and {draw}"
         )
-    luck = uniform(keys(draw, None, torch.tensor(indices), "labels"), 1)[:, 0].tolist()
-    chosen = set()
-    for label in sorted({labels[i] for i in indices}):
-        members = sorted((luck[at], i) for at, i in enumerate(indices) if labels[i] == label)
+    drawn = uniform(keys(draw, None, torch.tensor(indices), "labels"), 1)[:, 0].tolist()
+    luck, chosen = dict(zip(indices, drawn, strict=True)), set()
+    for label, members in by_label(indices, labels).items():
         if len(members) < per_class:
             raise ValueError(
                 f"data: labels_per_class is {per_class}, class {label} has {len(members)} "
                 "training images"
             )
-        chosen |= {i for _, i in members[:per_class]}
+        chosen |= set(sorted(members, key=lambda i: (luck[i], i))[:per_class])
     return [i for i in indices if i in chosen]

@@ -23,6 +23,7 @@ from vit.data.decode import JPEG, decode, packed
 from vit.data.file_images import FileImages
 from vit.data.in_memory import InMemory
 from vit.data.shard_index import index_of
+from vit.whole_files import replacing, write_text
 
 Form = Literal["as_is", "jpeg", "raw"]
 ABOUT = "dataset.json"
@@ -138,9 +139,7 @@ def are_numbers(values: Any) -> bool:
 
 def keep(file: Path, about: dict[str, Any]) -> None:
     """Write dataset.json, the old one or the new one at any instant."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(about, indent=1) + "\n")
-    part.replace(file)
+    write_text(file, json.dumps(about, indent=1) + "\n")
 
 
 def sample(
@@ -192,8 +191,10 @@ def encoded(image: Tensor, form: str, short_side: int) -> tuple[str, bytes]:
 
 def shard(path: Path, split: str, samples: dict[int, tuple[str, bytes, int] | None]) -> None:
     """One archive, there whole or not at all; members are named by split and number."""
-    part = path.with_suffix(".part")
-    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        replacing(path) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         for number, found in samples.items():
             if found is None:
                 continue
@@ -203,4 +204,3 @@ def shard(path: Path, split: str, samples: dict[int, tuple[str, bytes, int] | No
                 info = tarfile.TarInfo(f"{split}-{number:08d}.{suffix}")
                 info.size = len(body)
                 tar.addfile(info, io.BytesIO(body))
-    part.replace(path)

@@ -12,6 +12,7 @@ from vit.data.file_images import FileImages
 from vit.data.files import Folder, below
 from vit.data.transforms import Augmentation
 from vit.data.vtab.prepare import ORIGIN
+from vit.data.vtab.raw import reading
 from vit.data.vtab.tasks import TASKS, task_called
 
 RAW = "published files"
@@ -138,6 +139,8 @@ def rows_in(path: Path) -> list[tuple[str, int]]:
 def origin(folder: Path) -> str:
     """How the folder came to be: what was made from the published files is not what was not."""
     file = folder / ORIGIN
-    if file.is_file() and json.loads(file.read_text()).get("task") == folder.name:
-        return RAW
+    if file.is_file():
+        with reading(file):
+            if dict(json.loads(file.read_text())).get("task") == folder.name:
+                return RAW
     return "prepared elsewhere, images re-encoded" if folder.is_dir() else RAW

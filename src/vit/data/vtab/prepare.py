@@ -13,6 +13,7 @@ from vit.data.decode import JPEG
 from vit.data.vtab.order import Key, part_of, published_order, split_of
 from vit.data.vtab.raw import Raw
 from vit.data.vtab.tasks import TASKS, Task
+from vit.whole_files import replacing, write_text
 
 ORIGIN = "origin.json"
 PARTS = ("train800", "val200", "test")
@@ -42,11 +43,11 @@ def prepare(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], Non
             file = there.get(f"{number:06d}") or written(target, number, raw.image(split, key))
             lines.append(f"images/{part}/{file} {raw.label(split, key)}")
             tell(part, number + 1, len(keys))
-        whole(folder / f"{part}.txt", "\n".join(lines) + "\n")
+        write_text(folder / f"{part}.txt", "\n".join(lines) + "\n")
     both = [(folder / f"{part}.txt").read_text() for part in PARTS[:2]]
-    whole(folder / "train800val200.txt", "".join(both))
+    write_text(folder / "train800val200.txt", "".join(both))
     about = {"origin": "published files, no pixel changed", "task": name, "order": "md5 of keys"}
-    whole(folder / ORIGIN, json.dumps(about, indent=1) + "\n")
+    write_text(folder / ORIGIN, json.dumps(about, indent=1) + "\n")
     return folder
 
 
@@ -75,15 +76,7 @@ def written(folder: Path, number: int, data: bytes) -> str:
     """The name of an image's file, which is there whole or not at all."""
     suffix = SUFFIXES.get(data[:2], ".img")
     path = folder / f"{number:06d}{suffix}"
-    part = path.with_suffix(".part")
     folder.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(data)
-    part.replace(path)
+    with replacing(path, flush=False) as file:  # thousands, and what is missing is made again
+        file.write(data)
     return path.name
-
-
-def whole(path: Path, text: str) -> None:
-    """A text file that is the old one or the new one at any instant."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
