@@ -6,8 +6,10 @@ from torch import nn
 from torchvision.models import resnet18
 
 from builders import GREY, RGB
+from test_weights import content, save
 from vit.batch import DataSpec
 from vit.models import ResNet
+from vit.models.weights import stored_encoder
 
 
 def spec_of(side: int, channels: int = 3) -> DataSpec:
@@ -108,3 +110,10 @@ def test_settings_rebuild_the_same_encoder():
     again.load_state_dict(first.state_dict())
     images = torch.randn(1, 3, 64, 64)
     assert torch.equal(first.eval()(images).pooled, again.eval()(images).pooled)
+
+
+def test_a_checkpoint_names_no_other_function_of_torchvision(tmp_path):
+    stored = content(ResNet(GREY))
+    stored["encoder"]["settings"]["name"] = "_resnet"
+    with pytest.raises(ValueError, match="_resnet"):  # by its own check, or by pytest's of types
+        stored_encoder(save(stored, tmp_path)).build(GREY)

@@ -19,14 +19,15 @@ WHOLE = {  # by their whole name
 LAST = {  # whatever stands before
     "load_state_dict_from_url", "safe_load", "unsafe_load", "full_load", "load_all", "import_module",
     "find_spec", "loadmat", "extractall", "urlopen", "decode_jpeg", "read_bytes", "read_text",
-    "urlretrieve", "get_model", "load_module",
+    "urlretrieve", "get_state_dict", "load_module",
 }  # fmt: skip
 
 
 def watched(file: Path) -> set[str]:
     """What a file does of it."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    found, nodes = set(), list(ast.walk(ast.parse(file.read_text())))
+    called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+    for node in nodes:
         if isinstance(node, ast.Import):
             names = {alias.name.split(".")[0] for alias in node.names}
             found |= {f"import {name}" for name in names & MODULES}
@@ -36,22 +37,28 @@ def watched(file: Path) -> set[str]:
             name = ast.unparse(node.func)
             last = name.rpartition(".")[2]
             if name in WHOLE:
-                found |= {name} if reads(node) else set()
+                found |= set() if writes(node) else {name}
             elif last in LAST or re.fullmatch(r"yaml\.\w*load\w*", name):
                 found.add(last)
             elif name == "getattr" and not isinstance(node.args[1], ast.Constant):
                 found.add("getattr")
-            elif last == "open" and not name.startswith("os.") and reads(node, 0):
-                found.add("open")  # of a path: what a data module opens is no mode
+            elif last == "open" and not name.startswith("os.") and not writes(node):
+                found |= {"open"} if not node.args or modes(node) else set()  # a path's
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in WHOLE:
+            found |= {ast.unparse(node)} - called
     return found
 
 
-def reads(node: ast.Call, mode: int = 1) -> bool:
-    """Does it open for reading, as far as its mode tells?"""
-    given = node.args[mode:]
-    if not given:
-        return True
-    return isinstance(given[0], ast.Constant) and str(given[0].value) in ("r", "rb", "rt")
+def modes(node: ast.Call) -> list[str]:
+    """What looks like the mode of a file among its arguments."""
+    given = [*node.args, *(key.value for key in node.keywords)]
+    texts = [arg.value for arg in given if isinstance(arg, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and re.fullmatch(r"[rwxabt+]+", text)]
+
+
+def writes(node: ast.Call) -> bool:
+    """Does it open for writing, as far as its mode tells?"""
+    return any(set(mode) & set("wxa") for mode in modes(node))
 
 
 def listed() -> dict[str, set[str]]:

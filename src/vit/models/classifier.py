@@ -143,5 +143,8 @@ def of_torchvision(name: str, weights: str | None, spec: DataSpec) -> Classifier
             f"teacher: {known} knows {len(known.meta['categories'])} classes, the data has "
             f"{len(spec.classes)}"
         )
-    shown = known.transforms()
-    return Classifier(models.get_model(name, weights=known), tuple(shown.mean), tuple(shown.std))
+    shown, network = known.transforms(), models.get_model(name, weights=None)
+    # get_model(weights=...) would unpickle whatever lies in the download folder
+    state = known.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    network.load_state_dict(state)
+    return Classifier(network, tuple(shown.mean), tuple(shown.std))

@@ -6,7 +6,7 @@ Differs from it: small images keep their resolution in the stem (3x3, stride 1, 
 usual choice for CIFAR.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from torchvision.models import resnet
 
 from vit.batch import DataSpec
 from vit.models.base import Encoder, Features
+
+Name = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
 
 class ResNet(Encoder):
@@ -28,10 +30,12 @@ class ResNet(Encoder):
     def __init__(
         self,
         spec: DataSpec,
-        name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18",
+        name: Name = "resnet18",
         small_stem: bool | None = None,
     ) -> None:
         super().__init__()
+        if name not in get_args(Name):  # a checkpoint's settings went through no parser
+            raise ValueError(f"ResNet: unknown {name!r}; known: {', '.join(get_args(Name))}")
         small = min(spec.image_size) <= 64 if small_stem is None else small_stem
         self.net = getattr(resnet, name)(weights=None, zero_init_residual=True)
         stem = (
