@@ -114,6 +114,20 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path, line):
     assert len(ended.out.strip().splitlines()) == 1
 
 
+def test_a_bomb_of_aliases_is_named_and_not_expanded(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 100_000)
+    for words in (("--config", "bomb.yaml"), ("--config", "configs/quickstart.yaml", "--data",
+                  "bomb.yaml"), ("--config", "deep.yaml")):  # fmt: skip
+        ended = launch("fit", *words, cwd=tmp_path, patience=60)
+        assert ended.code == 2, ended.out
+        (line,) = ended.out.strip().splitlines()
+        assert "more than 100,000 values" in line or "more than 100 levels" in line
+        assert words[-1] in line
+
+
 def test_a_run_folder_holds_what_it_promises(finished):
     names = {path.name.split(".out.")[0] for path in finished.iterdir()}
     assert names == {

@@ -1,6 +1,8 @@
 """Plans, counted by hand, of a study whose commands are answered without building anything."""
 
 import copy
+import json
+from itertools import pairwise
 
 import pytest
 
@@ -36,6 +38,10 @@ def answer(words: tuple[str, ...]) -> Asked:
     if lr := value(words, "--model.optimizer.lr"):
         settings["model"]["optimizer"]["init_args"]["lr"] = float(lr)
     settings["model"]["recipe"] = recipe
+    for key in ("--model", "--model.encoder"):  # as this study's own, in JSON
+        text = [b for a, b in pairwise(words) if a == key][-1:]
+        given = json.loads(text[0]) if text and text[0].startswith("{") else {}
+        settings["model"] |= {"encoder": given.get("encoder", given)} if given else {}
     settings["data"]["init_args"]["fold"] = value(words, "--data.fold")
     return Asked(copy.deepcopy(settings), data, 300.0 if recipe == "mpp.yaml" else 100.0,
                  recipe != "mpp.yaml", 7, 0.001, "whole", None)  # fmt: skip
@@ -188,3 +194,17 @@ def test_a_budget_that_no_machine_pays_for_is_refused():
             planner(budget).steps({}, [0])
     with pytest.raises(ValueError, match=r"budget: .* steps, at most"):
         planner(Budget(images=640), axes={"budget": [1e306]}).steps({}, [0])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_encoder_that_the_study_gives_the_task_is_part_of_its_id(nested):
+    """Else another encoder on the same weights would be taken for the run that is there."""
+    ids = []
+    for width in (32, 64):
+        settings = {
+            "model.encoder": {"class_path": "vit.models.ViT", "init_args": {"width": width}}
+        }
+        settings = {"model": {"encoder": settings["model.encoder"]}} if nested else settings
+        plan = planner(Budget(images=640), finetune=Finetuning("finetune.yaml", 30, settings))
+        ids.append({s.arm: s.id for s in plan.steps({}, [0]) if s.stage == "transfer"})
+    assert ids[0]["patches"] != ids[1]["patches"]

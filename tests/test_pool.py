@@ -1,10 +1,12 @@
 """Runs that cannot begin are reported in one line, and the others go on."""
 
 import fcntl
+import multiprocessing
 import os
 import shutil
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,20 @@ def worked(tmp_path, *steps) -> tuple[dict[str, str], list[str]]:
     pool = Pool(Store(tmp_path), main, 1, 0, said.append)
     pool.work(list(steps), lambda: None)
     return pool.failed, said
+
+
+def tell_method(words: list[str]) -> int:
+    """In place of the command line: how this process would start its loader's workers."""
+    Path(words[1]).write_text(multiprocessing.get_start_method())
+    return 0
+
+
+def test_a_run_starts_its_workers_as_it_does_on_its_own(tmp_path):
+    """A server of theirs would import everything again, and outlive a run that is killed."""
+    file = tmp_path / "method"
+    step = replace(FIT, words=("fit", str(file)))
+    Pool(Store(tmp_path / "runs"), tell_method, 1, 0, print).work([step], lambda: None)
+    assert file.read_text() == multiprocessing.get_start_method()
 
 
 @pytest.mark.parametrize("step", [TASK, JUDGE])

@@ -139,6 +139,19 @@ def test_the_encoder_has_its_own_key_but_for_a_task_that_begins_with_weights():
 
 
 @pytest.mark.parametrize("place", [FINETUNE, "arm b: finetune"])
+@pytest.mark.parametrize("settings", [{"model.encoder.drop_path": 0.1},
+                                      {"model": {"encoder": {"drop_path": 0.1}}}])  # fmt: skip
+def test_a_part_of_an_encoder_that_weights_bring_along_is_refused(place, settings):
+    """It failed when the task began, after the pre-training."""
+    line = refused(**placed(place, settings))
+    assert line.startswith(f"{place}: model.encoder.drop_path: arm b begins with weights")
+    whole = placed(place, {"model.encoder": "x.yaml"} | settings)
+    check(study(**{k: v for k, v in whole.items() if k != "arms"}), whole.get("arms", ARMS))
+    alone = {"a": Arm("a", finetune=settings)}
+    check(study(), alone)
+
+
+@pytest.mark.parametrize("place", [FINETUNE, "arm b: finetune"])
 def test_a_value_of_an_axis_is_not_set_again(place):
     changes = placed(place, {"data.image_size": 16})
     line = refused(**changes | {"axes": {"image_size": [8, 12]}})

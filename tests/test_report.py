@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from planted import findings, planted
 from vit.compare.overlap import Overlap
-from vit.compare.report import Report, plain, tuning_words
+from vit.compare.report import Report, markdown, plain, tuning_words
 from vit.compare.step import Asked
 from vit.compare.tuning import Choice
 
@@ -64,6 +64,10 @@ def test_tuning_is_told_with_its_edges():
     assert "3 learning rates for each arm and task" in text
     assert "still at the grid's edge: a task" in text
     assert "nothing was tuned" in tuning_words(Choice([0]), 1)
+
+
+def test_a_cell_stays_in_its_cell():
+    assert markdown([["a"], ["b|c\nd"]]).splitlines()[2] == "| b\\|c d |"
 
 
 def test_a_table_for_a_terminal_is_aligned():

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import jsonargparse._common as parsing
 import jsonargparse._typehints as typehints
 import torch
+import yaml
+from jsonargparse import get_loader, set_loader
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.fit_loop import _FitLoop
@@ -30,9 +32,12 @@ from torch.nn.parallel import DistributedDataParallel
 from vit.models.base import Encoder
 from vit.models.torch_files import save_torch
 from vit.objectives.base import Objective
+from vit.yaml_text import count
 
 if TYPE_CHECKING:
     from vit.module import ViTModule
+
+LONG = 10_000  # letters of YAML that may nest too deep for its parser
 
 
 class AtomicFiles(TorchCheckpointIO):
@@ -155,6 +160,26 @@ def forget_other_class_arguments() -> None:
             previous["init_args"] = type(previous["init_args"])()
 
     typehints.discard_init_args_on_class_path_change = discard
+
+
+def bound_yaml() -> None:
+    """The parser's YAML within bounds too: a file of a kilobyte must not stand for a billion values.
+
+    It also reads single values so, many times a start; what is short and has no alias is left out.
+    """
+    plain = get_loader("yaml")
+    if plain.__module__ == __name__:
+        return
+
+    def bounded(text: str) -> Any:
+        if "*" in text or len(text) > LONG:
+            try:
+                count(text, "YAML")
+            except ValueError as error:
+                raise yaml.YAMLError(str(error)) from error
+        return plain(text)
+
+    set_loader("yaml", bounded, (yaml.YAMLError,))
 
 
 @contextlib.contextmanager

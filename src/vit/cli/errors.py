@@ -79,8 +79,9 @@ class OneLineParser(LightningArgumentParser):
 
 def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> str:
     """One line: what is wrong, the nearest valid name, the file it stands in."""
-    if "parsing config" in message:
-        return broken_yaml(argv) or condense(message)
+    broken = broken_yaml(argv)
+    if broken or "parsing config" in message:
+        return broken or condense(message)
     line, known = condense(message), known_keys(parser)
     lost = lost_file(line, argv) or unknown_value(line) or foreign_setting(line, argv)
     if lost:

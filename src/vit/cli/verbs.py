@@ -47,6 +47,7 @@ def run(verb: str, argv: list[str]) -> int:
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
     seams.quieten()
     seams.forget_other_class_arguments()
+    seams.bound_yaml()
     seams.no_broadcast_after_every_step()
     seams.end_a_fit_without_steps()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs

@@ -180,6 +180,7 @@ class Conductor:
     def report(self, steps: list[Step], choice: Choice, failed: dict[str, str]) -> None:
         """results.csv, report.md, pictures, and the table."""
         results = Results(self.study, list(self.arms), steps, self.store, choice)
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have tidied up meanwhile
         results.write(self.folder / "results.csv")
         labels = {step.id: step.label for step in steps}
         seeds, others = self.seen_before()
@@ -241,7 +242,7 @@ def refuse_task(task: Asked, folds: int) -> None:
     if not spec.classes:
         raise ValueError("accuracy is compared, and images have no labels")
     if spec.counts["test"] * folds < 2:
-        raise ValueError(f"it has {spec.counts['test']} test images; an interval needs two")
+        raise ValueError(f"an interval needs two test images, it has {spec.counts['test']}")
     limit = trainer.get("limit_test_batches")  # 1 is one batch, 1.0 all of them
     if trainer.get("fast_dev_run") or not (limit is None or (limit == 1 and type(limit) is float)):
         raise ValueError(

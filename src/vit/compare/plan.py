@@ -15,6 +15,7 @@ from vit.compare.identity import VERSION, data_identity, digest, fit_identity, p
 from vit.compare.refusals import MOST_STEPS
 from vit.compare.step import UPSTREAM, Asked, Place, Point, Stage, Step
 from vit.compare.study import FINETUNE, Arm, Part, Study
+from vit.compare.withheld import leaves
 from vit.models.weights import checkpoint_in
 
 Protocols = Callable[[list[str]], dict[str, Any]]  # settings of protocols, which their ids hold
@@ -198,7 +199,8 @@ class Planner:
             upstream = file_hash(given)
         splits = {split: asked.data.split_hash(split) for split in ("train", "val")}
         settings = asked.settings | {"seed_everything": seed}
-        if upstream and not any(key.startswith("model.encoder") for key in self.arms[arm].finetune):
+        own = self.study.finetune.set | self.arms[arm].finetune
+        if upstream and not any(key.startswith("model.encoder") for key in leaves(own)):
             settings |= {"model": settings["model"] | {"encoder": None}}  # the checkpoint's own
         about = fit_identity(settings, splits, upstream)
         images = asked.settings["trainer"]["max_steps"] * asked.data.batch_size

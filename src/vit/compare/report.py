@@ -175,7 +175,8 @@ def markdown(rows: list[list[str]]) -> str:
     """A Markdown table; empty where there is only a header."""
     if len(rows) < 2:
         return ""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
 
 

@@ -23,6 +23,7 @@ from vit.compare.step import UPSTREAM, Step
 from vit.compare.store import Store
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+USUAL = multiprocessing.get_start_method()  # of a run on its own, for its loader's workers
 WARM = ["vit.cli.verbs", "vit.evaluate.catalogue", "sklearn.datasets", "sklearn.model_selection"]
 TAKEN = 75  # exit code of a child that found another process at its run
 SILENCE = 10.0  # seconds until waiting for other processes is told
@@ -207,6 +208,7 @@ def child(main: Callable, words: list[str], place: str, gpu: int | None) -> None
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which asks for the end
+    multiprocessing.set_start_method(USUAL, force=True)  # ours would be its workers' too
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
     threading.Thread(target=_leave_with_parent, daemon=True).start()

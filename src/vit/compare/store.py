@@ -45,7 +45,7 @@ class Store:
         return newest(self.place(step).glob("*_seed*"))
 
     def begun(self, step: Step) -> Path | None:
-        """The folder of a fit that can go on; one killed before it had settings has begun nothing."""
+        """The folder of a fit that can go on; without settings it has begun nothing."""
         folder = self.folder(step) if step.kind == "fit" else None
         return folder if folder and (folder / "config.yaml").is_file() else None
 

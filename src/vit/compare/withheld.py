@@ -46,6 +46,23 @@ def check_settings(study: Study, arms: dict[str, Arm]) -> None:
         for key in leaves(settings):
             if key in kept:
                 raise ValueError(f"{where}: {key}: the plan decides this; {kept[key]}")
+    for name, arm in arms.items():
+        _check_encoder(study, name, arm)
+
+
+def _check_encoder(study: Study, name: str, arm: Arm) -> None:
+    """Weights bring their encoder along; a part of it alone cannot be set for the task."""
+    places = {"finetune.set": study.finetune.set, f"arm {name}: finetune": arm.finetune}
+    given = any("model.encoder" in leaves(settings) for settings in places.values())
+    if given or not (arm.pretrain or arm.pretrained):
+        return
+    for where, settings in places.items():
+        for key in leaves(settings):
+            if key.startswith("model.encoder."):
+                raise ValueError(
+                    f"{where}: {key}: arm {name} begins with weights and their encoder; set "
+                    "model.encoder beside it"
+                )
 
 
 def _places(

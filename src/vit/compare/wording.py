@@ -50,7 +50,8 @@ def sentences(
     if not family:
         return ["One arm: nothing to compare it with."]
     for pair in family:
-        value, low, high = (f"{100 * x:+.1f}" for x in (pair.value, pair.low, pair.high))
+        low, high = max(pair.low, -1.0), min(pair.high, 1.0)  # accuracies differ by no more
+        value, low, high = (f"{100 * x:+.1f}" for x in (pair.value, low, high))
         level = (
             f"{100 - 100 * comparison.alpha:g} % interval of this pair alone {low} to {high}, "
             f"Holm p of all pairs {pair.holm:.2g}"
