@@ -20,6 +20,7 @@ FLOORS = [
         "yaml_text",
         "precision",
         "self_distillation",
+        "orphans",
         "whole_files",
     },
     {"models", "data"},

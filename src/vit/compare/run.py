@@ -13,7 +13,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 from vit.callbacks.run_folder import held, hold
 from vit.compare.step import UPSTREAM, Step
 from vit.compare.store import Store
+from vit.orphans import when_parent_ends
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 USUAL = multiprocessing.get_start_method()  # of a run on its own, for its loader's workers
@@ -211,18 +211,11 @@ def child(main: Callable, words: list[str], place: str, gpu: int | None) -> None
     multiprocessing.set_start_method(USUAL, force=True)  # ours would be its workers' too
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    # a study that was killed leaves no run behind: each saves and goes
+    when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     sys.argv = ["train.py", *words]
     print("$ " + shlex.join(["python", "train.py", *words]), flush=True)
     code = main(words)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _leave_with_parent() -> None:
-    """A study that was killed leaves no run behind: each saves and goes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)

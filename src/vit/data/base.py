@@ -21,6 +21,7 @@ from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatche
 from vit.data.splits import few
 from vit.data.transforms import Augmentation, cut_view, resize
 from vit.data.views import named, several
+from vit.orphans import end_with_parent
 
 BOUNDS = {
     "batch_size": (1, 2**24), "eval_batch_size": (1, 2**24), "repeats": (1, 1000),
@@ -236,6 +237,7 @@ class Images(LightningDataModule):
             batch_size=None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            worker_init_fn=end_with_parent,
             pin_memory=torch.cuda.is_available() and not on_device,
         )
 

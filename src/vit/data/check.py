@@ -15,6 +15,7 @@ from vit.data.decode import decode
 from vit.data.file_images import FileImages
 from vit.data.files import Source
 from vit.data.in_memory import InMemory
+from vit.orphans import end_with_parent
 
 SPLITS = ("train", "val", "test")
 CHUNK = 32  # images that a process is given at a time
@@ -113,7 +114,8 @@ def looked(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
     source, labels = data.files()
     places = dataset.places.tolist()
     chunks = [places[i : i + CHUNK] for i in range(0, len(places), CHUNK)]
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, initializer=end_with_parent) as pool:
         jobs = pool.map(look_at, [source] * len(chunks), [data.own] * len(chunks), chunks)
         for seen in jobs:
             for place, digest, why in seen:
