@@ -131,7 +131,7 @@ def test_a_class_that_is_not_whole_is_named(tmp_path):
 
 
 SPOILED = {
-    "is no .npz with arrays data and fine_labels": lambda folder: Path(folder / "train").write_bytes(
+    "is no .npz with arrays data and": lambda folder: (folder / "train").write_bytes(
         pickle.dumps({"data": 1})),
     "no archive named 'fine_labels.npy'|no item named": lambda folder: np.savez(
         folder / "train", data=np.zeros(3)),

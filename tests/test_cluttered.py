@@ -62,7 +62,7 @@ def test_scaling_keeps_the_range_and_the_mean():
 
 
 def test_a_canvas_smaller_than_a_digit_is_refused():
-    with pytest.raises(ValueError, match="canvas must be from 14 to 1,024 px .*, got 12"):
+    with pytest.raises(ValueError, match=r"canvas must be from 14 to 1,024 px .*, got 12"):
         cluttered(DIGITS[:2], 12, 0)
     with pytest.raises(ValueError, match="clutter needs a canvas"):
         Digits(clutter=4)

@@ -1,13 +1,11 @@
 """Somebody stops a run: the step is finished and saved, and going on gives the same run."""
 
-import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -171,15 +169,14 @@ def test_a_closed_terminal_ends_the_run_as_a_notice_does(tmp_path, straight):
     """In a terminal of its own, which is closed in the middle; nobody is there to be told."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     master, slave = pty.openpty()
-    words = ("fit", "--config", "configs/pretrain/supervised.yaml", *TINY, "--name", "stopped",
-             "--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "true")  # fmt: skip
+    words = ["fit", "--config", "configs/pretrain/supervised.yaml", *TINY, "--name", "stopped"]
+    words += ["--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "true"]
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import slow_fit"
     (tmp_path / "slow_fit.py").write_text(SLOW)
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), *words], cwd=tmp_path, stdin=slave,
         stdout=slave, stderr=slave, start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(slave)
     seen = b""
@@ -194,7 +191,9 @@ def test_a_closed_terminal_ends_the_run_as_a_notice_does(tmp_path, straight):
 
 
 SLOW = """
+import fcntl
 import sys
+import termios
 import time
 
 import torch
@@ -202,6 +201,7 @@ import torch
 from vit.cli import main
 from vit.module import ViTModule
 
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # the terminal is this process's own
 torch.set_num_threads(1)
 honest = ViTModule.on_train_batch_start
 

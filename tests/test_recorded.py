@@ -120,7 +120,7 @@ def test_every_listed_class_of_lightnings_passes_as_the_parser_records_it():
     words = ["--trainer.strategy=DDPStrategy", "--trainer.strategy.find_unused_parameters=true",
              "--trainer.callbacks+=EarlyStopping",
              "--trainer.callbacks.monitor=val/loss",
-             f"--trainer.plugins+={next(x for x in known_lightning() if 'SLURM' in x)}"]  # fmt: skip
+             f"--trainer.plugins+={next(x for x in known_lightning() if 'SLU' in x)}"]  # fmt: skip
     names = [name.split(".")[1] for name in LIGHTNING if name.startswith("callbacks.")]
     words += [f"--trainer.callbacks+={name}" for name in names if name != "EarlyStopping"]
     settings = yaml.safe_load(parser.dump(parser.parse_args(words), skip_unset=False))

@@ -17,13 +17,13 @@ WHOLE = {  # by their whole name
     "open", "runpy.run_path", "torch.jit.load", "torch.hub.load",
 }  # fmt: skip
 LAST = {  # whatever stands before
-    "load_state_dict_from_url", "safe_load", "unsafe_load", "full_load", "load_all", "import_module",
-    "find_spec", "loadmat", "extractall", "urlopen", "decode_jpeg", "read_bytes", "read_text",
-    "urlretrieve", "get_state_dict", "load_module",
+    "load_state_dict_from_url", "safe_load", "unsafe_load", "full_load", "load_all",
+    "import_module", "find_spec", "loadmat", "extractall", "urlopen", "decode_jpeg", "read_bytes",
+    "read_text", "urlretrieve", "get_state_dict", "load_module",
 }  # fmt: skip
 
 
-def watched(file: Path) -> set[str]:
+def watched(file: Path) -> set[str]:  # noqa: C901  one look at each kind of node
     """What a file does of it."""
     found, nodes = set(), list(ast.walk(ast.parse(file.read_text())))
     called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}

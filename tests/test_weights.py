@@ -241,8 +241,8 @@ def begun(consumed: int = 4, steps: int = 2) -> dict:
     """A checkpoint by hand that a fit could go on with."""
     total = {"ready": consumed, "completed": consumed}
     optimizer = {"step": {"total": {"ready": steps, "completed": steps}}}
-    loop = {"epoch_loop.batch_progress": {"total": total},
-            "epoch_loop.automatic_optimization.optim_progress": {"optimizer": optimizer}}  # fmt: skip
+    loop = {"epoch_loop.batch_progress": {"total": total}}
+    loop["epoch_loop.automatic_optimization.optim_progress"] = {"optimizer": optimizer}
     return content(trained()) | {
         "callbacks": {"Run": {"bytes": 0, "metrics": {}}}, "consumed": 4, "epoch": 0, "seed": 0,
         "loops": {"fit_loop": loop}, "lr_schedulers": [], "optimizer_states": [{}],

@@ -163,7 +163,7 @@ def forget_other_class_arguments() -> None:
 
 
 def bound_yaml() -> None:
-    """The parser's YAML within bounds too: a file of a kilobyte must not stand for a billion values.
+    """The parser's YAML within bounds too: a kilobyte must not stand for a billion values.
 
     It also reads single values so, many times a start; what is short and has no alias is left out.
     """

@@ -64,8 +64,10 @@ class Setting:
         words += ["--trainer.accumulate_grad_batches", str(self.accumulate)]
         words += ["--model.objective.mixing", "Mixing"] if self.mixing else []
         words += ["--test_after_fit", str(self.tested).lower()]
-        epochs = ("--trainer.max_steps", "-1", "--trainer.max_epochs", "3",
-                  "--trainer.check_val_every_n_epoch", "2", "--trainer.val_check_interval", "1.0")  # fmt: skip
+        epochs = (
+            *("--trainer.max_steps", "-1", "--trainer.max_epochs", "3"),
+            *("--trainer.check_val_every_n_epoch", "2", "--trainer.val_check_interval", "1.0"),
+        )
         steps = ("--trainer.max_steps", "14", "--trainer.val_check_interval", "5")
         words += epochs if self.length == "epochs" else steps
         if self.stopping:

@@ -245,6 +245,23 @@ def test_a_damaged_record_of_correctness_is_made_again(copy):
 
 
 @pytest.mark.slow
+def test_an_edited_record_enters_no_report(copy):
+    """Whichever was edited, the image by image record or the summary: both are made again."""
+    before, runs = figures(copy), copy / "logs/compare/runs"
+    table = next(runs.glob("scratch.*/*/correct.csv"))
+    table.write_text(table.read_text().replace(",0", ",1"))
+    summary = next(runs.glob("mpp.*/*/summary.evaluate.json"))
+    said = json.loads(summary.read_text()) | {"test/knn/accuracy": 0.99}
+    summary.write_text(json.dumps(said))
+    ended = launch(*WORDS, cwd=copy)
+    assert ended.code == 0, ended.everything
+    assert f"{table.relative_to(copy)} says 100.0 % for test/accuracy" in ended.out
+    assert "summary.evaluate.json 99.0 %; this is measured anew" in ended.out
+    assert figures(copy) == before
+    assert commands(copy) == RUNS + 2
+
+
+@pytest.mark.slow
 def test_a_damaged_summary_fails_its_own_run_alone(copy):
     before = figures(copy)
     summary = next((copy / "logs/compare/runs").glob("scratch.*/*_seed1/summary.json"))

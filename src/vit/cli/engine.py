@@ -181,12 +181,7 @@ def check_trainer(trainer: Any) -> None:
     for key, instead in OURS.items():
         if trainer.get(key) is not None:
             raise UsageError(f"trainer.{key} is not used here; use {instead}")
-    for key, (least, most) in NUMBERS.items():
-        value = trainer.get(key)
-        known = value is None or least <= value <= most or (value == -1 and key in ENDLESS)
-        if not known:
-            upper = "" if most == math.inf else f" and at most {most:,}"
-            raise UsageError(f"trainer.{key} must be at least {least}{upper}, got {value}")
+    check_counts(trainer)
     if trainer.overfit_batches:
         raise UsageError(
             "trainer.overfit_batches is not used here; use trainer.limit_train_batches"
@@ -200,6 +195,16 @@ def check_trainer(trainer: Any) -> None:
             "trainer.val_check_interval counts batches from 1, or is a share of an epoch in "
             f"(0, 1], got {interval}"
         )
+
+
+def check_counts(trainer: Any) -> None:
+    """Refuse numbers of the Trainer that count nothing."""
+    for key, (least, most) in NUMBERS.items():
+        value = trainer.get(key)
+        known = value is None or least <= value <= most or (value == -1 and key in ENDLESS)
+        if not known:
+            upper = "" if most == math.inf else f" and at most {most:,}"
+            raise UsageError(f"trainer.{key} must be at least {least}{upper}, got {value}")
 
 
 def check_device(trainer: Any) -> None:

@@ -1,6 +1,5 @@
 """The verb evaluate: protocols on frozen features, beside an untrained encoder and raw pixels."""
 
-import hashlib
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from vit.data.splits import carve
 from vit.evaluate.base import Frozen, Result, Task
 from vit.evaluate.catalogue import protocol, refuse
 from vit.evaluate.rankme import rankme
+from vit.models.torch_files import hash_of
 from vit.models.weights import checkpoint_in, open_checkpoint
 from vit.randomness import step_seed
 
@@ -171,11 +171,7 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
     if "--resume" in own:
         raise UsageError("evaluate: --resume belongs to fit")
     if subject:
-        file = checkpoint_in(Path(subject))
-        inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
-        folder = None if Path(subject).is_file() else inside
-        if folder and {"--name", "--logs"} & set(own):
-            raise UsageError("evaluate: a run keeps its figures; --name and --logs are for a file")
+        file, folder = subject_of(subject, own)
         only(rest, (*FROM_MAY, "threads"), "evaluate")
         settings = settings_of(open_checkpoint(file)["config"], file, trusted)
         rest, known = ["--config", config_of(settings, file, rest), *rest], importable(trusted)
@@ -199,6 +195,16 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
         print(line)
     print(f"run: {files.folder}")
     return 0
+
+
+def subject_of(subject: str, own: dict[str, str]) -> tuple[Path, Path | None]:
+    """The checkpoint that is judged, and the run folder that keeps the figures, if it is one."""
+    file = checkpoint_in(Path(subject))
+    inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
+    folder = None if Path(subject).is_file() else inside
+    if folder and {"--name", "--logs"} & set(own):
+        raise UsageError("evaluate: a run keeps its figures; --name and --logs are for a file")
+    return file, folder
 
 
 def write(folder: Path, work: Evaluation, seconds: float, extra: dict[str, Any]) -> None:
@@ -281,15 +287,6 @@ def cache_in(own: dict[str, str], subject: str | None) -> FeatureCache:
     """<logs>/cache, unless told otherwise."""
     text = own.get("--cache", str(Path(own.get("--logs", "logs")) / "cache"))
     return FeatureCache(None if text == "none" or subject is None else Path(text))
-
-
-def hash_of(encoder: nn.Module) -> str:
-    """Of its weights, by name."""
-    total = hashlib.sha256()
-    for name, tensor in encoder.state_dict().items():
-        total.update(name.encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()[:12]
 
 
 def declares(function: Any, what: str) -> bool:

@@ -65,9 +65,7 @@ def known_lightning() -> dict[str, set[str]]:
     return {f"lightning.pytorch.{name}": set(words.split()) for name, words in LIGHTNING.items()}
 
 
-def check(
-    settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def check(settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
     """The settings of a stored config, each class of which is listed.
 
     Args:

@@ -3,7 +3,6 @@
 B batch, C channels, H W pixels, L classes.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import DataSpec
-from vit.models.torch_files import check_finite, read_torch
+from vit.models.torch_files import check_finite, hash_of, read_torch
 from vit.models.weights import load_into, open_checkpoint, stored_encoder
 from vit.yaml_text import load
 
@@ -49,11 +48,7 @@ class Classifier(nn.Module):
 
     def key(self) -> str:
         """Sixteen hexadecimal digits that change with any weight."""
-        found = hashlib.sha256()
-        for name, tensor in self.state_dict().items():
-            found.update(name.encode())
-            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()[:16]
+        return hash_of(self, 16)
 
 
 class WithHead(nn.Module):

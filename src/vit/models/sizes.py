@@ -19,6 +19,7 @@ def follow_image(image_size: tuple[int, int]) -> int:
     side = min(image_size)
     return 2 if side <= 16 else 4 if side <= 64 else 16
 
+
 LARGEST, DEEPEST = 2**17, 1024  # twenty times what anybody has trained; more would hang or thrash
 
 

@@ -1,5 +1,6 @@
 """torch files as data: whole, of their own size, free of code, and of finite numbers."""
 
+import hashlib
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vit.whole_files import replacing
 
@@ -91,6 +92,15 @@ def tensors(content: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     elif isinstance(content, list | tuple):
         for key, value in enumerate(content):
             yield from tensors(value, f"{name}.{key}")
+
+
+def hash_of(module: nn.Module, digits: int = 12) -> str:
+    """So many hexadecimal digits that change with any weight or its name."""
+    total = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:digits]
 
 
 def check_finite(state: Any, path: Path) -> None:
