@@ -128,7 +128,7 @@ def _child(
     output: str,
     signal_at: tuple[int | None, int],
     environment: dict[str, str],
-    largest: int | None,
+    largest: int | None = None,
 ) -> None:
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))

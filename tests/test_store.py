@@ -144,8 +144,8 @@ def test_a_column_that_is_gone_is_missed(tmp_path, capsys):
     "changes",
     [
         {"test/accuracy": "0.5"}, {"test/accuracy": None}, {"test/accuracy": True},
-        {"test/accuracy": [0.5]}, {"test/accuracy": float("nan")}, {"status": ["completed"]},
-        {"correct_sha256": 5}, {"test/loss": "x"}, {"seconds": "long"},
+        {"test/accuracy": [0.5]}, {"test/accuracy": 10**400}, {"test/accuracy": float("nan")},
+        {"status": ["completed"]}, {"correct_sha256": 5}, {"test/loss": "x"}, {"seconds": "long"},
     ],
 )  # fmt: skip
 def test_values_that_are_no_numbers_are_measured_anew(tmp_path, changes):
@@ -185,6 +185,11 @@ def test_a_fit_with_an_edited_summary_chooses_nothing(tmp_path, changes, why):
     assert store.summary(FIT) == {}
     assert why in store.doubt(FIT)
     assert str(folder) in store.doubt(FIT)
+
+
+def test_a_summary_without_end_is_a_failed_one(tmp_path):
+    (measured(tmp_path) / "summary.test.json").write_text("[" * 100_000)
+    assert Store(tmp_path).status(TEST) == "failed"
 
 
 def test_metrics_that_were_torn_are_read_as_far_as_they_are_whole(tmp_path):

@@ -3,6 +3,7 @@
 B batch, C channels, h w the pixels of one view.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -38,8 +39,12 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         numbers = (*self.mean, *self.std, *self.image_size, self.channels)
-        if not all(isinstance(x, int | float) for x in numbers):
-            raise ValueError(f"DataSpec: sizes, means and deviations are numbers, got {numbers}")
+        sound = all(isinstance(x, int | float) and math.isfinite(x) for x in numbers)
+        if not sound or min(*self.std, *self.image_size, self.channels) <= 0:
+            raise ValueError(
+                "DataSpec: sizes and deviations are numbers above 0, means are numbers, got "
+                f"{self.image_size}, {self.std} and {self.mean}"
+            )
         if not all(isinstance(name, str) for name in self.classes):
             raise ValueError(f"DataSpec: classes are names, got {self.classes}")
         if not len(self.mean) == len(self.std) == self.channels:

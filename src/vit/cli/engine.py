@@ -20,7 +20,7 @@ from vit.callbacks.predictions import Predictions
 from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.speed import Speed
-from vit.cli.errors import OneLineParser, UsageError
+from vit.cli.errors import OneLineParser, UsageError, one_line
 from vit.cli.recorded import walk
 from vit.module import ViTModule
 
@@ -38,8 +38,11 @@ NUMBERS = {  # Trainer keys that count something, from where to where
     "accumulate_grad_batches": (1, math.inf),
     "check_val_every_n_epoch": (1, math.inf),
     "num_nodes": (1, 10_000),
+    "devices": (1, 1024),
 }
-ENDLESS = ("max_epochs", "max_steps")  # where -1 means that the other one counts
+ENDLESS = ("max_epochs", "max_steps", "devices")  # where -1 means: the other one counts, or all
+ASKED = {"test": "limit_test_batches", "predict": "limit_predict_batches",
+         "validate": "limit_val_batches"}  # fmt: skip
 THREADS = 1024  # beyond it OpenMP ends the process
 
 
@@ -121,6 +124,9 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse keys that would do nothing, or something else than they say."""
         check_trainer(self.config.trainer)
+        limit = ASKED.get(self.plan.verb)
+        if limit and self.config.trainer.get(limit) == 0:
+            raise UsageError(f"trainer.{limit} is 0: there would be nothing to {self.plan.verb}")
 
     def instantiate_classes(self) -> None:
         """Build, and hand the module what only the command line knows."""
@@ -161,7 +167,10 @@ class CLI(LightningCLI):
         check_device(self.config.trainer)
         own = self.config_init.trainer.plugins or []
         plugins = [*(own if isinstance(own, list) else [own]), seams.AtomicFiles()]
-        return super().instantiate_trainer(logger=self.files, plugins=plugins)
+        try:
+            return super().instantiate_trainer(logger=self.files, plugins=plugins)
+        except (TypeError, AttributeError, ImportError) as error:
+            raise UsageError(f"trainer: {one_line(error)}") from error
 
 
 def check_numbers(settings: dict[str, Any]) -> None:
@@ -201,6 +210,8 @@ def check_counts(trainer: Any) -> None:
     """Refuse numbers of the Trainer that count nothing."""
     for key, (least, most) in NUMBERS.items():
         value = trainer.get(key)
+        if not isinstance(value, int | None):
+            continue  # devices may be a list, or auto
         known = value is None or least <= value <= most or (value == -1 and key in ENDLESS)
         if not known:
             upper = "" if most == math.inf else f" and at most {most:,}"

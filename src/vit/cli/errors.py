@@ -97,9 +97,19 @@ def one_line(error: BaseException) -> str:
     if lacking or isinstance(error, MemoryError):
         amount = f" (it asked for {lacking[1]} more)" if lacking else ""
         return f"memory: this does not fit{amount}; take a smaller model, image or batch"
+    if isinstance(error, OSError) and error.strerror:
+        return disk(error)[:300]
     if isinstance(error, (ValueError, FileNotFoundError, MisconfigurationException)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def misfit(error: BaseException) -> str:
+    """Weights that do not fit the settings beside them, in one line; else nothing."""
+    if not (isinstance(error, RuntimeError) and "loading state_dict" in str(error)):
+        return ""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"checkpoint: its weights do not fit its own settings ({lines[-1][:200]})"
 
 
 def disk(error: OSError) -> str:

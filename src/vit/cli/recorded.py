@@ -6,6 +6,7 @@ package, so names are held against a list before anything is parsed or imported 
 """
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from vit.cli.errors import UsageError
 from vit.yaml_text import load
 
-ROOMS = tuple(  # of ours: what YAML builds; nothing in them writes outside the run folder
+ROOMS = tuple(  # of ours: what YAML builds
     f"vit.{room}."
     for room in ("models", "objectives", "data", "optim", "muon", "mixing", "callbacks")
 )
@@ -46,6 +47,12 @@ CLASSES = {  # keys whose values are classes: a bare word there would be importe
     "trainer.plugins",
 }
 PARTS = ("trainer", "model", "data")  # of every run
+WORDS = {  # keys whose values are words of Lightning's, or classes with their settings
+    "trainer.strategy": re.compile(r"[a-z0-9_]+"),
+    "trainer.accelerator": re.compile(r"[a-z]+"),
+    "trainer.profiler": re.compile(r"simple|advanced|pytorch"),
+}
+NO_KEYS = {"config", "__path__"}  # of the parser's own, which read further files
 EMPTY = ("model.spec", "trainer.default_root_dir", "trainer.model_registry")  # never recorded
 
 
@@ -77,6 +84,7 @@ def check(settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()) 
         ValueError: naming the file, the key and what stands there.
     """
     for key, value in walk(settings, ""):
+        check_words(key, value, where)
         if isinstance(value, dict) and "class_path" in value:
             check_class(key, value, where, trusted)
         elif key in CLASSES and not isinstance(value, dict | list | None):
@@ -84,6 +92,18 @@ def check(settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()) 
         elif key in EMPTY and value is not None:
             raise ValueError(f"{where}: {key} is {value!r}; a run of this project has none there")
     return settings
+
+
+def check_words(key: str, value: Any, where: Path) -> None:
+    """No text that the parser would read as more than text, no key that means several."""
+    if isinstance(value, str):
+        known = WORDS.get(key)
+        if "class_path" in value or (known and not known.fullmatch(value)):
+            raise ValueError(f"{where}: {key} is {value[:80]!r}, no plain word")
+    elif isinstance(value, dict) and key in ("", "trainer", "model", "data"):
+        odd = [name for name in value if "." in str(name) or name in NO_KEYS]
+        if odd:
+            raise ValueError(f"{where}: {key or 'it'} has a key {odd[0]!r}, which no run records")
 
 
 def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -115,11 +135,22 @@ def check_class(key: str, value: dict, where: Path, trusted: tuple[str, ...]) ->
                 f"{where}: {key}.{unknown[0]} of {name} is not built from a file; "
                 f"if you know why it is there: --trust {module}"
             )
-    elif not name.startswith((*ROOMS, OPTIMIZERS)) and name not in SINGLE:
+    elif not is_listed(name):
         raise ValueError(
             f"{where}: {key} names {name}, which is not built from a file; if you know that "
             f"package: --trust {module}"
         )
+
+
+def is_listed(name: str) -> bool:
+    """Is it a class, no function, of the rooms that YAML builds from?"""
+    if not name.startswith((*ROOMS, OPTIMIZERS)) and name not in SINGLE:
+        return False
+    room, _, last = name.rpartition(".")
+    try:
+        return isinstance(getattr(importlib.import_module(room), last, None), type)
+    except (ImportError, ValueError):
+        return False
 
 
 def trusted_modules(text: str | None) -> tuple[str, ...]:
@@ -132,7 +163,7 @@ def trusted_modules(text: str | None) -> tuple[str, ...]:
     for name in names:
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:
             raise UsageError(f"--trust: no module {name!r} ({error})") from error
     return names
 

@@ -20,7 +20,7 @@ from vit.callbacks.run_log import RunLog
 from vit.cli import report
 from vit.cli.compare import compare
 from vit.cli.engine import CLI
-from vit.cli.errors import DISK, Failure, UsageError, disk, one_line
+from vit.cli.errors import DISK, Failure, UsageError, broken_yaml, disk, misfit, one_line
 from vit.cli.evaluate import evaluate
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import prepare
@@ -66,14 +66,21 @@ def run(verb: str, argv: list[str]) -> int:
     except Exception as error:  # the end of the road: one line for people, a traceback on demand
         if debug:
             traceback.print_exc()
-        if isinstance(error, OSError) and error.errno in DISK:
-            complain(f"error: {disk(error)}; make room or choose another place, and type it again",
-                     launch)  # fmt: skip
-            return 1
-        usage = isinstance(error, (ValueError, FileNotFoundError, MisconfigurationException))
-        hint = "" if usage or debug else "  (--debug shows where)"
-        complain(f"error: {one_line(error)}{hint}", launch)
-        return 2 if usage else 1
+        line, code = answer(error, argv)
+        hint = "" if code == 2 or debug or isinstance(error, OSError) else "  (--debug shows where)"
+        complain(f"error: {line}{hint}", launch)
+        return code
+
+
+def answer(error: Exception, argv: list[str]) -> tuple[str, int]:
+    """What to say of whatever went wrong, and the exit code."""
+    broken = broken_yaml(argv) if isinstance(error, UnicodeDecodeError) else None
+    if broken or misfit(error):
+        return broken or misfit(error), 2
+    if isinstance(error, OSError) and error.errno in DISK:
+        return f"{disk(error)}; make room or choose another place, and type it again", 1
+    usage = isinstance(error, (ValueError, OSError, MisconfigurationException))
+    return one_line(error), 2 if usage else 1
 
 
 def fit(own: dict[str, str], rest: list[str]) -> int:
@@ -124,8 +131,7 @@ def resumed(folder: Path, trusted: tuple[str, ...]) -> tuple[str | None, str, Pl
     if start:
         text = open_checkpoint(Path(start))["config"]
         base = config_of(settings_of(text, Path(start), trusted), Path(start), [])
-        if not recorded_as(folder, text):
-            warn(f"{folder / CONFIG} was edited; a run goes on with the settings it began with")
+        warn_of_edits(folder, text, start)
     else:
         text = base = read_config(folder)
         settings_of(text, folder / CONFIG, trusted)
@@ -134,12 +140,20 @@ def resumed(folder: Path, trusted: tuple[str, ...]) -> tuple[str | None, str, Pl
     return start, base, plan
 
 
-def recorded_as(folder: Path, text: str) -> bool:
-    """Does the folder's file still say what the checkpoint says?"""
+def warn_of_edits(folder: Path, text: str, start: str) -> None:
+    """Hold the folder's file against the settings in the checkpoint.
+
+    Raises:
+        ValueError: it is whole and says something else: the checkpoint is another run's.
+    """
     try:
-        return read_config(folder) == text
+        same = read_config(folder) == text
     except ValueError:
-        return False
+        warn(f"{folder / CONFIG} was edited; a run goes on with the settings it began with")
+        return
+    if not same:
+        raise ValueError(f"--resume: {start} is of another run than {folder / CONFIG}; put the "
+                         "run's own checkpoint back")  # fmt: skip
 
 
 def resume_from(folder: Path) -> str | None:
@@ -161,6 +175,8 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
     settings = settings_of(content["config"], file, trusted)
     inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
     bare = Path(own["--from"]).is_file()
+    if not bare and {"--name", "--logs"} & set(own):
+        raise UsageError(f"{verb}: a run keeps its figures; --name and --logs are for a file")
     files = RunLog()
     plan = Plan(
         verb,
@@ -180,7 +196,7 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
         raise UsageError(f"predict: {kind} predicts no classes; fine-tune it first, see README")
     if hasattr(cli.model.objective, "predict"):
         count_as_trained(cli, content["encoder"]["spec"], file)
-    if not any(word.startswith("--data") for word in rest):
+    if not any(word.partition("=")[0] == "--data" for word in rest):
         warn_of_change(cli, content, "val" if verb == "validate" else "test")
     act = getattr(cli.trainer, verb)
     quiet = {"return_predictions": False} if verb == "predict" else {"verbose": False}
@@ -216,7 +232,8 @@ def warn_of_change(cli: CLI, content: dict[str, Any], split: str) -> None:
     """Say so where the run's own data is no longer what it was."""
     before = content.get(type(cli.datamodule).__qualname__, {}).get("content", {}).get(split)
     if before and before != cli.datamodule.content(split):
-        warn(f"the {split} split is not the one of the training: files or labels were changed")
+        warn(f"the {split} split is not the one of the training: files, labels or splits were "
+             "changed, and images that were learned from may be in it")  # fmt: skip
 
 
 @rank_zero_only

@@ -17,6 +17,7 @@ from vit.callbacks.run_folder import read_json
 
 NUMBERS = ("seconds", "effective_rank")  # and every key with a slash, which is a metric
 GROUPS = ("splits", "labels", "protocol_ids", "chosen")
+LARGEST = 1e300  # a number, and not what is none
 WHO = ("_random", "_pixels")  # ends of the columns and metrics of controls
 CLOSE = 1e-3  # a GPU that repeats a validation may differ in the last digits
 
@@ -39,7 +40,7 @@ def known(path: Path) -> dict[str, Any]:
     """What a file says; a damaged one is a failed run's, whose next attempt names it."""
     try:
         return read_json(path)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"status": "failed"}
 
 
@@ -48,7 +49,7 @@ def odd(path: Path) -> str:
     for key, value in known(path).items():
         if "/" in key or key in NUMBERS:
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and math.isfinite(value)):
+            if value is not None and not (number and abs(value) <= LARGEST):
                 return f"{path}: {key} is {value!r}, no number"
         elif key in GROUPS and not isinstance(value, dict):
             return f"{path}: {key} is {value!r}, no group of values"

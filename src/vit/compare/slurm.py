@@ -17,7 +17,7 @@ JOB = """\
 #SBATCH --job-name={name}
 #SBATCH --array=1-{count}
 #SBATCH --output=%x_%A_%a.out
-# One line of {file} a task. Add what your cluster wants: --partition, --time, --gpus, --account.
+# One line of {file} a task. Add what your cluster needs: --partition, --time, --gpus, --account.
 set -euo pipefail
 cd {here}
 line=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {file})

@@ -37,8 +37,9 @@ class Store:
     def place(self, step: Step) -> Path:
         """The folder above the run's; found by the id, whatever name stands before it."""
         id_ = step.needs[0] if step.kind == "test" else step.id
-        found = next((path for path in self.root.glob(f"*.{id_}") if path.is_dir()), None)
-        return found or self.root / f"{step.arm}.{id_}"
+        own = self.root / f"{step.arm}.{id_}"
+        others = () if own.is_dir() else self.root.glob(f"*.{id_}")
+        return next((path for path in others if path.is_dir()), own)
 
     def folder(self, step: Step) -> Path | None:
         """The run folder, once there is one."""
@@ -55,17 +56,19 @@ class Store:
 
     def summary(self, step: Step) -> dict[str, Any]:
         """What a step reported; empty until it is done and what it left can be believed."""
-        return self._said(step) if self.status(step) == "done" else {}
+        return known(self._file(step)) if self.status(step) == "done" else {}
 
-    def _said(self, step: Step) -> dict[str, Any]:
+    def _file(self, step: Step) -> Path | None:
         folder = self.folder(step)
-        return known(folder / SUMMARY[step.kind]) if folder else {}
+        return folder and folder / SUMMARY[step.kind]
 
     def status(self, step: Step) -> Status:
         """How far it has come; what cannot be believed is measured anew, and that is told once."""
-        if self.folder(step) is None:
+        file = self._file(step)
+        if file is None:
             return "new"
-        status, doubt = self._said(step).get("status"), self.doubt(step)
+        status = known(file).get("status")
+        doubt = doubted(step, file) if status == "completed" else ""
         if step.kind != "fit" and doubt and doubt not in self.told:
             self.told.add(doubt)
             print(f"warning: {doubt}; this is measured anew", file=sys.stderr, flush=True)
@@ -77,23 +80,8 @@ class Store:
 
     def doubt(self, step: Step) -> str:
         """Why what a step left when it was done cannot be its result; empty where it can."""
-        folder = self.folder(step)
-        summary = folder / SUMMARY[step.kind]
-        if self._said(step).get("status") != "completed":
-            return ""
-        if why := odd(summary):
-            return why
-        if step.kind == "fit":
-            return contradiction(folder, summary)
-        if step.kind == "evaluate" and known(summary).get("splits") != step.about["splits"]:
-            return f"{summary} is of other images"
-        tables = {split: folder / name for split, name in TABLES[step.kind].items()}
-        whys = (disagreement(path, split, summary) for split, path in tables.items())
-        if why := next(filter(None, whys), ""):
-            return why
-        images = len(next(iter(table(tables["test"]).columns.values())))
-        other = f"{tables['test']} is of {images} images, not {step.tested}"
-        return "" if images == step.tested else other
+        file = self._file(step)
+        return doubted(step, file) if file and known(file).get("status") == "completed" else ""
 
     def note(self, step: Step) -> None:
         """Beside the run: what its id is the hash of, and the code that makes it."""
@@ -130,6 +118,23 @@ class Store:
         if self.status(step) != "done":
             return None
         return table(self.folder(step) / TABLES[step.kind]["test"]).columns.get(column)
+
+
+def doubted(step: Step, summary: Path) -> str:
+    """Why a finished step's summary and the files beside it contradict each other."""
+    if why := odd(summary):
+        return why
+    if step.kind == "fit":
+        return contradiction(summary.parent, summary)
+    if step.kind == "evaluate" and known(summary).get("splits") != step.about["splits"]:
+        return f"{summary} is of other images"
+    tables = {split: summary.parent / name for split, name in TABLES[step.kind].items()}
+    whys = (disagreement(path, split, summary) for split, path in tables.items())
+    if why := next(filter(None, whys), ""):
+        return why
+    images = len(next(iter(table(tables["test"]).columns.values())))
+    other = f"{tables['test']} is of {images} images, not {step.tested}"
+    return "" if images == step.tested else other
 
 
 def newest(runs: Iterable[Path]) -> Path | None:

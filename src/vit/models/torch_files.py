@@ -109,7 +109,12 @@ def check_finite(state: Any, path: Path) -> None:
     Raises:
         ValueError: naming the first such tensor; or what was given holds something else.
     """
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    plain = isinstance(state, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout is torch.strided
+        and not (tensor.is_meta or tensor.is_quantized or tensor.is_complex())
+        for name, tensor in state.items()
+    )  # fmt: skip
+    if not plain:
         raise ValueError(f"weights: {path} holds no table of tensors")
     for name, tensor in state.items():
         numbers = tensor.is_floating_point() and tensor.numel()

@@ -1,10 +1,13 @@
 """Encoders out of checkpoints: find the file, fit the weights, say what was loaded."""
 
+import contextlib
 import importlib
-import importlib.util
+import inspect
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from torch import Tensor
 
@@ -71,12 +74,14 @@ def in_step(content: dict[str, Any]) -> bool:
         batches = loop["epoch_loop.batch_progress"]["total"]["ready"]
         optimizer = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
         steps = optimizer["step"]["total"]["completed"]
-        run = content["callbacks"]["Run"]
+        run, groups = content["callbacks"]["Run"], content["optimizer_states"][0]["param_groups"]
         return (
             (batches, steps) == (content["consumed"], content["global_step"])
             and isinstance(run["bytes"], int)
+            and run["bytes"] >= 0
             and isinstance(run["metrics"], dict)
-            and all(isinstance(state, dict) for state in content["optimizer_states"])
+            and all(math.isfinite(g["base_lr"]) and g["lr_factor"] >= 0 for g in groups)
+            and re.match(r"2\.\d", content["pytorch-lightning_version"]) is not None
         )
     except (KeyError, TypeError, IndexError):
         return False
@@ -96,7 +101,9 @@ class Stored:
     def build(self, spec: DataSpec) -> Encoder:
         """The same architecture for other data; its weights are not loaded yet."""
         try:
-            return encoder_class(self.class_path)(spec, **self.settings)
+            kind = encoder_class(self.class_path)
+            check_literals(kind, self.settings)
+            return kind(spec, **self.settings)
         except LookupError as error:
             raise ValueError(f"checkpoint: {self.path} holds a {error}") from error
         except TypeError as error:
@@ -112,8 +119,9 @@ def encoder_class(class_path: str) -> type[Encoder]:
         LookupError: it is none; says how to allow it.
     """
     module = class_path.rpartition(".")[0]
-    if module.startswith(OURS) and importlib.util.find_spec(module):
-        importlib.import_module(module)
+    if module.startswith(OURS):
+        with contextlib.suppress(ImportError, ValueError):  # there is no such module
+            importlib.import_module(module)
     todo = [Encoder]
     while todo:
         kind = todo.pop()
@@ -125,6 +133,20 @@ def encoder_class(class_path: str) -> type[Encoder]:
         f"{class_path}, which is no Encoder that is known here; if you know where it comes from: "
         f"--trust {package}"
     )
+
+
+def check_literals(kind: type[Encoder], settings: dict[str, Any]) -> None:
+    """A checkpoint's settings go through no parser, which would refuse unknown words.
+
+    Raises:
+        TypeError: naming the setting.
+    """
+    for name, parameter in inspect.signature(kind.__init__, eval_str=True).parameters.items():
+        options = [parameter.annotation, *get_args(parameter.annotation)]
+        known = [word for kind in options if get_origin(kind) is Literal for word in get_args(kind)]
+        value = settings.get(name)
+        if known and isinstance(value, str) and value not in known and str not in options:
+            raise TypeError(f"{name} is {value!r}; known: {', '.join(map(str, known))}")
 
 
 def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
