@@ -78,6 +78,20 @@ MISTAKES = {
     "which option? --config configs/quickstart.yaml": ("fit", "configs/quickstart.yaml"),
     "'digits' is neither a file nor a class; did you mean 'Digits'?": (*QUICK, "--data", "digits"),
     "did you mean configs/data/cifar10.yaml?": (*QUICK, "--data", "configs/data/cifa10.yaml"),
+    "trainer.devices must be at least 1 and at most 1,024, got 99999": (
+        *QUICK, "--trainer.devices", "99999"),
+    "trainer.check_val_every_n_epoch must be at least 1, got 0": (
+        *QUICK, "--trainer.check_val_every_n_epoch", "0"),
+    "trainer.val_check_interval counts batches from 1": (
+        *QUICK, "--trainer.val_check_interval", "0"),
+    "nothing would be trained": (*QUICK, "--trainer.limit_train_batches", "0"),
+    "threads must be from 1 to 1,024, got 100000": (*QUICK, "--threads", "100000"),
+    "head_lr must be at least 0, got -1.0": (*QUICK, "--model.head_lr", "-1"),
+    "registers must be from 0 to 1,024": (*QUICK, "--model.encoder.registers", "1000000000"),
+    "depth must be at most": (*QUICK, "--model.encoder.depth", "1000000000"),
+    "model.optimizer.weight_decay must be a number, got inf": (
+        *QUICK, "--model.optimizer.weight_decay", ".inf"),
+    "no module '.'": (*QUICK, "--trust", "."),
     "float16 is not offered": (*QUICK, "--trainer.precision", "16-mixed"),
     "trainer.max_time is not used here": (*QUICK, "--trainer.max_time", "00:00:01:00"),
     "log_every_n_steps must be at least 1": (*QUICK, "--trainer.log_every_n_steps", "0"),
@@ -230,6 +244,16 @@ def test_a_sanity_check_leaves_no_trace(finished):
     )
     metrics = (work(finished) / ended.run / "metrics.csv").read_bytes()
     assert metrics == (finished / "metrics.csv").read_bytes()
+
+
+def test_nothing_is_no_measurement_and_other_splits_are_told(finished):
+    ended = launch("test", "--from", str(finished), "--trainer.limit_test_batches", "0",
+                   cwd=work(finished))  # fmt: skip
+    assert ended.code == 2
+    assert "trainer.limit_test_batches is 0: there would be nothing to test" in ended.out
+    told = launch("test", "--from", str(finished), "--data.test_share", "0.3", cwd=work(finished))
+    assert "warning: the test split is not the one of the training" in told.out
+    launch("test", "--from", str(finished), cwd=work(finished))  # its figures are its own again
 
 
 def test_an_objective_that_cannot_predict_says_so_in_one_line(tmp_path):

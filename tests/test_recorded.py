@@ -1,5 +1,6 @@
 """What comes out of a file is data: it builds nothing that is not listed."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -76,6 +77,18 @@ ATTACKS = {
         "data": {"class_path": "vit.data.Digits", "dict_kwargs": {"x": 1}}
     },
     "data is no class with its settings (3)": {"data": {"class_path": 3}},
+    "trainer.strategy is '{\"class_path\"": {"trainer": {"strategy": json.dumps(
+        lightning("strategies.DDPStrategy", ddp_comm_hook="vit.models.torch_files.save_torch"))}},
+    "trainer.strategy is 'strategy.yaml'": {"trainer": {"strategy": "strategy.yaml"}},
+    "trainer.profiler is '/tmp/x'": {"trainer": {"profiler": "/tmp/x"}},
+    "it has a key 'config'": {"config": "more.yaml"},
+    "it has a key 'trainer.profiler.class_path'": {"trainer.profiler.class_path": "x"},
+    "trainer has a key 'profiler.class_path'": {"trainer": {"profiler.class_path": "x"}},
+    "model.encoder names vit.models.torch_files.save_torch": {
+        "model": {"encoder": {"class_path": "vit.models.torch_files.save_torch",
+                              "init_args": {"path": "victim"}}}},
+    "model.encoder names vit.models.nowhere.X": {
+        "model": {"encoder": {"class_path": "vit.models.nowhere.X"}}},
     "model.spec is": {"model": {"spec": {"a": 1}}},
     "names vit.cli.main": {"model": {"objective": {"class_path": "vit.cli.main"}}},
 }  # fmt: skip

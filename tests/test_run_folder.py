@@ -286,3 +286,11 @@ def test_logs_that_cannot_be_a_folder_are_named(tmp_path, kind):
         logs.write_text("")
     with pytest.raises(ValueError, match=f"--logs: {logs}.* is a file, or a link to nowhere"):
         new_folder(logs / "a/b" if kind == "below a file" else logs, 0)
+
+
+def test_another_run_s_checkpoint_is_not_gone_on_with(stopped, tmp_path):
+    other = fit(tmp_path, "other", "--seed_everything", "1", kill_at=5)
+    shutil.copy(other / "checkpoints/last.ckpt", stopped / "checkpoints/last.ckpt")
+    ended = resume(stopped)
+    assert ended.code == 2
+    assert "last.ckpt is of another run than" in complaint(ended)

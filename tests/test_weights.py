@@ -245,7 +245,8 @@ def begun(consumed: int = 4, steps: int = 2) -> dict:
     loop["epoch_loop.automatic_optimization.optim_progress"] = {"optimizer": optimizer}
     return content(trained()) | {
         "callbacks": {"Run": {"bytes": 0, "metrics": {}}}, "consumed": 4, "epoch": 0, "seed": 0,
-        "loops": {"fit_loop": loop}, "lr_schedulers": [], "optimizer_states": [{"param_groups": [{"base_lr": 0.1, "lr_factor": 1.0}], "state": {}}],
+        "loops": {"fit_loop": loop}, "lr_schedulers": [],
+        "optimizer_states": [{"param_groups": [{"base_lr": 0.1, "lr_factor": 1.0}], "state": {}}],
         "pytorch-lightning_version": "2.6.6", "validated": -1, "global_step": 2,
     }  # fmt: skip
 
@@ -270,7 +271,8 @@ def test_what_a_fit_goes_on_with_is_there(tmp_path):
         {"consumed": 10**12}, {"consumed": -1}, {"global_step": 3}, {"loops": {}},
         {"callbacks": {}}, {"callbacks": {"Run": {}}}, {"optimizer_states": [1]},
         {"optimizer_states": []}, {"optimizer_states": [{"param_groups": [{"lr": 1}]}]},
-        {"pytorch-lightning_version": "0.0.1"}, {"callbacks": {"Run": {"bytes": -5, "metrics": {}}}},
+        {"pytorch-lightning_version": "0.0.1"},
+        {"callbacks": {"Run": {"bytes": -5, "metrics": {}}}},
         {"loops": {"fit_loop": [1]}}, {"callbacks": {"Run": {"bytes": 0, "metrics": 3}}},
     ],
 )  # fmt: skip

@@ -210,8 +210,10 @@ def check_counts(trainer: Any) -> None:
     """Refuse numbers of the Trainer that count nothing."""
     for key, (least, most) in NUMBERS.items():
         value = trainer.get(key)
+        if isinstance(value, str) and value.lstrip("-").isdecimal():
+            value = int(value)  # devices are also words: auto, or "0,1"
         if not isinstance(value, int | None):
-            continue  # devices may be a list, or auto
+            continue
         known = value is None or least <= value <= most or (value == -1 and key in ENDLESS)
         if not known:
             upper = "" if most == math.inf else f" and at most {most:,}"

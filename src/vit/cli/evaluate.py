@@ -20,14 +20,14 @@ from vit.callbacks.tables import append_rows, write_rows
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError
 from vit.cli.recorded import importable, settings_of, trusted_modules
-from vit.cli.words import FROM_MAY, command, config_of, only, parent_folder
+from vit.cli.words import FROM_MAY, command, config_of, only, parent_folder, subject_of
 from vit.compare.identity import data_identity, digest
 from vit.data.splits import carve
 from vit.evaluate.base import Frozen, Result, Task
 from vit.evaluate.catalogue import protocol, refuse
 from vit.evaluate.rankme import rankme
 from vit.models.torch_files import hash_of
-from vit.models.weights import checkpoint_in, open_checkpoint
+from vit.models.weights import open_checkpoint
 from vit.randomness import step_seed
 
 CLASSICAL = "pixels"  # the protocol that only reads raw pixels
@@ -171,7 +171,7 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
     if "--resume" in own:
         raise UsageError("evaluate: --resume belongs to fit")
     if subject:
-        file, folder = subject_of(subject, own)
+        file, folder = subject_of(subject, own, "evaluate")
         only(rest, (*FROM_MAY, "threads"), "evaluate")
         settings = settings_of(open_checkpoint(file)["config"], file, trusted)
         rest, known = ["--config", config_of(settings, file, rest), *rest], importable(trusted)
@@ -195,16 +195,6 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
         print(line)
     print(f"run: {files.folder}")
     return 0
-
-
-def subject_of(subject: str, own: dict[str, str]) -> tuple[Path, Path | None]:
-    """The checkpoint that is judged, and the run folder that keeps the figures, if it is one."""
-    file = checkpoint_in(Path(subject))
-    inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
-    folder = None if Path(subject).is_file() else inside
-    if folder and {"--name", "--logs"} & set(own):
-        raise UsageError("evaluate: a run keeps its figures; --name and --logs are for a file")
-    return file, folder
 
 
 def write(folder: Path, work: Evaluation, seconds: float, extra: dict[str, Any]) -> None:

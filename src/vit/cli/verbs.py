@@ -36,6 +36,7 @@ from vit.cli.words import (
     parent_folder,
     run_folder,
     split,
+    subject_of,
 )
 from vit.data.content import relabelling
 from vit.models.weights import checkpoint_in, open_checkpoint
@@ -170,17 +171,16 @@ def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
         raise UsageError(f"{verb}: --resume belongs to fit; use --from")
     if "--from" not in own:
         raise UsageError(f"{verb}: say what to {verb}: --from <run folder | checkpoint>")
-    trusted, file = trusted_modules(own.get("--trust")), checkpoint_in(Path(own["--from"]))
+    trusted, (file, folder) = (
+        trusted_modules(own.get("--trust")),
+        subject_of(own["--from"], own, verb),
+    )
     content = open_checkpoint(file, whole=True)
     settings = settings_of(content["config"], file, trusted)
-    inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
-    bare = Path(own["--from"]).is_file()
-    if not bare and {"--name", "--logs"} & set(own):
-        raise UsageError(f"{verb}: a run keeps its figures; --name and --logs are for a file")
     files = RunLog()
     plan = Plan(
         verb,
-        None if bare else inside,
+        folder,
         parent_folder(own, ["--config", f"{verb}.yaml"]),
         0,
         command(),

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from vit.cli.errors import UsageError
+from vit.models.weights import checkpoint_in
 
 OWN = ("--name", "--logs", "--resume", "--from", "--trust")
 MORE = {  # own options of a verb
@@ -119,6 +120,20 @@ def usable(folder: Path) -> Path:
     except OSError as error:
         raise UsageError(f"--logs: {str(folder)[:80]!r}: {error.strerror}; give another") from error
     return folder
+
+
+def subject_of(subject: str, own: dict[str, str], verb: str) -> tuple[Path, Path | None]:
+    """The checkpoint that a verb looks at, and the run folder that keeps the figures, if any.
+
+    Raises:
+        UsageError: a run folder, and another name or place for its figures.
+    """
+    file = checkpoint_in(Path(subject))
+    inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
+    folder = None if Path(subject).is_file() else inside
+    if folder and {"--name", "--logs"} & set(own):
+        raise UsageError(f"{verb}: a run keeps its figures; --name and --logs are for a file")
+    return file, folder
 
 
 def run_folder(text: str) -> Path:
