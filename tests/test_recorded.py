@@ -294,3 +294,14 @@ def test_a_damaged_description_is_one_line(tmp_path, about):
     stored = content(small_vit()) | {"encoder": about}
     with pytest.raises(ValueError, match=r"last\.ckpt is damaged or foreign \(its encoder's"):
         stored_encoder(save(stored, tmp_path))
+
+
+def test_the_runs_of_a_study_are_told_what_is_trusted(monkeypatch):
+    from vit.cli import compare
+
+    seen = []
+    monkeypatch.setattr(compare, "main", lambda words: seen.append(words) or 0)
+    monkeypatch.setattr(sys, "argv", ["train.py", "test"])
+    assert compare.trusting("mine", ["test", "--from", "x"]) == 0
+    assert seen == [["test", "--from", "x", "--trust", "mine"]]
+    assert sys.argv == ["train.py", "test", "--trust", "mine"]

@@ -4,8 +4,10 @@ import contextlib
 import io
 import re
 import shlex
+import sys
 import time
 from dataclasses import fields
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from vit.callbacks.run_log import RunLog
 from vit.cli import main
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError, condense, nearest_file, one_line
+from vit.cli.recorded import trusted_modules
 from vit.cli.words import named, usable
 from vit.compare.conduct import Conductor
 from vit.compare.plan import Planner
@@ -65,7 +68,18 @@ def compare(own: dict[str, str], rest: list[str]) -> int:
     for file in (folder / "results.csv", folder / "report.md"):  # written when hours are spent
         if file.is_dir():
             raise UsageError(f"{file} is a folder, and the study writes a file there; remove it")
-    return conductor.carry_out(main, "--rerun-stale" in flags)
+    trust = own.get("--trust")
+    trusted_modules(trust)
+    return conductor.carry_out(
+        partial(trusting, trust) if trust else main, "--rerun-stale" in flags
+    )
+
+
+def trusting(trust: str, words: list[str]) -> int:
+    """A run of a study whose stored settings may name classes of these modules."""
+    more = ["--trust", trust]
+    sys.argv += more  # what the run records as its command
+    return main([*words, *more])
 
 
 def jobs_of(own: dict[str, str]) -> int | None:

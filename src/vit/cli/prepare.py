@@ -29,11 +29,7 @@ def prepare(own: dict[str, str], rest: list[str]) -> int:
     """One of: get a data set, --check it, --show it, --vtab make VTAB's folders."""
     flags = [flag for flag in FLAGS if flag in rest]
     rest = [word for word in rest if word not in FLAGS]
-    if len(flags) + ("--vtab" in own) + ("--to" in own) > 1:
-        raise UsageError("prepare: one thing at a time: --check, --show, --vtab or --to")
-    lonely = {"--form", "--short_side", "--per_shard"} & set(own)
-    if "--to" not in own and (lonely or ("--out" in own and "--vtab" not in own)):
-        raise UsageError("prepare: --out and how shards are written belong to --to shards")
+    check_options(own, flags)
     if "--vtab" in own:
         return vtab(own, rest)
     data = data_of(rest)
@@ -55,6 +51,17 @@ def prepare(own: dict[str, str], rest: list[str]) -> int:
     for split in SPLITS:
         print(f"{split}: {len(data.open(split)):,} images")
     return 0
+
+
+def check_options(own: dict[str, str], flags: list[str]) -> None:
+    """Refuse options that contradict each other, or that belong elsewhere."""
+    if len(flags) + ("--vtab" in own) + ("--to" in own) > 1:
+        raise UsageError("prepare: one thing at a time: --check, --show, --vtab or --to")
+    lonely = {"--form", "--short_side", "--per_shard"} & set(own)
+    if "--to" not in own and (lonely or ("--out" in own and "--vtab" not in own)):
+        raise UsageError("prepare: --out and how shards are written belong to --to shards")
+    if "--trust" in own:
+        raise UsageError("prepare: --trust is for stored settings; what is typed needs none")
 
 
 def vtab(own: dict[str, str], rest: list[str]) -> int:
