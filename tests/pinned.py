@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vit.data.download import md5_of
-from vit.data.vtab.raw import Raw
+from vit.published.download import md5_of
+from vit.published.raw import Raw
 
 
 def pin(monkeypatch, kind: type[Raw], *files: Path) -> None:

@@ -5,8 +5,8 @@ from unittest.mock import Mock
 import numpy as np
 
 from vit.compare.findings import Findings
+from vit.compare.job import Step
 from vit.compare.results import Results
-from vit.compare.step import Step
 from vit.compare.store import Store
 from vit.compare.study import Arm, Budget, Finetuning, Part, Primary, Study, Tuning
 from vit.compare.tuning import Choice

@@ -9,39 +9,35 @@ ROOT = Path(__file__).parents[1] / "src" / "vit"
 TESTS = Path(__file__).parent
 FLOORS = [
     {
-        "batch",
-        "classification",
-        "patches",
-        "masking",
-        "mixing",
-        "muon",
-        "randomness",
-        "ranks",
-        "yaml_text",
-        "precision",
-        "self_distillation",
-        "orphans",
-        "whole_files",
+        "batch", "collectives", "metrics", "orphans", "patches", "precision", "randomness",
+        "whole_files", "yaml_text",
     },
-    {"models", "data"},
-    {"objectives", "optim", "evaluate", "insight", "flops", "finite"},
-    {"module", "callbacks", "lightning_seams", "compare", "export"},
+    {"models", "published"},
+    {"data", "objectives"},
+    {"evaluate", "finite", "flops", "insight", "optim"},
+    {
+        "callbacks", "compare", "export", "lightning_workarounds", "module", "prepare", "report",
+        "sharding",
+    },
     {"cli"},
-]
+]  # fmt: skip
 FLOOR = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 SAME_FLOOR = {  # who may lean on a neighbour, and no circle among them
     "batch": {"randomness"},
-    "masking": {"randomness"},
-    "mixing": {"randomness"},
-    "self_distillation": {"precision", "ranks"},
-    "optim": {"objectives"},
-    "flops": {"objectives"},
-    "finite": {"objectives"},
-    "module": {"lightning_seams"},
-    "callbacks": {"lightning_seams", "module"},
+    "metrics": {"collectives"},
+    "module": {"lightning_workarounds", "sharding"},
+    "callbacks": {"lightning_workarounds", "module"},
     "compare": {"callbacks", "module"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
+
+
+def module_of(file: Path) -> str:
+    parts = ("vit", *file.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(file): file for file in FILES}
 
 
 def room_of(file: Path) -> str:
@@ -49,27 +45,16 @@ def room_of(file: Path) -> str:
 
 
 def imports(file: Path) -> set[str]:
-    """Modules of vit this file names in an import that runs."""
-    found = set()
+    """Modules of vit that this file names in an import, those for types alone too."""
+    named = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom) and node.module:
-            names += (
-                [node.module] if node.module != "vit" else [f"vit.{a.name}" for a in node.names]
-            )
-        found |= {name for name in names if name.startswith("vit.")}
-    return found
-
-
-def checked_only_for_types(file: Path) -> set[str]:
-    """Imports below `if TYPE_CHECKING:`, which never run."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.ImportFrom) and inner.module:
-                    found.add(inner.module)
-    return found
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                named.add(whole if whole in MODULES else node.module)
+    return {name for name in named if name.startswith("vit.")}
 
 
 def upward(file: Path, names: set[str]) -> set[str]:
@@ -82,7 +67,7 @@ def upward(file: Path, names: set[str]) -> set[str]:
 def test_imports_only_point_downwards(file):
     if room_of(file) == "__init__":
         return
-    bad = upward(file, imports(file) - checked_only_for_types(file))
+    bad = upward(file, imports(file))
     assert not bad, f"{file.name} ({room_of(file)}) must not import {sorted(bad)}"
 
 
@@ -90,11 +75,32 @@ def test_a_planted_import_would_be_noticed():
     assert upward(ROOT / "models" / "vit.py", {"vit.objectives.base"}) == {"objectives"}
 
 
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle; empty where there is none."""
+    left = {name: others & graph.keys() - {name} for name, others in graph.items()}
+    while left:
+        free = {name for name, others in left.items() if not others & left.keys()}
+        if not free:
+            return sorted(left)
+        left = {name: others for name, others in left.items() if name not in free}
+    return []
+
+
+def test_no_file_imports_itself_by_a_detour():
+    assert circle_in({name: imports(file) for name, file in MODULES.items()}) == []
+
+
+def test_a_planted_circle_would_be_noticed():
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c", "d"]
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
 def test_objectives_know_no_sibling_and_no_data():
-    for file in (ROOT / "objectives").glob("*.py"):
+    for file in (ROOT / "objectives").rglob("*.py"):
         for name in imports(file):
             inside = name.startswith("vit.objectives.") and name != "vit.objectives.base"
-            assert not inside, f"{file.name} imports its sibling {name}"
+            shared = name.startswith("vit.objectives.parts.")
+            assert shared or not inside, f"{file.name} imports its sibling {name}"
             assert not name.startswith("vit.data"), f"{file.name} imports {name}"
 
 

@@ -13,8 +13,8 @@ from torchvision.datasets import CIFAR10 as Published
 from vit.data import CIFAR10, CIFAR100
 from vit.data import cifar as module
 from vit.data.cifar import read_foreign
-from vit.data.download import md5_of
 from vit.data.splits import balanced, carve
+from vit.published.download import md5_of
 
 
 @pytest.fixture

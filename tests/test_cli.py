@@ -287,13 +287,13 @@ def test_checkpoints_hold_plain_values_only(finished):
 
 def test_a_later_class_drops_the_settings_of_the_one_before(tmp_path):
     (tmp_path / "other.yaml").write_text(
-        "model:\n  schedule: {class_path: vit.optim.Linear, init_args: {end: 0.01}}\n"
+        "model:\n  schedule: {class_path: vit.optim.schedules.Linear, init_args: {end: 0.01}}\n"
     )
     ended = launch(*QUICK, "--config", "other.yaml", "--print_config", cwd=tmp_path)
     assert ended.code == 0
     schedule = ended.out[ended.out.index("schedule:") :].splitlines()[:5]
-    assert schedule[1].strip() == "class_path: vit.optim.Linear"
-    assert "warmup: 0.0" in ended.out[ended.out.index("vit.optim.Linear") :]
+    assert schedule[1].strip() == "class_path: vit.optim.schedules.Linear"
+    assert "warmup: 0.0" in ended.out[ended.out.index("vit.optim.schedules.Linear") :]
 
 
 def test_fine_tuning_starts_from_another_objective_s_encoder(tmp_path):

@@ -11,7 +11,7 @@ import torch
 
 from builders import batch_of, small_vit
 from launch import CONTEXT
-from vit.lightning_seams import compile_blocks
+from vit.lightning_workarounds import compile_blocks
 
 
 def _compare(answers: Connection) -> None:

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps
 
 from pictures import picture, saved
-from vit.data import decode as module
-from vit.data.decode import SHRINKS, Memory, decode, size_of
+from vit.published import decode as module
+from vit.published.decode import SHRINKS, Memory, decode, size_of
 
 EXIF = 274
 

@@ -15,11 +15,11 @@ from vit.batch import Batch, DataSpec, ViewSpec
 from vit.data import Digits
 from vit.flops import training_flops
 from vit.models import ResNet
-from vit.models.teacher import Teacher
+from vit.models.ema import Teacher
 from vit.module import ViTModule
 from vit.objectives.dino import DINO
+from vit.objectives.parts.self_distillation import Centre, across_views, entropy, rising
 from vit.objectives.supervised import Supervised
-from vit.self_distillation import Centre, across_views, entropy, rising
 
 SMALL = {"prototypes": 16, "hidden": 24, "bottleneck": 8, "local_crops": 2}
 PAPER = DataSpec(("a", "b"), (224, 224), 3, (0.5,) * 3, (0.5,) * 3)

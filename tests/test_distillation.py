@@ -13,10 +13,10 @@ from torchvision import models
 from builders import RGB, batch_of, small_vit
 from launch import launch
 from vit.flops import training_flops
-from vit.mixing import Mixing
 from vit.models.classifier import IMAGENET, Classifier, classifier
 from vit.objectives import distillation
 from vit.objectives.distillation import Distillation
+from vit.objectives.parts.mixing import Mixing
 
 WIDE = replace(RGB, image_size=(32, 32))
 

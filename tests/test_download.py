@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vit.data import download
-from vit.data.download import fetch, fetch_all, md5_of
-from vit.data.vtab.folders import Pets
+from vit.published import download
+from vit.published.download import fetch, fetch_all, md5_of
+from vit.published.folders import Pets
 
 CONTENT = bytes(range(256)) * 4000
 MD5 = hashlib.md5(CONTENT).hexdigest()

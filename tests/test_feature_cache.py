@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vit.callbacks.feature_cache import FeatureCache
 from vit.evaluate.base import Frozen
+from vit.evaluate.feature_cache import FeatureCache
 
 
 def features(tokens: bool = True) -> Frozen:

@@ -12,10 +12,10 @@ from torchvision.transforms.v2 import functional as published
 from pictures import folder, picture
 from vit.batch import ViewSpec
 from vit.data.crops import Cut, shrinkable, shrunk
-from vit.data.decode import SHRINKS, decode
 from vit.data.files import Files, Folder, Names, boxes_of, parts_of
 from vit.data.sampling import Draw
 from vit.data.transforms import Augmentation, affine
+from vit.published.decode import SHRINKS, decode
 from vit.randomness import keys, uniform
 
 WHOLE, PART = Cut(16), Cut(16, (0.3, 0.9), "crop 0.0")

@@ -9,9 +9,9 @@ import torch
 from builders import GREY, RGB, every_objective, small_vit
 from vit.batch import Batch
 from vit.flops import peak_of, training_flops
-from vit.mixing import Mixing
 from vit.module import ViTModule
 from vit.objectives.base import Losses, Objective
+from vit.objectives.parts.mixing import Mixing
 from vit.objectives.supervised import Supervised
 
 

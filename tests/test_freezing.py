@@ -10,7 +10,7 @@ from vit.data import Digits
 from vit.models import ResNet
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
-from vit.optim import freeze, parameter_groups
+from vit.optim.groups import freeze, parameter_groups
 
 INPUT = {"cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"}
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.special
 import torch
 
-from vit.models.heads import LinearHead, PrototypeHead
+from vit.objectives.parts.heads import LinearHead, PrototypeHead
 
 
 def prototype_head() -> PrototypeHead:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vit.masking import (
+from vit.objectives.parts.masking import (
     block_mask,
     from_neighbours,
     hidden_count,

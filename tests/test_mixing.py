@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from builders import GREY, batch_of, small_vit
-from vit import mixing
 from vit.batch import Batch
-from vit.mixing import Mixing, beta_table, boxes, interpolated
+from vit.objectives.parts import mixing
+from vit.objectives.parts.mixing import Mixing, beta_table, boxes, interpolated
 from vit.objectives.supervised import Supervised
 from vit.randomness import keys, uniform
 

@@ -9,9 +9,9 @@ import torch
 from builders import GREY, batch_of, small_vit
 from launch import launch
 from vit.models import ResNet
-from vit.muon import Muon
 from vit.objectives.supervised import Supervised
-from vit.optim import parameter_groups, prepare
+from vit.optim.groups import parameter_groups, prepare
+from vit.optim.muon import Muon
 
 
 def built(objective: Supervised, **settings) -> Muon:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from launch import launch
+from vit.cli.argv import parent_folder, usable
 from vit.cli.errors import UsageError
-from vit.cli.words import parent_folder, usable
 
 BAD = ["", ".", "..", "../x", "x/..", "/tmp/x", "a/b", "x/", "a\0b", "x" * 201, "é" * 101, "-x",
        "a\nb", "a\x1b[31m", "\udcff"]  # fmt: skip

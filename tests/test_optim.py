@@ -11,7 +11,10 @@ from builders import GREY, every_objective, small_vit
 from vit.data import Digits
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
-from vit.optim import Clip, Constant, Cosine, Linear, Steps, parameter_groups, prepare, scaled_lr
+from vit.optim.clipping import Clip
+from vit.optim.groups import parameter_groups, prepare
+from vit.optim.lr_scaling import scaled_lr
+from vit.optim.schedules import Constant, Cosine, Linear, Steps
 
 DECAYED = {  # of a supervised ViT with one block: the matrices, and nothing else
     "encoder.patch_embed.proj.weight",

@@ -8,10 +8,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 from builders import small_vit
-from vit.callbacks.features import OneProcess
-from vit.callbacks.features import pixels as frozen_pixels
 from vit.data import Digits
 from vit.evaluate.base import Frozen, Result, Task
+from vit.evaluate.features import OneProcess
+from vit.evaluate.features import pixels as frozen_pixels
 from vit.evaluate.pixels import pixels
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised

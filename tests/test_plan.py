@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from vit.compare.job import UPSTREAM, Asked
 from vit.compare.plan import Planner
-from vit.compare.step import UPSTREAM, Asked
 from vit.compare.study import Arm, Budget, Finetuning, Part, Pretraining, Primary, Study, Tuning
 from vit.data import Digits
 

@@ -12,9 +12,9 @@ import pytest
 
 from test_store import FIT, PROBE, TEST, fit, measured
 from vit.cli import main
-from vit.compare.run import Pool, command
+from vit.compare.job import UPSTREAM
+from vit.compare.pool import Pool, command
 from vit.compare.slurm import line_of
-from vit.compare.step import UPSTREAM
 from vit.compare.store import Store
 
 TASK = replace(TEST, words=("test", "--from", UPSTREAM))
@@ -100,7 +100,7 @@ def test_a_file_where_a_run_should_lie_fails_that_run_alone(tmp_path):
 
 
 def test_waiting_for_another_process_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("vit.compare.run.SILENCE", 0.5)
+    monkeypatch.setattr("vit.compare.pool.SILENCE", 0.5)
     folder = fit(tmp_path, status="failed").parent
     handle = os.open(folder, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)

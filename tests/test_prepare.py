@@ -12,8 +12,8 @@ from launch import launch
 from pictures import folder
 from vit.cli.prepare import stand_in
 from vit.data import Digits, ImageFolder
-from vit.data.check import check
-from vit.data.sheet import PLAIN, pixels, view
+from vit.prepare.check import check
+from vit.prepare.contact_sheet import PLAIN, pixels, view
 
 MINE = ("--data", "configs/data/image_folder.yaml", "--data.root", "mine")
 

@@ -10,12 +10,18 @@ from lightning.pytorch import Trainer
 
 from builders import every_objective, small_vit
 from launch import launch
-from vit.callbacks.guard import Guard, flat
+from vit.callbacks.collapse_monitor import Guard, flat
 from vit.callbacks.probe import Probe, line
 from vit.data import Digits
 from vit.evaluate.rankme import rankme
 from vit.module import ViTModule
-from vit.self_distillation import cross_entropy, entropy, foretold, undecided, variety
+from vit.objectives.parts.self_distillation import (
+    cross_entropy,
+    entropy,
+    foretold,
+    undecided,
+    variety,
+)
 
 SHORT = (
     *("--trainer.max_steps", "12", "--trainer.val_check_interval", "4"),

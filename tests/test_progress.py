@@ -4,9 +4,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from vit.compare.job import Step
+from vit.compare.pool import Pool
 from vit.compare.progress import Bar, minutes
-from vit.compare.run import Pool
-from vit.compare.step import Step
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from pictures import folder, picture, saved
 from pinned import pin
 from vit.data import Flowers102, ImageNet, ImageNet21k, OxfordPets, imagenet, oxford
 from vit.data.sampling import Draw
-from vit.data.vtab.folders import Flowers
-from vit.data.vtab.order import published_order
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
+from vit.published.folders import Flowers
+from vit.published.order import published_order
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from vit.compare.refusals import MOST_RUNS, check
 from vit.compare.study import (
     Arm,
     Budget,
@@ -17,6 +16,7 @@ from vit.compare.study import (
     Study,
     Tuning,
 )
+from vit.compare.validation import MOST_RUNS, check
 
 ARMS = {"a": Arm("a"), "b": Arm("b", pretrain="mpp.yaml")}
 

@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 from planted import findings, planted
+from vit.compare.job import Asked
 from vit.compare.overlap import Overlap
 from vit.compare.report import Report, markdown, plain, tuning_words
-from vit.compare.step import Asked
 from vit.compare.tuning import Choice
 
 

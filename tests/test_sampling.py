@@ -8,15 +8,9 @@ import torch
 from vit.batch import Batch, ViewSpec
 from vit.data import Digits
 from vit.data.in_memory import InMemory
-from vit.data.sampling import (
-    Draw,
-    EvaluationBatches,
-    ResumableLoader,
-    TrainingBatches,
-    limited,
-)
+from vit.data.sampling import Draw, EvaluationBatches, ResumableLoader, TrainingBatches, limited
 from vit.data.transforms import Augmentation
-from vit.mixing import Mixing
+from vit.objectives.parts.mixing import Mixing
 
 SIZE, GLOBAL = 103, 16  # six steps an epoch, seven images left over
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pictures import picture, saved
-from vit.data import ShardImages, shard_images, to_shards
+from vit.data import ShardImages, shard_images
+from vit.prepare import shards as to_shards
 
 
 @pytest.fixture(autouse=True)

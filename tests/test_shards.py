@@ -13,14 +13,15 @@ from PIL import Image
 
 from launch import launch
 from pictures import folder, picture, saved
-from vit.data import Digits, ImageFolder, ShardImages, listing, shard_images, to_shards
+from vit.data import Digits, ImageFolder, ShardImages, listing, shard_images
 from vit.data.crops import Cut
-from vit.data.decode import decode, packed
 from vit.data.files import Files
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
 from vit.data.shard_index import index_of
 from vit.data.shards import Shards
 from vit.data.tar import members
+from vit.prepare import shards as to_shards
+from vit.published.decode import decode, packed
 
 NAMES = ["a.jpg", "b/c.cls", "d" * 90 + ".jpg", "e" * 80 + "/" + "f" * 80 + ".jpg", "ü ß/猫.jpg"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vit.compare.step import Step
+from vit.compare.job import Step
 from vit.compare.store import Store
 
 FIT = Step("f0", "fit", "transfer", "a", 0, ())

@@ -11,12 +11,12 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1
 
 from builders import GREY, RGB, batch_of, small_vit
 from vit.batch import Batch
-from vit.classification import MeanAveragePrecision
 from vit.data import Digits
 from vit.data.normalisation import normalise
-from vit.mixing import Mixing
+from vit.metrics import Means, Tally
+from vit.objectives.parts.classification import MeanAveragePrecision
+from vit.objectives.parts.mixing import Mixing
 from vit.objectives.supervised import Supervised
-from vit.ranks import Means, Tally
 
 TWO = replace(GREY, classes=("no", "yes"))
 SEVEN = replace(GREY, classes=tuple("abcdefg"))

@@ -2,7 +2,7 @@
 
 from unittest.mock import Mock
 
-from vit.compare.step import Step
+from vit.compare.job import Step
 from vit.compare.store import Store
 from vit.compare.validity import still_falling, validity
 

@@ -15,16 +15,17 @@ from PIL import Image
 
 from pictures import folder, picture, saved
 from pinned import pin
-from vit.data import VTAB
+from vit.data import VTAB, vtab
 from vit.data.transforms import Augmentation
-from vit.data.vtab import module, prepare, scenes
-from vit.data.vtab.arrays import PatchCamelyon, SmallNorb, Svhn, matrix, plain_array
-from vit.data.vtab.dmlab import DmLab
-from vit.data.vtab.folders import Caltech101, Dtd, EuroSat, Flowers, Pets, Resisc45, Sun397
-from vit.data.vtab.retinopathy import Retinopathy, levelled
-from vit.data.vtab.scenes import Clevr, Kitti
-from vit.data.vtab.sources import SOURCES
-from vit.data.vtab.tasks import TASKS, Task
+from vit.prepare import vtab as prepare
+from vit.published import scenes
+from vit.published.arrays import PatchCamelyon, SmallNorb, Svhn, matrix, plain_array
+from vit.published.dmlab import DmLab
+from vit.published.folders import Caltech101, Dtd, EuroSat, Flowers, Pets, Resisc45, Sun397
+from vit.published.retinopathy import Retinopathy, levelled
+from vit.published.scenes import Clevr, Kitti
+from vit.published.sources import SOURCES
+from vit.published.tasks import TASKS, Task
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -247,7 +248,7 @@ def test_sun_397_goes_by_letters_over_sorted_names(tmp_path, monkeypatch):
     import hashlib
     import zlib
 
-    from vit.data.vtab import folders
+    from vit.published import folders
 
     folder(tmp_path / "SUN397", {"b/barn/indoor": 2, "a/abbey": 1})
     names = ["/a/abbey/0002.jpg", "/b/barn/indoor/0000.jpg", "/b/barn/indoor/0001.jpg"]
@@ -395,7 +396,7 @@ def small(monkeypatch, tmp_path) -> Path:
         ("test1", names[3::4][:6] + names[1:2]),
     ):
         (raw / f"labels/{split}.txt").write_text("\n".join(part))
-    module.listed.cache_clear()
+    vtab.listed.cache_clear()
     return tmp_path
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vit.data.vtab.order import part_of, published_order, split_of
-from vit.data.vtab.sources import SOURCES
-from vit.data.vtab.tasks import TASKS, means, task_called
+from vit.published.order import part_of, published_order, split_of
+from vit.published.sources import SOURCES
+from vit.published.tasks import TASKS, means, task_called
 
 NOWHERE = Path("nowhere")
 

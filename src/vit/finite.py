@@ -7,8 +7,8 @@ where the run waits for the device anyway, at a logged step and before a checkpo
 import torch
 from torch import Tensor
 
+from vit.collectives import gather_rows, sum_over_ranks
 from vit.objectives.base import Losses
-from vit.ranks import gather_rows, sum_over_ranks
 
 NAMED = 10  # images, at most, in the message
 

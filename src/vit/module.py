@@ -12,27 +12,22 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from vit import lightning_seams as seams
+from vit import lightning_workarounds as workarounds
 from vit.batch import Batch, DataSpec
+from vit.collectives import mean_of_rows, share_statistics
 from vit.finite import RecentLosses
 from vit.flops import training_flops
+from vit.metrics import Tally
 from vit.models.base import Encoder
-from vit.models.teacher import Teacher, early
+from vit.models.ema import Teacher, early
 from vit.models.weights import FORMAT, Stored, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
-from vit.optim import (
-    Clip,
-    Cosine,
-    Scaling,
-    Schedule,
-    check_factors,
-    freeze,
-    parameter_groups,
-    prepare,
-    scaled_lr,
-)
+from vit.optim.clipping import Clip
+from vit.optim.groups import check_factors, freeze, parameter_groups, prepare
+from vit.optim.lr_scaling import Scaling, scaled_lr
+from vit.optim.schedules import Cosine, Schedule
 from vit.randomness import seed_generators, step_seed
-from vit.ranks import Tally, mean_of_rows, share_statistics
+from vit.sharding import shard_once
 
 
 class ViTModule(LightningModule):
@@ -139,9 +134,10 @@ class ViTModule(LightningModule):
 
     def configure_model(self) -> None:
         """Shard and compile, where asked for; Lightning calls this once for every verb."""
-        seams.shard_once(self)
+        averaged = [self.average.copy] if self.average else []
+        shard_once(self, [self.objective, *averaged])
         if self.compiled:
-            seams.compile_blocks(self.objective.encoder)
+            workarounds.compile_blocks(self.objective.encoder)
             self.compiled = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -165,9 +161,9 @@ class ViTModule(LightningModule):
     def on_train_start(self) -> None:
         """Lightning leaves modes as they are; frozen parts shall not train."""
         self.train()
-        seams.settle_buckets(self)
+        workarounds.settle_buckets(self)
 
-    def touch(self) -> Tensor:
+    def zero_loss(self) -> Tensor:
         """Zero, in which every parameter that learns has a part."""
         return sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
 

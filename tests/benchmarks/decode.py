@@ -24,12 +24,12 @@ from timm.data import create_transform
 from torchvision import transforms
 from torchvision.datasets import ImageFolder as Torchvision
 
-from vit.data import decode
 from vit.data.crops import Cut
 from vit.data.files import Files, Folder, Source
 from vit.data.sampling import Draw
 from vit.data.shards import Shards
-from vit.data.to_shards import encoded, shard
+from vit.prepare.shards import encoded, shard
+from vit.published import decode
 
 BATCH, SIDE, AREA = 33, 224, (0.08, 1.0)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from vit import lightning_seams as seams
+from vit import lightning_workarounds as workarounds
 from vit.data import ImageFolder
 from vit.data.transforms import Augmentation
 from vit.models import ViT
@@ -63,7 +63,7 @@ def speed(kind: type[ImageFolder], root: str) -> float:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    seams.quieten()
+    workarounds.quieten()
     root, rounds = sys.argv[1], int((*sys.argv, "5")[2])
     pairs = [(speed(ImageFolder, root), speed(Cached, root)) for _ in range(rounds)]
     ratios = sorted(real / cached for real, cached in pairs)

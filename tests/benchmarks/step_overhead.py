@@ -25,7 +25,7 @@ from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.speed import Speed
 from vit.cli.engine import CLI
-from vit.lightning_seams import quieten
+from vit.lightning_workarounds import quieten
 from vit.module import ViTModule
 
 EPOCHS = 10  # of 20 steps, a round; with --size 1 of 5

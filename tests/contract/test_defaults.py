@@ -14,11 +14,12 @@ from vit.data.base import Images
 from vit.data.erasing import Erasing
 from vit.data.randaugment import RandAugment
 from vit.data.transforms import Augmentation
-from vit.mixing import Mixing
 from vit.models.base import Encoder
 from vit.module import ViTModule
 from vit.objectives.base import Objective
-from vit.optim import Clip, Schedule
+from vit.objectives.parts.mixing import Mixing
+from vit.optim.clipping import Clip
+from vit.optim.schedules import Schedule
 
 FILE = Path(__file__).parent / "defaults.json"
 

@@ -25,7 +25,7 @@ CHOICES = {  # what a setting may be, beside its number
     "ema": (None, 0.9),
     "accumulate": (1, 2),
     "mixing": (False, True),
-    "optimizer": ("torch.optim.AdamW", "torch.optim.SGD", "vit.muon.Muon"),
+    "optimizer": ("torch.optim.AdamW", "torch.optim.SGD", "vit.optim.muon.Muon"),
     "length": ("epochs", "steps"),
     "stopping": (False, True),
     "tested": (False, True),

@@ -15,8 +15,8 @@ from types import FrameType
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from vit.collectives import active, sum_over_ranks
 from vit.module import ViTModule
-from vit.ranks import active, sum_over_ranks
 
 SIGNALS = tuple(
     getattr(signal, name)

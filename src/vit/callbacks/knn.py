@@ -3,9 +3,9 @@
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from vit.callbacks.features import frozen
 from vit.callbacks.run import Run, epoch_of
 from vit.evaluate.base import Task
+from vit.evaluate.features import frozen
 from vit.evaluate.knn import knn
 from vit.models.base import Encoder
 from vit.module import ViTModule

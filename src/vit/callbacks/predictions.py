@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, Trainer
 
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.tables import write_rows
+from vit.collectives import gather_rows
 from vit.module import ViTModule
-from vit.ranks import gather_rows
 
 
 class Predictions(Callback):

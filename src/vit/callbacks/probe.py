@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from vit.callbacks.features import frozen, pixels
 from vit.callbacks.run import Run, epoch_of
 from vit.evaluate.base import Frozen, Task
+from vit.evaluate.features import frozen, pixels
 from vit.evaluate.knn import knn
 from vit.evaluate.rankme import rankme
 from vit.evaluate.ridge import ridge

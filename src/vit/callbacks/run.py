@@ -9,15 +9,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from vit import lightning_seams as seams
-from vit.callbacks.run_folder import (
-    CONFIG,
-    environment,
-    hold,
-    new_folder,
-    write_config,
-    write_json,
-)
+from vit import lightning_workarounds as workarounds
+from vit.callbacks.run_folder import CONFIG, environment, hold, new_folder, write_config, write_json
 from vit.callbacks.run_log import RunLog
 from vit.module import ViTModule
 
@@ -89,7 +82,7 @@ class Run(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """Say what will happen."""
         if self.plan.resuming:
-            seams.restore_metrics(trainer, self.metrics)
+            workarounds.restore_metrics(trainer, self.metrics)
         if self.plan.resuming and pl_module.consumed == 0:
             self.files.go_back(0, 0)  # killed before its first checkpoint: from the start
             if trainer.is_global_zero:

@@ -20,16 +20,16 @@ from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import hold
 from vit.callbacks.run_log import RunLog
 from vit.cli import main
+from vit.cli.argv import named, usable
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError, condense, nearest_file, one_line
 from vit.cli.recorded import trusted_modules
-from vit.cli.words import named, usable
-from vit.compare.conduct import Conductor
+from vit.compare.job import Asked
 from vit.compare.plan import Planner
-from vit.compare.refusals import check
-from vit.compare.step import Asked
+from vit.compare.runner import Conductor
 from vit.compare.store import Store
 from vit.compare.study import Arm, Budget, Study, relative
+from vit.compare.validation import check
 from vit.data.transforms import Augmentation
 from vit.evaluate.catalogue import defaults
 from vit.flops import training_flops

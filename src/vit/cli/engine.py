@@ -9,17 +9,17 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
-from vit import lightning_seams as seams
-from vit.callbacks.bar import Bar
+from vit import lightning_workarounds as workarounds
 from vit.callbacks.checkpoints import Checkpoints
-from vit.callbacks.correct import Correct
-from vit.callbacks.guard import Guard
+from vit.callbacks.collapse_monitor import Guard
 from vit.callbacks.interruption import Interruption
-from vit.callbacks.last_step import LastStep
+from vit.callbacks.per_image_correctness import Correct
 from vit.callbacks.predictions import Predictions
+from vit.callbacks.progress_bar import Bar
 from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.speed import Speed
+from vit.callbacks.validate_last_step import LastStep
 from vit.cli.errors import OneLineParser, UsageError, one_line
 from vit.cli.recorded import walk
 from vit.module import ViTModule
@@ -60,7 +60,7 @@ class CLI(LightningCLI):
         self, args: list[str], plan: Plan, files: RunLog, only: list[str] | None = None
     ) -> None:
         self.plan, self.files = plan, files
-        with seams.importing(only):
+        with workarounds.importing(only):
             self._build(args)
 
     def _build(self, args: list[str]) -> None:
@@ -166,7 +166,7 @@ class CLI(LightningCLI):
         ]
         check_device(self.config.trainer)
         own = self.config_init.trainer.plugins or []
-        plugins = [*(own if isinstance(own, list) else [own]), seams.AtomicFiles()]
+        plugins = [*(own if isinstance(own, list) else [own]), workarounds.AtomicFiles()]
         try:
             return super().instantiate_trainer(logger=self.files, plugins=plugins)
         except (TypeError, AttributeError, ImportError) as error:

@@ -18,7 +18,7 @@ from vit.cli.once import complain, launch_id
 from vit.data.base import Images
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
-from vit.optim import Schedule
+from vit.optim.schedules import Schedule
 from vit.yaml_text import load
 
 # lines of jsonargparse's nested reports that say nothing beyond the others
@@ -56,7 +56,7 @@ LEAVES = {  # folders of configs that hold parts of a run, and the option for ea
     "trainer": "--trainer",
 }
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-OWN = {"Muon": "vit.muon.Muon"}  # torch's steps matrices alone
+OWN = {"Muon": "vit.optim.muon.Muon"}  # torch's steps matrices alone
 TELLING = re.compile(r"not accept|unrecognized|does not exist|has no attribute|No module named")
 
 

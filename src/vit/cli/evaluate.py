@@ -11,20 +11,20 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from vit.callbacks.feature_cache import FeatureCache
-from vit.callbacks.features import LARGEST, OneProcess, frozen, pixels
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import write_json
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.tables import append_rows, write_rows
+from vit.cli.argv import FROM_MAY, command, config_of, only, parent_folder, subject_of
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError
 from vit.cli.recorded import importable, settings_of, trusted_modules
-from vit.cli.words import FROM_MAY, command, config_of, only, parent_folder, subject_of
 from vit.compare.identity import data_identity, digest
 from vit.data.splits import carve
 from vit.evaluate.base import Frozen, Result, Task
 from vit.evaluate.catalogue import protocol, refuse
+from vit.evaluate.feature_cache import FeatureCache
+from vit.evaluate.features import LARGEST, OneProcess, frozen, pixels
 from vit.evaluate.rankme import rankme
 from vit.models.torch_files import hash_of
 from vit.models.weights import open_checkpoint

@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
 from vit.cli.errors import UsageError, condense, nearest_file
 from vit.data.base import Images
-from vit.data.check import SPLITS, check
-from vit.data.sheet import sheet
-from vit.data.to_shards import Form, write
-from vit.data.vtab.prepare import prepare as prepare_task
-from vit.data.vtab.sources import SOURCES
-from vit.data.vtab.tasks import TASKS, task_called
+from vit.prepare.check import SPLITS, check
+from vit.prepare.contact_sheet import sheet
+from vit.prepare.shards import Form, write
+from vit.prepare.vtab import prepare as prepare_task
+from vit.published.sources import SOURCES
+from vit.published.tasks import TASKS, task_called
 
 FLAGS = ("--check", "--show")
 

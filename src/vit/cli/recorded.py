@@ -18,7 +18,7 @@ ROOMS = tuple(  # of ours: what YAML builds
     f"vit.{room}."
     for room in ("models", "objectives", "data", "optim", "muon", "mixing", "callbacks")
 )
-SINGLE = ("vit.lightning_seams.FullyShard",)
+SINGLE = ("vit.sharding.FullyShard",)
 OPTIMIZERS = "torch.optim."
 LIGHTNING = {  # class: arguments that are plain and harmless; all others must be null
     "callbacks.DeviceStatsMonitor": "cpu_stats",

@@ -11,21 +11,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from vit import lightning_seams as seams
+from vit import lightning_workarounds as workarounds
 from vit.batch import DataSpec
 from vit.callbacks.checkpoints import Checkpoints, newest_good
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import CONFIG, read_config, read_json
 from vit.callbacks.run_log import RunLog
 from vit.cli import report
-from vit.cli.compare import compare
-from vit.cli.engine import CLI
-from vit.cli.errors import DISK, Failure, UsageError, broken_yaml, disk, misfit, one_line
-from vit.cli.evaluate import evaluate
-from vit.cli.once import complain, launch_id
-from vit.cli.prepare import prepare
-from vit.cli.recorded import importable, settings_of, trusted_modules
-from vit.cli.words import (
+from vit.cli.argv import (
     FROM_MAY,
     MORE,
     OWN,
@@ -38,6 +31,13 @@ from vit.cli.words import (
     split,
     subject_of,
 )
+from vit.cli.compare import compare
+from vit.cli.engine import CLI
+from vit.cli.errors import DISK, Failure, UsageError, broken_yaml, disk, misfit, one_line
+from vit.cli.evaluate import evaluate
+from vit.cli.once import complain, launch_id
+from vit.cli.prepare import prepare
+from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.data.content import relabelling
 from vit.models.weights import checkpoint_in, open_checkpoint
 
@@ -46,15 +46,15 @@ def run(verb: str, argv: list[str]) -> int:
     """One verb, and one line for whatever goes wrong."""
     debug, launch = "--debug" in argv, launch_id()
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
-    seams.quieten()
-    seams.forget_other_class_arguments()
-    seams.bound_yaml()
-    seams.no_broadcast_after_every_step()
-    seams.end_a_fit_without_steps()
+    workarounds.quieten()
+    workarounds.forget_other_class_arguments()
+    workarounds.bound_yaml()
+    workarounds.no_broadcast_after_every_step()
+    workarounds.end_a_fit_without_steps()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
     try:
         own, rest = split(argv, (*OWN, *MORE.get(verb, ())))
-        with seams.importing(None):
+        with workarounds.importing(None):
             return ACTS[verb](own, rest) if verb in ACTS else apply(verb, own, rest)
     except (UsageError, Failure) as error:
         complain(f"error: {error}", launch)

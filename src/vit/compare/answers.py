@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from vit.compare.commands import without
-from vit.compare.step import Asked
+from vit.compare.job import Asked
 
 Ask = Callable[[tuple[str, ...]], Asked]
 EVERY = 10.0  # seconds between lines

@@ -7,7 +7,7 @@ from vit.compare.results import CLASSICAL, PIXELS, RANDOM, Cell, Results
 from vit.compare.statistics import Comparison
 from vit.compare.study import FINETUNE, Arm
 from vit.compare.validity import Verdict
-from vit.data.vtab.tasks import TASKS, means
+from vit.published.tasks import TASKS, means
 
 WORTHLESS = 0.01  # a gain below it is none, where the study declares no margin
 CONTROLS = {RANDOM: "random encoder (control)", PIXELS: "raw pixels (control)"}

@@ -12,9 +12,9 @@ from typing import Any
 from vit.compare.answers import Answers, Ask
 from vit.compare.commands import data_words, file_hash, keys
 from vit.compare.identity import VERSION, data_identity, digest, fit_identity, plain
-from vit.compare.refusals import MOST_STEPS
-from vit.compare.step import UPSTREAM, Asked, Place, Point, Stage, Step
+from vit.compare.job import UPSTREAM, Asked, Place, Point, Stage, Step
 from vit.compare.study import FINETUNE, Arm, Part, Study
+from vit.compare.validation import MOST_STEPS
 from vit.compare.withheld import leaves
 from vit.models.weights import checkpoint_in
 

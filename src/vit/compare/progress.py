@@ -5,8 +5,8 @@ import time
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from vit.compare.run import Pool
-from vit.compare.step import Step
+from vit.compare.job import Step
+from vit.compare.pool import Pool
 
 EVERY = 30.0  # seconds between lines where there is no terminal
 

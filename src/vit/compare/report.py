@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from vit.compare.findings import Findings
+from vit.compare.job import Asked
 from vit.compare.overlap import Overlap
 from vit.compare.results import Results
-from vit.compare.step import Asked
 from vit.compare.tuning import Choice
 from vit.compare.validity import still_falling
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vit.compare.step import Point, Step
+from vit.compare.job import Point, Step
 from vit.compare.store import Store
 from vit.compare.study import FINETUNE, Study
 from vit.compare.tuning import Choice

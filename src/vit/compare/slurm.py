@@ -8,8 +8,8 @@ what was begun goes on.
 import shlex
 from pathlib import Path
 
-from vit.compare.run import typed
-from vit.compare.step import UPSTREAM, Step
+from vit.compare.job import UPSTREAM, Step
+from vit.compare.pool import typed
 from vit.compare.store import Store
 
 JOB = """\

@@ -13,8 +13,8 @@ import numpy as np
 
 from vit.callbacks.run_folder import write_json
 from vit.compare.identity import source_hash
+from vit.compare.job import Step
 from vit.compare.records import contradiction, disagreement, known, metrics, odd, table
-from vit.compare.step import Step
 
 Status = Literal["new", "begun", "failed", "done"]
 SUMMARY = {"fit": "summary.json", "test": "summary.test.json", "evaluate": "summary.evaluate.json"}

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from vit.compare.step import Step
+from vit.compare.job import Step
 from vit.compare.store import Store
 
 EXTENSIONS = 2

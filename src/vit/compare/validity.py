@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vit.compare.step import Step
+from vit.compare.job import Step
 from vit.compare.store import Store
 from vit.evaluate.rankme import COLLAPSED
 

@@ -6,7 +6,7 @@ from vit.data.image_folder import ImageFolder
 from vit.data.imagenet import ImageNet, ImageNet21k
 from vit.data.oxford import Flowers102, OxfordPets
 from vit.data.shard_images import ShardImages
-from vit.data.vtab.module import VTAB
+from vit.data.vtab import VTAB
 
 __all__ = [
     "CIFAR10",

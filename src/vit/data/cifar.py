@@ -5,14 +5,11 @@ puts them (data/cifar-10-batches-py) and are downloaded if absent. Validation is
 training images, stratified, drawn once; only `test` opens the test split.
 """
 
-import hashlib
-import pickle
 import tarfile
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10 as Published10
@@ -20,10 +17,10 @@ from torchvision.datasets import CIFAR100 as Published100
 
 from vit.batch import DataSpec
 from vit.data.base import Images, Split
-from vit.data.download import fetch, md5_of
 from vit.data.in_memory import InMemory
-from vit.data.npz import read_npz
 from vit.data.splits import carve
+from vit.published.cifar import read, read_foreign
+from vit.published.download import fetch, md5_of
 
 CLASSES10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 CLASSES100 = tuple(
@@ -37,37 +34,6 @@ CLASSES100 = tuple(
     "tank telephone television tiger tractor train trout tulip turtle wardrobe whale "
     "willow_tree wolf woman worm".split()
 )
-MOST = 2**28  # bytes that a file of one's own may unpack to; 50,000 images have 154 million
-
-
-@cache
-def read(folder: Path, files: tuple[tuple[str, str], ...], key: str) -> tuple[Tensor, Tensor]:
-    """Images (N 3 32 32, uint8) and labels of the published batches, once each md5 is right."""
-    images, labels = [], []
-    for name, md5 in files:
-        content = (folder / name).read_bytes() if (folder / name).is_file() else b""
-        found = hashlib.md5(content).hexdigest() if content else "missing"
-        if found != md5:
-            raise FileNotFoundError(
-                f"CIFAR: {folder / name} is missing or damaged (md5 {found}, expected {md5}); "
-                "remove the folder to download it again, or put the file there"
-            )
-        batch = pickle.loads(content, encoding="latin1")  # these very bytes are the published ones
-        images.append(batch["data"].reshape(-1, 3, 32, 32))
-        labels += batch[key]
-    return torch.from_numpy(np.concatenate(images)), torch.tensor(labels)
-
-
-def read_foreign(file: Path, key: str) -> tuple[Tensor, Tensor]:
-    """The same from somebody's .npz: data (N 3072 or N 3 32 32, uint8) and labels (N)."""
-    found = read_npz(file, ("data", key), MOST)
-    data, labels = found["data"], found[key]
-    if labels.ndim != 1 or data.dtype != np.uint8 or data.size != 3072 * len(labels):
-        raise ValueError(
-            f"{file}: data must be uint8 of 3,072 numbers an image and {key} one number each, got "
-            f"{data.dtype} {data.shape} and {labels.shape}"
-        )
-    return torch.from_numpy(data.reshape(-1, 3, 32, 32)), torch.from_numpy(labels).long()
 
 
 class CIFAR10(Images):

@@ -14,9 +14,9 @@ from torch.utils.data import Dataset
 
 from vit.batch import Batch, numbered
 from vit.data.crops import Box, Cut, shrinkable, shrunk
-from vit.data.decode import SHRINKS, Memory, decode, size_of
 from vit.data.sampling import Draw
 from vit.data.transforms import crop_of
+from vit.published.decode import SHRINKS, Memory, decode, size_of
 from vit.randomness import keys, uniform
 
 

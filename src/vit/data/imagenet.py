@@ -22,9 +22,9 @@ from vit.batch import DataSpec
 from vit.data.base import Split
 from vit.data.file_images import FileImages
 from vit.data.files import Files, Folder
-from vit.data.listing import SUFFIXES
-from vit.data.vtab.order import part_of, published_order
-from vit.data.vtab.raw import reading
+from vit.published.decode import SUFFIXES
+from vit.published.order import part_of, published_order
+from vit.published.raw import reading
 
 REAL = "real.json"
 LABELS = Path(__file__).with_name("imagenet_val_labels.json")

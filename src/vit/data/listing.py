@@ -11,10 +11,8 @@ from pathlib import Path
 
 from vit.data.patience import Patience
 from vit.data.table import SPLITS, WORDS, labels_in, rows_of
+from vit.published.decode import SUFFIXES
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .bmp .webp .tif .tiff .ppm .pgm .jp2 .avif".split()
-)
 UNREADABLE = frozenset(".heic .heif .raw .cr2 .cr3 .nef .arw .dng .svg .psd .mp4 .mov".split())
 NOT_CLASSES = ("__MACOSX", "lost+found")  # and whatever begins with a dot
 UNLABELLED = ("unlabelled", "unlabeled")  # a folder of this name is no class

@@ -13,9 +13,9 @@ from torchvision.datasets import Flowers102 as PublishedFlowers
 from vit.batch import DataSpec
 from vit.data.file_images import FileImages
 from vit.data.files import Source
-from vit.data.vtab.folders import Flowers, Pets
-from vit.data.vtab.order import Key, part_of, published_order
-from vit.data.vtab.raw import Raw
+from vit.published.folders import Flowers, Pets
+from vit.published.order import Key, part_of, published_order
+from vit.published.raw import Raw
 
 BREEDS = tuple(
     "Abyssinian american_bulldog american_pit_bull_terrier basset_hound beagle Bengal Birman "

@@ -9,9 +9,9 @@ from typing import Any
 
 from vit.batch import DataSpec
 from vit.data.file_images import FileImages
+from vit.data.shard_description import ABOUT, SPLITS, read_about
 from vit.data.shards import Shards
 from vit.data.splits import carve
-from vit.data.to_shards import ABOUT, SPLITS, read_about
 
 LOOK = "see data.root, data.train, data.val (null: none) and data.test"
 

@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
 from vit.models.base import Encoder
-from vit.models.heads import PrototypeHead
-from vit.models.teacher import Teacher
-from vit.objectives.base import Losses, Objective, in_range, multi_crop
-from vit.self_distillation import (
+from vit.models.ema import Teacher
+from vit.objectives.base import Losses, Objective, in_range
+from vit.objectives.parts.heads import PrototypeHead
+from vit.objectives.parts.multi_crop import multi_crop
+from vit.objectives.parts.self_distillation import (
     Centre,
     across_views,
     entropy,

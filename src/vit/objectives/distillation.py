@@ -17,12 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
-from vit.classification import MOST_CLASSES, averages, by_class, class_loss, judge_one
-from vit.mixing import Mixing
 from vit.models.base import TokenEncoder
 from vit.models.classifier import Classifier, classifier
-from vit.models.heads import LinearHead
 from vit.objectives.base import Losses, Objective
+from vit.objectives.parts.classification import (
+    MOST_CLASSES,
+    averages,
+    by_class,
+    class_loss,
+    judge_one,
+)
+from vit.objectives.parts.heads import LinearHead
+from vit.objectives.parts.mixing import Mixing
 
 
 class Held:

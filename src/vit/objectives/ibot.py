@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
-from vit.masking import block_mask, hidden_count, kept_patches, random_order
 from vit.models.base import TokenEncoder
-from vit.models.heads import PrototypeHead
-from vit.models.teacher import Teacher
-from vit.objectives.base import Losses, Objective, in_range, multi_crop
-from vit.patches import patchify, unpatchify
-from vit.randomness import uniform
-from vit.self_distillation import (
+from vit.models.ema import Teacher
+from vit.objectives.base import Losses, Objective, in_range
+from vit.objectives.parts.heads import PrototypeHead
+from vit.objectives.parts.masking import block_mask, hidden_count, kept_patches, random_order
+from vit.objectives.parts.multi_crop import multi_crop
+from vit.objectives.parts.self_distillation import (
     Centre,
     across_views,
     cross_entropy,
@@ -35,6 +34,8 @@ from vit.self_distillation import (
     variety,
     warmed,
 )
+from vit.patches import patchify, unpatchify
+from vit.randomness import uniform
 
 
 class Branch(nn.Module):

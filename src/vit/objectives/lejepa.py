@@ -18,11 +18,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vit.batch import Batch, DataSpec
+from vit.collectives import sum_over_ranks, world_size
 from vit.models.base import Encoder
-from vit.objectives.base import Losses, Objective, in_range, multi_crop
+from vit.objectives.base import Losses, Objective, in_range
+from vit.objectives.parts.multi_crop import multi_crop
 from vit.precision import as_given
 from vit.randomness import step_seed, uniform
-from vit.ranks import sum_over_ranks, world_size
 
 REACH = 3.0  # the characteristic function is compared from 0 to here; paper: [-3, 3], which is even
 

@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.masking import hidden_count, random_order
 from vit.models.base import TokenEncoder
 from vit.models.block import Block
 from vit.objectives.base import Losses, Objective
+from vit.objectives.parts.masking import hidden_count, random_order
 from vit.patches import patchify, sincos, unpatchify
 
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.masking import block_mask, from_neighbours, hidden_count, random_order
 from vit.models.base import TokenEncoder
-from vit.models.heads import LinearHead
 from vit.objectives.base import Losses, Objective
+from vit.objectives.parts.heads import LinearHead
+from vit.objectives.parts.masking import block_mask, from_neighbours, hidden_count, random_order
 from vit.patches import patchify, unpatchify
 from vit.randomness import uniform
 

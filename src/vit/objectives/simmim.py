@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vit.batch import Batch, DataSpec, ViewSpec
-from vit.masking import from_neighbours, random_mask
 from vit.models.base import TokenEncoder
 from vit.objectives.base import Losses, Objective
+from vit.objectives.parts.masking import from_neighbours, random_mask
 from vit.patches import patchify, unpatchify
 
 

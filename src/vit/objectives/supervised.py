@@ -16,7 +16,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from vit.batch import Batch, DataSpec
-from vit.classification import (
+from vit.models.base import Encoder
+from vit.objectives.base import Losses, Objective
+from vit.objectives.parts.classification import (
     MOST_CLASSES,
     MeanAveragePrecision,
     averages,
@@ -25,10 +27,8 @@ from vit.classification import (
     judge_one,
     judge_several,
 )
-from vit.mixing import Mixing
-from vit.models.base import Encoder
-from vit.models.heads import LinearHead
-from vit.objectives.base import Losses, Objective
+from vit.objectives.parts.heads import LinearHead
+from vit.objectives.parts.mixing import Mixing
 
 
 class Supervised(Objective):

@@ -1,0 +1,56 @@
+"""Say once, in one line, when a self-supervised run has collapsed."""
+
+import sys
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+from vit.evaluate.features import frozen
+from vit.evaluate.rankme import COLLAPSED, rankme
+from vit.module import ViTModule
+
+IMAGES = 512  # of the validation split
+EARLY = 0.2  # share of the run in which collapse is often only a start
+
+
+class Guard(Callback):
+    """After each validation of a run without labels: effective rank, and the objective's own say.
+
+    Weights and random numbers of the run are not touched.
+    """
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Look until something was said."""
+        objective = pl_module.judged
+        unwanted = trainer.state.fn != "fit" or trainer.sanity_checking
+        if unwanted or self.said or objective.uses_labels or pl_module.progress < EARLY:
+            return
+        rank = rankme(frozen(pl_module, trainer.datamodule, objective.encoder, "val",
+                             most=IMAGES).features)  # fmt: skip
+        told = objective.complaint(pl_module.results) or flat(rank)
+        if told:
+            self.said = True
+            if trainer.is_global_zero:
+                step = trainer.global_step
+                print(f"warning: collapsed at step {step:,}: {told}", file=sys.stderr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Said once is said for the whole run, also when it goes on after a kill."""
+        return {"said": self.said}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        self.said = state_dict["said"]
+
+
+def flat(rank: float) -> str | None:
+    """What a low effective rank means."""
+    if rank >= COLLAPSED:
+        return None
+    return (
+        f"the features of all images lie on one line (effective rank {rank:.2f}); lower the "
+        "learning rate, or start again with another seed"
+    )

@@ -1,0 +1,57 @@
+"""correct.csv: which test images a model gets right, for tests that pair models image by image."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from vit.callbacks.run import Run
+from vit.callbacks.run_log import RunLog
+from vit.callbacks.tables import write_rows
+from vit.collectives import gather_rows
+from vit.module import ViTModule
+
+
+class Correct(Callback):
+    """Collect a test's batches from all ranks and write one row an image, in the split's order.
+
+    Args:
+        files: the run's logger, which knows the folder.
+    """
+
+    def __init__(self, files: RunLog) -> None:
+        self.files, self.parts = files, []
+
+    def on_test_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Nothing is carried over from a test that was interrupted."""
+        self.parts = []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: ViTModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the batch."""
+        if outputs is not None:
+            self.parts.append(outputs)
+
+    def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Gather and write; the summary tells the file's hash."""
+        if not self.parts:
+            return
+        index, right = (
+            gather_rows(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
+        )
+        self.parts = []
+        if not trainer.is_global_zero:
+            return
+        order = [row for row in index.argsort().tolist() if index[row] >= 0]
+        rows = ([int(index[row]), f"{float(right[row]):g}"] for row in order)
+        sha256 = write_rows(self.files.folder / "correct.csv", ["index", "accuracy"], rows)
+        for callback in trainer.callbacks:
+            if isinstance(callback, Run):
+                callback.plan.extra["correct_sha256"] = sha256

@@ -1,0 +1,1 @@
+"""What several objectives share: masks, mixing, crops, losses over labels, teachers, heads."""

@@ -1,0 +1,93 @@
+"""Parameter groups, the learning-rate rule, and schedules as functions of progress.
+
+Groups follow the code the papers were made with: no decay on biases, norms, tokens and positions
+(big_vision's mask: kernels only); layer-wise decay of the learning rate as in MAE's fine-tuning
+(He et al., arXiv:2111.06377, appendix A.1).
+"""
+
+import math
+from typing import Any, Literal
+
+import torch
+
+from vit.models.base import Encoder
+from vit.objectives.base import Objective
+
+UNDECAYED = ("cls_token", "reg_token", "mask_token", "pos_embed")
+
+
+def check_factors(layer_decay: float, head_lr: float, ema: float | None) -> None:
+    """Refuse factors that no training can have.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"model: layer_decay must be in (0, 1], got {layer_decay}")
+    if not 0 <= head_lr < math.inf:
+        raise ValueError(f"model: head_lr must be at least 0, got {head_lr}")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"model: ema must be in (0, 1) or null, got {ema}")
+
+
+def freeze(encoder: Encoder, layers: int | Literal["all"]) -> None:
+    """Take the first layers of an encoder out of training.
+
+    Args:
+        encoder: whose `layer_of` says what a layer is.
+        layers: how many, counted from the input; all: the whole encoder.
+    """
+    most = encoder.depth + 2  # the input, the blocks, the end
+    if layers != "all" and not 0 <= layers <= most:
+        raise ValueError(f"model: frozen must be in [0, {most}] or all, got {layers}")
+    for name, parameter in encoder.named_parameters():
+        if layers == "all" or encoder.layer_of(name) < layers:
+            parameter.requires_grad_(False)
+
+
+def parameter_groups(
+    objective: Objective, layer_decay: float = 1.0, head_lr: float = 1.0
+) -> list[dict[str, Any]]:
+    """Groups for any torch optimiser, by learning-rate factor, decay and place.
+
+    Args:
+        objective: its encoder's layers and everything beside it.
+        layer_decay: factor from a layer to the one before it. MAE's fine-tuning of B: 0.65.
+        head_lr: factor for everything outside the encoder.
+
+    Returns:
+        Dicts of params, name, lr_factor and hidden (the matrices inside the encoder's blocks, which
+        some optimisers treat on their own); undecayed groups also set weight_decay to 0.
+    """
+    encoder, groups = objective.encoder, {}
+    for name, parameter in objective.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        inside = name.startswith("encoder.")
+        layer = encoder.layer_of(name.removeprefix("encoder.")) if inside else None
+        factor = head_lr if layer is None else layer_decay ** (encoder.depth + 1 - layer)
+        decayed = parameter.ndim > 1 and not name.endswith(UNDECAYED)
+        hidden = (
+            decayed and parameter.ndim == 2 and layer is not None and 0 < layer <= encoder.depth
+        )
+        key = (factor, decayed, hidden)
+        group = groups.setdefault(
+            key,
+            {
+                "params": [],
+                "lr_factor": factor,
+                "hidden": hidden,
+                "name": f"lr x {factor:.4g}, {'decay' if decayed else 'no decay'}"
+                + (", matrices of blocks" if hidden else ""),
+            }
+            | ({} if decayed else {"weight_decay": 0.0}),
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def prepare(optimizer: torch.optim.Optimizer, lr_scale: float) -> None:
+    """Note each group's own peak values, which the schedules multiply."""
+    for group in optimizer.param_groups:
+        group["base_lr"] = group["lr"] * group["lr_factor"] * lr_scale
+        group["base_weight_decay"] = group.get("weight_decay", 0.0)

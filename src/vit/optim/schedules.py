@@ -1,0 +1,90 @@
+"""Schedules: factors on a base value, as functions of progress through the run."""
+
+import math
+from abc import ABC, abstractmethod
+
+
+class Schedule(ABC):
+    """A factor on a base value as a function of progress through the run, in [0, 1]."""
+
+    @abstractmethod
+    def __call__(self, progress: float) -> float:
+        """The factor."""
+
+
+class _Warmed(Schedule):
+    """Linear warm-up times a shape that begins when the warm-up ends (as the ViT paper's code).
+
+    Args:
+        warmup: share of the run over which the factor rises from 0, in [0, 1).
+        end: factor at the end of the run; cosine runs to 0 in the ViT paper, its linear decay to
+            1e-5 / lr. An end above 1 makes a rising schedule (DINO's weight decay: 10).
+    """
+
+    def __init__(self, warmup: float = 0.0, end: float = 0.0) -> None:
+        if not 0 <= warmup < 1:
+            raise ValueError(f"{type(self).__name__}: warmup must be in [0, 1), got {warmup}")
+        if not 0 <= end < math.inf:
+            raise ValueError(f"{type(self).__name__}: end must be at least 0, got {end}")
+        self.warmup, self.end = warmup, end
+
+    def __call__(self, progress: float) -> float:
+        rise = min(progress / self.warmup, 1.0) if self.warmup else 1.0
+        after = max(progress - self.warmup, 0.0) / (1 - self.warmup)
+        return rise * (self.end + (1 - self.end) * self.shape(min(after, 1.0)))
+
+    @abstractmethod
+    def shape(self, after: float) -> float:
+        """From 1 to 0 while `after` goes from 0 to 1."""
+
+
+class Cosine(_Warmed):
+    """Warm-up, then half a cosine."""
+
+    def shape(self, after: float) -> float:
+        """Half a cosine wave."""
+        return (1 + math.cos(math.pi * after)) / 2
+
+
+class Linear(_Warmed):
+    """Warm-up, then a straight line."""
+
+    def shape(self, after: float) -> float:
+        """A straight line."""
+        return 1 - after
+
+
+class Constant(_Warmed):
+    """Warm-up, then the base value.
+
+    Args:
+        warmup: share of the run over which the factor rises from 0, in [0, 1).
+    """
+
+    def __init__(self, warmup: float = 0.0) -> None:
+        super().__init__(warmup, end=1.0)
+
+    def shape(self, after: float) -> float:
+        """Always 1."""
+        return 1.0
+
+
+class Steps(Constant):
+    """Warm-up, then the base value, multiplied by a factor at each of some points of the run.
+
+    Args:
+        at: shares of the run, each in (0, 1). SimMIM: epoch 700 of 800, (0.875,).
+        factor: above 0. SimMIM: 0.1.
+        warmup: share of the run over which the factor rises from 0, in [0, 1).
+    """
+
+    def __init__(self, at: tuple[float, ...], factor: float = 0.1, warmup: float = 0.0) -> None:
+        super().__init__(warmup)
+        if not all(0 < point < 1 for point in at) or not 0 < factor < math.inf:
+            raise ValueError(
+                f"Steps: at must be in (0, 1) and factor above 0, got {at} and {factor}"
+            )
+        self.at, self.factor = tuple(at), factor
+
+    def __call__(self, progress: float) -> float:
+        return super().__call__(progress) * self.factor ** sum(progress >= at for at in self.at)

@@ -1,0 +1,142 @@
+"""Read every image of a data set once, in parallel: the unreadable, the doubled, empty classes."""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+import torch
+
+from vit.data.base import Images
+from vit.data.file_images import FileImages
+from vit.data.files import Source
+from vit.data.in_memory import InMemory
+from vit.orphans import end_with_parent
+from vit.published.decode import decode
+
+SPLITS = ("train", "val", "test")
+CHUNK = 32  # images that a process is given at a time
+Seen = tuple[int, str, str]  # place, digest of its pixels, why it cannot be read
+
+
+@dataclass
+class Findings:
+    """What was found.
+
+    Args:
+        counts: images by split.
+        unreadable: name and reason.
+        doubled: groups of names with the same pixels, each with its split.
+        across: those whose images stand in several splits, or have several labels.
+        empty: classes without a training image.
+        sizes: images by class in the training split.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    doubled: list[list[str]] = field(default_factory=list)
+    across: list[list[str]] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Nothing that spoils a figure."""
+        return not (self.unreadable or self.across or self.empty)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = ", ".join(f"{count:,} {split}" for split, count in self.counts.items())
+        found = [f"read {sum(self.counts.values()):,} images: {told}"]
+        if self.sizes:
+            least, most = (pick(self.sizes, key=self.sizes.get) for pick in (min, max))
+            found.append(
+                f"{len(self.sizes)} classes, {self.sizes[least]:,} ({least}) to "
+                f"{self.sizes[most]:,} ({most}) training images"
+            )
+        found += [f"unreadable: {name}: {why}" for name, why in self.unreadable]
+        found += [f"in several splits or classes: {' = '.join(same)}" for same in self.across]
+        found += [f"twice: {' = '.join(same)}" for same in self.doubled if same not in self.across]
+        found += [f"no training image: class {name}" for name in self.empty]
+        return [*found, "nothing wrong"] if len(found) == bool(self.sizes) + 1 else found
+
+
+def check(data: Images, tell: Callable[[int, int], None]) -> Findings:
+    """Read everything.
+
+    Args:
+        data: prepared.
+        tell: called with images read, and images in all.
+    """
+    found, places = Findings(), data.split_indices()
+    found.counts = {split: len(places[split]) for split in SPLITS}
+    groups: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    done, total = 0, sum(found.counts.values())
+    for split in SPLITS:
+        for name, label, digest, why in looked(data, split):
+            done += 1
+            tell(done, total)
+            if why:
+                found.unreadable.append((name, why))
+            else:
+                groups[digest].append((split, name, label))
+    for same in groups.values():
+        if len(same) > 1:
+            names = [f"{name} ({split})" for split, name, _ in same]
+            found.doubled.append(names)
+            if len({split for split, _, _ in same}) > 1 or len({x for _, _, x in same}) > 1:
+                found.across.append(names)
+    classes, labels = data.spec.classes, counted(data)
+    found.sizes = {name: labels[i] for i, name in enumerate(classes) if labels[i]}
+    found.empty = [name for i, name in enumerate(classes) if not labels[i]]
+    return found
+
+
+def counted(data: Images) -> Counter[int]:
+    """Training images of each class."""
+    dataset = data.open("train")
+    if data.spec.multi_label:
+        return Counter(dict(enumerate(dataset.accepted.sum(0).tolist())))
+    return Counter(dataset.labels.tolist())
+
+
+def looked(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
+    """Name, label, digest and reason of each image of a split, in its order."""
+    dataset = data.open(split)
+    if isinstance(dataset, InMemory):
+        for number, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
+            yield f"image {number}", int(label), digest_of(image), ""
+        return
+    assert isinstance(data, FileImages)
+    source, labels = data.files()
+    places = dataset.places.tolist()
+    chunks = [places[i : i + CHUNK] for i in range(0, len(places), CHUNK)]
+    context = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, initializer=end_with_parent) as pool:
+        jobs = pool.map(look_at, [source] * len(chunks), [data.own] * len(chunks), chunks)
+        for seen in jobs:
+            for place, digest, why in seen:
+                yield source.name(place), labels[place], digest, why
+
+
+def look_at(source: Source, own: bool, places: list[int]) -> list[Seen]:
+    """Some images, in a process of their own."""
+    torch.set_num_threads(1)
+    found = []
+    for place in places:
+        try:
+            found.append((place, digest_of(decode(source.read(place), own)), ""))
+        except (ValueError, OSError) as error:
+            found.append((place, "", str(error)))
+    return found
+
+
+def digest_of(image: torch.Tensor) -> str:
+    """The same for the same pixels, whatever the file."""
+    pixels = image.contiguous().numpy().tobytes()
+    return hashlib.blake2b(
+        pixels, digest_size=16, key=repr(tuple(image.shape)).encode()
+    ).hexdigest()
