@@ -21,7 +21,9 @@ FLOORS = [
     },
     {"cli"},
 ]  # fmt: skip
-FLOOR = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+FLOOR = {
+    room: height for height, trivial_baseline in enumerate(FLOORS) for room in trivial_baseline
+}
 SAME_FLOOR = {  # who may lean on a neighbour, and no circle among them
     "batch": {"randomness"},
     "metrics": {"collectives"},

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from builders import GREY, small_vit
 from vit.evaluate import attentive as module
 from vit.evaluate.attentive import attentive
-from vit.evaluate.base import Frozen, Task
+from vit.evaluate.base import FrozenFeatures, Task
 from vit.evaluate.linear import linear
 
 CLASSES, WIDTH, PATCHES = 5, 64, 36
@@ -21,13 +21,13 @@ def hidden() -> Task:
     """The class stands in one patch at a random place; the others are noise."""
     code = torch.randn(CLASSES + 1, WIDTH, generator=torch.Generator().manual_seed(99))
 
-    def split(seed: int, count: int) -> Frozen:
+    def split(seed: int, count: int) -> FrozenFeatures:
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randn(count, PATCHES, WIDTH, generator=generator)
         labels = torch.randint(0, CLASSES, (count,), generator=generator)
         place = torch.randint(0, PATCHES, (count,), generator=generator)
         tokens[torch.arange(count), place] += code[labels] + code[-1]  # the last: "look here"
-        return Frozen({"mean": tokens.mean(1)}, labels, tokens.half())
+        return FrozenFeatures({"mean": tokens.mean(1)}, labels, tokens.half())
 
     return Task(split(0, 450), split(1, 100), split(2, 450), CLASSES)
 
@@ -83,7 +83,7 @@ def test_the_encoder_never_gets_a_gradient():
     encoder = small_vit()
     tokens = encoder(torch.randn(12, GREY.channels, *GREY.image_size)).tokens
     assert tokens.requires_grad
-    split = Frozen({"mean": tokens.mean(1)}, torch.arange(12) % 3, tokens)
+    split = FrozenFeatures({"mean": tokens.mean(1)}, torch.arange(12) % 3, tokens)
     result = attentive(Task(split, split, split, 3), steps=30)
     assert result.metrics["accuracy"] > 0.9  # it did learn
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_the_rate_is_chosen_on_the_choice():
     result = attentive(task, lrs=(1e-9, 0.01), steps=100)
     assert result.notes == {"lr": 0.01, "edge": True}
     order = torch.arange(CLASSES).roll(1)  # there the learned answers are all wrong
-    wrong = Frozen(task.choice.pooled, order[task.choice.labels], task.choice.tokens)
+    wrong = FrozenFeatures(task.choice.pooled, order[task.choice.labels], task.choice.tokens)
     assert attentive(task._replace(choice=wrong), lrs=(1e-9, 0.01), steps=100).notes["lr"] == 1e-9
 
 
@@ -125,7 +125,7 @@ def test_every_setting_changes_the_id():
 
 
 def test_an_encoder_without_patches_is_told_so():
-    split = Frozen({"pooled": torch.zeros(4, 8)}, torch.zeros(4, dtype=torch.long))
+    split = FrozenFeatures({"pooled": torch.zeros(4, 8)}, torch.zeros(4, dtype=torch.long))
     with pytest.raises(ValueError, match="attentive: this encoder has no patch tokens; "):
         attentive(Task(split, split, split, 2))
 

@@ -13,7 +13,7 @@ from builders import small_vit
 from launch import launch
 from vit.data import Digits
 from vit.data.normalisation import normalise
-from vit.models.ema import early
+from vit.models.ema import ema_warmup
 from vit.models.weights import load_into, stored_encoder
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
@@ -96,7 +96,7 @@ def test_an_average_that_is_a_step_late_would_be_noticed(monkeypatch):
 
     def late(self, *positional, **named):
         average, self.average = self.average, None
-        average.follow(self.objective, early(self.ema, self.trainer.global_step + 1))
+        average.follow(self.objective, ema_warmup(self.ema, self.trainer.global_step + 1))
         honest(self, *positional, **named)
         self.average = average
 

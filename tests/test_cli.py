@@ -51,7 +51,7 @@ MISTAKES = {
     "did you mean 'max_epochs'?": (*QUICK, "--trainer.max_epoch", "3"),
     "depth: expected int, got x": (*QUICK, "--model.encoder.depth", "x"),
     "a 8x8 image does not divide into patches of 3": (*QUICK, "--model.encoder.patch_size", "3"),
-    "val_share must be in (0, 0.5], got 2.0": (*QUICK, "--data.val_share", "2"),
+    "val_fraction must be in (0, 0.5], got 2.0": (*QUICK, "--data.val_fraction", "2"),
     "batch_size 5000 is larger than the training split (1293 images)": (
         *QUICK, "--data.batch_size", "5000"),
     "batch_size 33 does not divide into 1 ranks x 2": (
@@ -72,7 +72,7 @@ MISTAKES = {
     "the loaders here are exact without it": (*QUICK, "--trainer.use_distributed_sampler", "true"),
     "model.objective: the class chosen there has no setting 'mixing'": (
         "fit", "--config", "configs/pretrain/mpp.yaml", "--model.objective.mixing.mixup", "0.5"),
-    "model.frozen: expected int or 'all', got al": (*QUICK, "--model.frozen", "al"),
+    "model.frozen_layers: expected int or 'all', got al": (*QUICK, "--model.frozen_layers", "al"),
     "model.optimizer.lr: expected a number, got abc": (*QUICK, "--model.optimizer.lr", "abc"),
     "one part of a run; use --model.encoder": ("fit", "--config", "configs/encoder/tiny.yaml"),
     "which option? --config configs/quickstart.yaml": ("fit", "configs/quickstart.yaml"),
@@ -251,7 +251,9 @@ def test_nothing_is_no_measurement_and_other_splits_are_told(finished):
                    cwd=work(finished))  # fmt: skip
     assert ended.code == 2
     assert "trainer.limit_test_batches is 0: there would be nothing to test" in ended.out
-    told = launch("test", "--from", str(finished), "--data.test_share", "0.3", cwd=work(finished))
+    told = launch(
+        "test", "--from", str(finished), "--data.test_fraction", "0.3", cwd=work(finished)
+    )
     assert "warning: the test split is not the one of the training" in told.out
     launch("test", "--from", str(finished), cwd=work(finished))  # its figures are its own again
 

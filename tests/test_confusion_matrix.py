@@ -10,7 +10,8 @@ from launch import launch
 from vit.callbacks.confusion_matrix import matrix
 
 SHORT = ("fit", "--config", "configs/pretrain/supervised.yaml", "--trainer.max_steps", "20",
-         "--trainer.callbacks", "Mistakes", "--trainer.val_check_interval", "10")  # fmt: skip
+         "--trainer.callbacks", "ConfusionMatrix",
+         "--trainer.val_check_interval", "10")  # fmt: skip
 
 
 def test_pictures_of_mistakes_reach_tensorboard_and_change_no_weight(tmp_path):

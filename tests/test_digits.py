@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from vit.batch import ViewSpec
 from vit.data import Digits, digits
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 from vit.data.transforms import Augmentation
 
 TARGET = load_digits().target.tolist()
@@ -43,9 +43,9 @@ def test_the_test_split_is_the_one_that_scikit_learn_draws():
     assert len(test) == 360
 
 
-@pytest.mark.parametrize("val_share", [0.05, 0.1, 0.5])
-def test_the_splits_are_disjoint_and_cover_everything(val_share):
-    splits = Digits(val_share=val_share).split_indices()
+@pytest.mark.parametrize("val_fraction", [0.05, 0.1, 0.5])
+def test_the_splits_are_disjoint_and_cover_everything(val_fraction):
+    splits = Digits(val_fraction=val_fraction).split_indices()
     assert sorted(i for split in splits.values() for i in split) == list(range(1797))
 
 
@@ -56,9 +56,12 @@ def test_every_split_holds_each_class_in_its_share():
             assert abs(found[label] - count * len(indices) / 1797) <= 1, (name, label)
 
 
-@pytest.mark.parametrize("val_share", [0.05, 0.5])
-def test_validation_is_carved_from_train_and_never_moves_the_test_split(val_share):
-    assert Digits(val_share=val_share).split_indices()["test"] == Digits().split_indices()["test"]
+@pytest.mark.parametrize("val_fraction", [0.05, 0.5])
+def test_validation_is_carved_from_train_and_never_moves_the_test_split(val_fraction):
+    assert (
+        Digits(val_fraction=val_fraction).split_indices()["test"]
+        == Digits().split_indices()["test"]
+    )
 
 
 def test_no_seed_moves_the_splits(monkeypatch):
@@ -81,7 +84,7 @@ def test_the_spec_counts_what_the_splits_hold():
 def test_pixels_and_labels_are_scikit_learns(split):
     data = Digits()
     source, places = load_digits(), data.split_indices()[split]
-    batch = data.open(split)[Draw(0, list(range(len(places))))]
+    batch = data.open(split)[BatchIndices(0, list(range(len(places))))]
     assert batch.images.dtype == torch.uint8
     assert batch.labels.tolist() == source.target[places].tolist()
     error = batch.images[:, 0].double() / 255 - torch.from_numpy(source.images[places] / 16)
@@ -89,7 +92,7 @@ def test_pixels_and_labels_are_scikit_learns(split):
 
 
 def test_padding_has_no_label():
-    batch = Digits().open("val")[Draw(None, [5, -1])]
+    batch = Digits().open("val")[BatchIndices(None, [5, -1])]
     assert batch.index.tolist() == [5, -1]
     assert batch.labels[1] == -1
     assert batch.labels[0] >= 0
@@ -97,7 +100,7 @@ def test_padding_has_no_label():
 
 def test_evaluation_shows_the_image_as_it_is():
     data = Digits(augmentation=Augmentation(degrees=20.0, shift=0.2))
-    batch = data.open("val")[Draw(None, [0, 1, 2])]
+    batch = data.open("val")[BatchIndices(None, [0, 1, 2])]
     shown = data.show(batch, (ViewSpec(photometric=0.5),), data.spec, training=False)
     expected = batch.images.float() / 255 * 2 - 1  # mean and deviation are 0.5
     torch.testing.assert_close(shown.images, expected)
@@ -106,7 +109,7 @@ def test_evaluation_shows_the_image_as_it_is():
 
 def test_several_views_are_cut_for_evaluation_too_and_always_alike():
     data = Digits()
-    batch = data.open("val")[Draw(None, [0, 1, 2])]
+    batch = data.open("val")[BatchIndices(None, [0, 1, 2])]
     views = (ViewSpec(count=2, area=(0.3, 0.7)), ViewSpec(size=4))
     first, second = (data.show(batch, views, data.spec, training=False) for _ in range(2))
     assert [tuple(view.shape[-2:]) for view in first.views] == [(8, 8), (8, 8), (4, 4)]
@@ -116,7 +119,7 @@ def test_several_views_are_cut_for_evaluation_too_and_always_alike():
 
 def test_image_size_is_what_is_shown():
     data = Digits(image_size=12)
-    batch = data.open("val")[Draw(None, [0])]
+    batch = data.open("val")[BatchIndices(None, [0])]
     assert data.spec.image_size == (12, 12)
     shown = data.show(batch, (ViewSpec(),), data.spec, training=False)
     assert shown.images.shape[-2:] == (12, 12)
@@ -131,14 +134,14 @@ def test_a_checkpoint_of_another_validation_split_is_refused():
     state = Digits().state_dict()
     Digits().load_state_dict(state)
     with pytest.raises(ValueError, match="data: train, val changed since the run began"):
-        Digits(val_share=0.2).load_state_dict(state)
+        Digits(val_fraction=0.2).load_state_dict(state)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"val_share": 0.0}, r"Digits: val_share must be in \(0, 0.5\], got 0.0"),
-        ({"val_share": 0.6}, r"Digits: val_share must be in \(0, 0.5\], got 0.6"),
+        ({"val_fraction": 0.0}, r"Digits: val_fraction must be in \(0, 0.5\], got 0.0"),
+        ({"val_fraction": 0.6}, r"Digits: val_fraction must be in \(0, 0.5\], got 0.6"),
         ({"batch_size": 0}, "Digits: batch_size must be from 1 to 16,777,216, got 0"),
         ({"eval_batch_size": 0}, "Digits: eval_batch_size must be from 1 to 16,777,216, got 0"),
         ({"image_size": 0}, "Digits: image_size must be from 1 to 16,384, got 0"),

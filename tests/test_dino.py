@@ -15,13 +15,13 @@ from vit.batch import Batch, DataSpec, ViewSpec
 from vit.data import Digits
 from vit.flops import training_flops
 from vit.models import ResNet
-from vit.models.ema import Teacher
+from vit.models.ema import EMA
 from vit.module import ViTModule
 from vit.objectives.dino import DINO
 from vit.objectives.parts.self_distillation import Centre, across_views, entropy, rising
 from vit.objectives.supervised import Supervised
 
-SMALL = {"prototypes": 16, "hidden": 24, "bottleneck": 8, "local_crops": 2}
+SMALL = {"prototypes": 16, "hidden_width": 24, "bottleneck": 8, "local_crops": 2}
 PAPER = DataSpec(("a", "b"), (224, 224), 3, (0.5,) * 3, (0.5,) * 3)
 
 
@@ -140,7 +140,7 @@ def test_a_batch_with_large_views_alone_has_two_pairs():
 
 def test_two_large_views_and_their_teacher_cost_eight_forwards():
     """Labels cost three: forward, and backward to weights and to inputs."""
-    nothing_else = {"prototypes": 2, "hidden": 2, "bottleneck": 2, "local_crops": 0}
+    nothing_else = {"prototypes": 2, "hidden_width": 2, "bottleneck": 2, "local_crops": 0}
     labels = training_flops(Supervised(small_vit(), GREY), GREY)
     agreement = training_flops(dino(**nothing_else), GREY)
     assert agreement == pytest.approx(labels * 8 / 3, rel=0.05)
@@ -166,14 +166,14 @@ def test_the_teacher_gets_no_gradient_and_moves_only_after_the_step():
 
 def test_a_teacher_that_learns_would_be_noticed(monkeypatch):
     """A planted fault: its copy takes gradients, and its targets pass them on."""
-    honest = Teacher.__init__
+    honest = EMA.__init__
 
     def learning(self, student):
         honest(self, student)
         self.copy.requires_grad_(True)
 
-    monkeypatch.setattr(Teacher, "__init__", learning)
-    monkeypatch.setattr(Teacher, "forward", lambda self, *inputs: self.copy(*inputs))
+    monkeypatch.setattr(EMA, "__init__", learning)
+    monkeypatch.setattr(EMA, "forward", lambda self, *inputs: self.copy(*inputs))
     monkeypatch.setattr(Centre, "targets", lambda self, taught, t: (taught / t).softmax(-1))
     with pytest.raises(AssertionError):
         test_the_teacher_gets_no_gradient_and_moves_only_after_the_step()
@@ -310,7 +310,7 @@ def test_the_student_sees_views_of_one_size_in_one_pass():
 
 def test_the_views_are_the_papers():
     encoder = small_vit(PAPER, patch_size=16)
-    large, small = DINO(encoder, PAPER, prototypes=16, hidden=24).views
+    large, small = DINO(encoder, PAPER, prototypes=16, hidden_width=24).views
     assert large == ViewSpec(count=2, size=None, area=(0.4, 1.0), photometric=0.5)
     assert small == ViewSpec(count=8, size=96, area=(0.05, 0.4), photometric=0.5)
 
@@ -318,7 +318,7 @@ def test_the_views_are_the_papers():
 def test_distorted_views_are_those_of_the_papers_code():
     """data_augmentation in main_dino.py: blur 1.0; blur 0.1 and solarisation 0.2; blur 0.5."""
     encoder = small_vit(PAPER, patch_size=16)
-    views = DINO(encoder, PAPER, prototypes=16, hidden=24, distorted=True).views
+    views = DINO(encoder, PAPER, prototypes=16, hidden_width=24, distorted=True).views
     assert [(v.count, v.size, v.blur, v.solarise) for v in views] == [
         (1, None, 1.0, 0.0), (1, None, 0.1, 0.2), (8, 96, 0.5, 0.0)
     ]  # fmt: skip

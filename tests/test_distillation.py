@@ -60,7 +60,7 @@ def test_the_hard_loss_is_deits(teacher):
 
 
 def test_the_soft_loss_is_the_papers(teacher):
-    objective, batch = learner(kind="soft", share=0.1, temperature=3.0), batch_of(RGB)
+    objective, batch = learner(kind="soft", teacher_weight=0.1, temperature=3.0), batch_of(RGB)
     own, taught, answers = parts(objective, batch)
     target = softmax(answers / 3, 1)
     gap = (target * (np.log(target) - log_softmax(taught / 3, 1))).sum(1) * 9
@@ -129,7 +129,7 @@ def test_another_teacher_is_noticed_on_resume(teacher):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"share": 1.5}, r"share in \[0, 1\]"),
+        ({"teacher_weight": 1.5}, r"share in \[0, 1\]"),
         ({"temperature": 0.0}, "temperature above 0"),
     ],
 )

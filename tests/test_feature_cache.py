@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from vit.evaluate.base import Frozen
+from vit.evaluate.base import FrozenFeatures
 from vit.evaluate.feature_cache import FeatureCache
 
 
-def features(tokens: bool = True) -> Frozen:
+def features(tokens: bool = True) -> FrozenFeatures:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(6, 4, generator=generator)
     patches = torch.randn(6, 3, 4, generator=generator).half() if tokens else None
-    return Frozen({"cls": rows, "mean": rows + 1}, torch.arange(6), patches)
+    return FrozenFeatures({"cls": rows, "mean": rows + 1}, torch.arange(6), patches)
 
 
 @pytest.mark.parametrize("tokens", [True, False])

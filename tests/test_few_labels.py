@@ -64,8 +64,8 @@ def test_the_split_hash_knows_the_draw():
 
 
 def test_choosing_classes_moves_no_image_between_splits():
-    whole = Digits(test_share=0.5).split_indices()
-    high = Digits(test_share=0.5, classes=[5, 6, 7, 8, 9])
+    whole = Digits(test_fraction=0.5).split_indices()
+    high = Digits(test_fraction=0.5, classes=[5, 6, 7, 8, 9])
     for split, indices in high.split_indices().items():
         assert set(indices) < set(whole[split])
     assert high.spec.classes == ("5", "6", "7", "8", "9")
@@ -79,7 +79,7 @@ def test_choosing_classes_moves_no_image_between_splits():
         ({"classes": [5]}, "rising numbers"),
         ({"classes": [6, 5]}, "rising numbers"),
         ({"classes": [5, 10]}, "rising numbers"),
-        ({"test_share": 0.9}, "test_share must be in"),
+        ({"test_fraction": 0.9}, "test_fraction must be in"),
         ({"labels_per_class": 500}, "class 0 has"),
     ],
 )

@@ -13,7 +13,7 @@ from pictures import folder, picture
 from vit.batch import ViewSpec
 from vit.data.crops import Cut, shrinkable, shrunk
 from vit.data.files import Files, Folder, Names, boxes_of, parts_of
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 from vit.data.transforms import Augmentation, affine
 from vit.published.decode import SHRINKS, decode
 from vit.randomness import keys, uniform
@@ -57,27 +57,27 @@ def test_dots_in_a_name_are_no_way_out(tmp_path):
 
 def test_a_whole_image_is_squeezed_or_its_middle_is_cut_as_torchvision_does(source):
     image = decode(source.read(0))
-    assert torch.equal(files(source)[Draw(None, [0])].images[0], resized(image, 16, 16))
+    assert torch.equal(files(source)[BatchIndices(None, [0])].images[0], resized(image, 16, 16))
     for size in ((40, 50), (50, 40), (33, 47)):
         image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
         middle = published.center_crop(published.resize(image, [18], antialias=True), [16])
-        assert torch.equal(Cut(16, centre=16 / 18).whole(image), middle)
+        assert torch.equal(Cut(16, center_crop_ratio=16 / 18).whole(image), middle)
 
 
 def test_a_crop_is_the_resized_part_of_the_image(source):
-    batch = files(source, PART)[Draw(3, [2, 5])]
-    luck = uniform(keys(0, 3, torch.tensor([2, 5]), "crop 0.0"), 4)
+    batch = files(source, PART)[BatchIndices(3, [2, 5])]
+    uniforms = uniform(keys(0, 3, torch.tensor([2, 5]), "crop 0.0"), 4)
     for row, (top, left, tall, wide) in enumerate(
-        boxes_of(luck, torch.tensor([[40, 50]] * 2), PART.area)
+        boxes_of(uniforms, torch.tensor([[40, 50]] * 2), PART.area)
     ):
         image = decode(source.read([2, 5][row]))[:, top : top + tall, left : left + wide]
         assert torch.equal(batch.images[row], resized(image, 16, 16))
 
 
 def test_boxes_are_those_that_the_device_cuts_of_images_in_memory():
-    luck = torch.rand(50, 4)
-    boxes = boxes_of(luck, torch.tensor([[60, 90]] * 50), (0.2, 0.8))
-    theta = affine(torch.cat([luck, torch.full((50, 5), 0.5)], 1), (60, 90),
+    uniforms = torch.rand(50, 4)
+    boxes = boxes_of(uniforms, torch.tensor([[60, 90]] * 50), (0.2, 0.8))
+    theta = affine(torch.cat([uniforms, torch.full((50, 5), 0.5)], 1), (60, 90),
                    ViewSpec(area=(0.2, 0.8)), Augmentation())  # fmt: skip
     for (top, left, tall, wide), map_ in zip(boxes, theta, strict=True):
         assert map_[0, 0] * 90 == pytest.approx(wide, abs=0.51)
@@ -91,18 +91,18 @@ def test_boxes_are_those_that_the_device_cuts_of_images_in_memory():
 
 def test_crops_differ_between_epochs_images_views_and_seeds(source):
     other = replace(PART, purpose="crop 0.1")
-    first = files(source, PART, other)[Draw(0, [0, 1])]
-    again = files(source, PART, other)[Draw(1, [0, 1])]
+    first = files(source, PART, other)[BatchIndices(0, [0, 1])]
+    again = files(source, PART, other)[BatchIndices(1, [0, 1])]
     assert not torch.equal(first.views[0], first.views[1])
     assert not torch.equal(first.views[0], again.views[0])
     seeded = files(source, PART)
     seeded.seed = 1
-    assert not torch.equal(seeded[Draw(0, [0, 1])].images, first.views[0])
+    assert not torch.equal(seeded[BatchIndices(0, [0, 1])].images, first.views[0])
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_workers_change_nothing(source, workers):
-    draws = [Draw(2, [0, 3]), Draw(2, [6, 1]), Draw(2, [5, 2])]
+    draws = [BatchIndices(2, [0, 3]), BatchIndices(2, [6, 1]), BatchIndices(2, [5, 2])]
     loader = DataLoader(files(source, PART), sampler=draws, batch_size=None, num_workers=workers)
     expected = files(source, PART)
     for draw, batch in zip(draws, loader, strict=True):
@@ -111,7 +111,7 @@ def test_workers_change_nothing(source, workers):
 
 
 def test_padding_is_read_from_nowhere(source):
-    batch = files(source)[Draw(None, [1, -1])]
+    batch = files(source)[BatchIndices(None, [1, -1])]
     assert batch.index.tolist() == [1, -1]
     assert batch.labels.tolist() == [1, -1]
     assert not batch.images[1].any()
@@ -120,25 +120,25 @@ def test_padding_is_read_from_nowhere(source):
 def test_an_unreadable_file_is_named_and_its_row_shows_the_next_or_counts_nowhere(source):
     for name in ("a/0002.jpg", "a/0003.jpg"):
         (source.root / name).write_bytes(b"no picture")
-    judged = files(source)[Draw(None, [1, 2, 6])]
+    judged = files(source)[BatchIndices(None, [1, 2, 6])]
     assert judged.index.tolist() == [1, -1, 6]
     assert [name for name, _ in judged.unread] == ["a/0002.jpg"]
-    trained = files(source, replace=True)[Draw(0, [1, 2, 6])]
+    trained = files(source, replace=True)[BatchIndices(0, [1, 2, 6])]
     assert trained.index.tolist() == [1, 4, 6]
     assert trained.labels.tolist() == [1, 0, 0]
     assert [name for name, _ in trained.unread] == ["a/0002.jpg", "a/0003.jpg"]
-    assert torch.equal(trained.images[1], files(source)[Draw(None, [4])].images[0])
+    assert torch.equal(trained.images[1], files(source)[BatchIndices(None, [4])].images[0])
 
 
 def test_where_no_file_can_be_read_the_search_ends(source):
     for name in list(source.root.glob("*/*")):
         name.write_bytes(b"no picture")
-    assert files(source, replace=True)[Draw(0, [0, 1])].index.tolist() == [-1, -1]
+    assert files(source, replace=True)[BatchIndices(0, [0, 1])].index.tolist() == [-1, -1]
 
 
 def test_a_file_that_is_gone_is_named_too(source):
     (source.root / "b/0005.jpg").unlink()
-    ((name, why),) = files(source)[Draw(None, [5])].unread
+    ((name, why),) = files(source)[BatchIndices(None, [5])].unread
     assert name == "b/0005.jpg"
     assert "No such file" in why
 
@@ -148,8 +148,8 @@ def test_large_photographs_come_smaller_only_where_no_crop_loses_a_pixel(tmp_pat
     large, small = Cut(100, (0.9, 1.0), "large"), Cut(30, (0.9, 1.0), "small")
     source = Folder(tmp_path, ["a.jpg"])
     for cuts in ([large], [small], [small, large]):
-        plain = files(source, *cuts)[Draw(0, [0])]
-        quick = files(source, *cuts, shrink=True)[Draw(0, [0])]
+        plain = files(source, *cuts)[BatchIndices(0, [0])]
+        quick = files(source, *cuts, shrink=True)[BatchIndices(0, [0])]
         for one, other in zip(plain.views, quick.views, strict=True):
             assert (one.int() - other.int()).abs().float().mean() < 2  # smooth picture, of 255
     assert shrinkable([(0, 0, 290, 390)], [small], SHRINKS) == 8
@@ -161,11 +161,11 @@ def test_large_photographs_come_smaller_only_where_no_crop_loses_a_pixel(tmp_pat
 
 def test_pixels_agree_with_torchvisions_first_transforms(source):
     """Pillow's resize, as torchvision's ImageFolder pipelines use it, rounds a little otherwise."""
-    batch = files(source, PART)[Draw(0, list(range(7)))]
-    luck = uniform(keys(0, 0, torch.arange(7), "crop 0.0"), 4)
+    batch = files(source, PART)[BatchIndices(0, list(range(7)))]
+    uniforms = uniform(keys(0, 0, torch.arange(7), "crop 0.0"), 4)
     difference = []
     for row, (top, left, tall, wide) in enumerate(
-        boxes_of(luck, torch.tensor([[40, 50]] * 7), PART.area)
+        boxes_of(uniforms, torch.tensor([[40, 50]] * 7), PART.area)
     ):
         image = Image.open(source.root / source.name(row)).convert("RGB")
         part = image.crop((left, top, left + wide, top + tall)).resize((16, 16), Image.BILINEAR)
@@ -179,8 +179,8 @@ def test_a_part_covers_the_same_share_of_both_sides_anywhere(source):
     assert {box[2:] for box in boxes} == {(32, 40)}
     assert {box[0] for box in boxes} == set(range(9))
     assert {box[1] for box in boxes} == set(range(11))
-    batch = files(source, Cut(16, purpose="crop 0.0", part=0.8))[Draw(0, [1])]
-    luck = uniform(keys(0, 0, torch.tensor([1]), "crop 0.0"), 4)
-    ((top, left, tall, wide),) = parts_of(luck, torch.tensor([[40, 50]]), 0.8)
+    batch = files(source, Cut(16, purpose="crop 0.0", crop_ratio=0.8))[BatchIndices(0, [1])]
+    uniforms = uniform(keys(0, 0, torch.tensor([1]), "crop 0.0"), 4)
+    ((top, left, tall, wide),) = parts_of(uniforms, torch.tensor([[40, 50]]), 0.8)
     image = decode(source.read(1))[:, top : top + tall, left : left + wide]
     assert torch.equal(batch.images[0], resized(image, 16, 16))

@@ -31,7 +31,7 @@ def module_with(frozen, build=small_vit) -> ViTModule:
         Supervised,
         build,
         lambda groups: torch.optim.AdamW(groups, lr=0.01, weight_decay=0.5),
-        frozen=frozen,
+        frozen_layers=frozen,
         spec=Digits().spec,
     )
 
@@ -131,7 +131,9 @@ def test_freezing_everything_but_counting_is_all():
 
 @pytest.mark.parametrize("frozen", [-1, 5])
 def test_a_wrong_number_of_layers_is_named(frozen):
-    with pytest.raises(ValueError, match=rf"frozen must be in \[0, 4\] or all, got {frozen}"):
+    with pytest.raises(
+        ValueError, match=rf"frozen_layers must be in \[0, 4\] or all, got {frozen}"
+    ):
         module_with(frozen)
 
 
@@ -140,7 +142,7 @@ def test_a_head_learns_on_the_frozen_encoder_of_another_run(tmp_path):
     first = launch("fit", "--config", "configs/quickstart.yaml", *tiny, cwd=tmp_path)
     second = launch(
         "fit", "--config", "configs/finetune/default.yaml", *tiny,
-        "--model.pretrained", str(first.run), "--model.frozen", "all", cwd=tmp_path,
+        "--model.pretrained", str(first.run), "--model.frozen_layers", "all", cwd=tmp_path,
     )  # fmt: skip
     assert second.code == 0, second.everything
     assert "arning" not in second.everything

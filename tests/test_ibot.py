@@ -10,7 +10,7 @@ from vit.batch import Batch, ViewSpec
 from vit.objectives.ibot import IBOT, Branch
 from vit.patches import patchify
 
-SMALL = {"prototypes": 16, "hidden": 24, "bottleneck": 8, "local_crops": 2}
+SMALL = {"prototypes": 16, "hidden_width": 24, "bottleneck": 8, "local_crops": 2}
 
 
 def ibot(**settings) -> IBOT:
@@ -96,10 +96,10 @@ def test_the_patches_centre_is_the_mean_of_all_patches_hidden_or_not():
 @pytest.mark.parametrize(("monitor", "shown"), [("teacher", "images"), ("patch", "patches")])
 def test_a_collapse_of_images_or_of_patches_is_told(monitor, shown):
     healthy = {f"val/{name}": 1.0 for name in ibot()(crops(), 0.0).monitors}
-    assert ibot().complaint(healthy) is None
-    told = ibot().complaint(healthy | {f"val/{monitor}_entropy": np.log(16)})
+    assert ibot().collapse_message(healthy) is None
+    told = ibot().collapse_message(healthy | {f"val/{monitor}_entropy": np.log(16)})
     assert told.startswith(f"the teacher finds all prototypes alike for {shown}")
-    told = ibot().complaint(healthy | {f"val/{monitor}_variety": 0.0})
+    told = ibot().collapse_message(healthy | {f"val/{monitor}_marginal_entropy": 0.0})
     assert told.startswith(f"the teacher puts all {shown} on about one prototype")
 
 

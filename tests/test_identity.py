@@ -16,7 +16,7 @@ SETTINGS = {
     "data": {
         "class_path": "vit.data.Digits",
         "init_args": {
-            "val_share": 0.1, "batch_size": 64, "eval_batch_size": 256, "workers": 0,
+            "val_fraction": 0.1, "batch_size": 64, "eval_batch_size": 256, "workers": 0,
             "augmentation": {"degrees": 10.0, "shift": 0.0, "scale": 0.0, "flip": False,
                              "padding": 0, "randaugment": None},
         },

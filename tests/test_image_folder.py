@@ -10,7 +10,7 @@ import pytest
 from launch import launch
 from pictures import folder, picture, saved
 from vit.data import ImageFolder, image_folder, listing
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 
 FAST = ("--data.image_size", "16", "--data.workers", "0", "--data.batch_size", "8")
 
@@ -287,7 +287,7 @@ def test_several_labels_of_a_picture_all_count(tmp_path):
     assert data.spec.classes == ("beach", "sea", "ship")
     for split in ("train", "val", "test"):
         dataset = data.open(split)
-        batch = dataset[Draw(None, [0, 1, -1])]
+        batch = dataset[BatchIndices(None, [0, 1, -1])]
         place = dataset.places[1]
         said = {name.strip() for name in rows[place].split(";")}
         assert {n for n, x in zip(data.spec.classes, batch.accepted[1], strict=True) if x} == said

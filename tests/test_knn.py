@@ -9,29 +9,29 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from vit.data import Digits
 from vit.evaluate import knn as module
-from vit.evaluate.base import Frozen, Result, Task
+from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.evaluate.knn import knn
 
 
-def pixels(split: str) -> Frozen:
+def pixels(split: str) -> FrozenFeatures:
     data = Digits().open(split)
-    return Frozen({"pixels": data.images.flatten(1).float()}, data.labels)
+    return FrozenFeatures({"pixels": data.images.flatten(1).float()}, data.labels)
 
 
-def ask(bank: Frozen, queries: Frozen, **settings) -> Result:
+def ask(bank: FrozenFeatures, queries: FrozenFeatures, **settings) -> Result:
     """Nothing is chosen, so there is nothing to choose on."""
     return knn(Task(bank, queries[:0], queries, 10), **settings)
 
 
-def scaled(frozen: Frozen, factor: object) -> Frozen:
-    return Frozen({"pixels": frozen.features * factor}, frozen.labels)
+def scaled(frozen: FrozenFeatures, factor: object) -> FrozenFeatures:
+    return FrozenFeatures({"pixels": frozen.features * factor}, frozen.labels)
 
 
 def ours(k: int, temperature: float) -> list[int]:
     """Predicted classes: a query is right about the class it predicts and no other."""
     bank, queries = pixels("train"), pixels("test").pooled
     every = [
-        ask(bank, Frozen(queries, torch.full((360,), label)), k=k, temperature=temperature)
+        ask(bank, FrozenFeatures(queries, torch.full((360,), label)), k=k, temperature=temperature)
         for label in range(10)
     ]
     return torch.stack([result.per_image["correct"] for result in every]).int().argmax(0).tolist()
@@ -71,8 +71,8 @@ def test_the_temperature_decides_whether_one_close_or_two_far_neighbours_win(tem
     rows = torch.tensor([[1.0, 0.0], [0.5, 0.75**0.5], [0.5, -(0.75**0.5)]])
     votes = [2 * exp(0.5 / temperature), exp(1 / temperature)]  # similarities 1/2, 1/2 and 1
     assert votes.index(max(votes)) == winner
-    bank = Frozen({"": rows}, torch.tensor([1, 0, 0]))
-    query = Frozen({"": torch.tensor([[2.0, 0.0]])}, torch.tensor([winner]))
+    bank = FrozenFeatures({"": rows}, torch.tensor([1, 0, 0]))
+    query = FrozenFeatures({"": torch.tensor([[2.0, 0.0]])}, torch.tensor([winner]))
     result = knn(Task(bank, query, query, 2), 3, temperature)
     assert result.metrics["accuracy"] == 1.0
 

@@ -12,7 +12,7 @@ from vit.batch import Batch, ViewSpec
 from vit.objectives import lejepa
 from vit.objectives.lejepa import LeJEPA, sigreg
 
-SMALL = {"outputs": 8, "hidden": 24, "directions": 32, "local_crops": 2}
+SMALL = {"outputs": 8, "hidden_width": 24, "directions": 32, "local_crops": 2}
 
 
 def objective(**settings) -> LeJEPA:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from builders import small_vit
 from vit.data import Digits
 from vit.evaluate import linear as module
-from vit.evaluate.base import Frozen, Task
+from vit.evaluate.base import FrozenFeatures, Task
 from vit.evaluate.grid import batches, choose
 from vit.evaluate.linear import linear
 
@@ -28,12 +28,12 @@ def digits(kind: str = "pixels") -> Task:
                 "cls": (features := small_vit(width=64, depth=4)(images)).cls,
                 "mean": features.tokens.mean(1),
             }  # fmt: skip
-        splits.append(Frozen(seen, data.labels))
+        splits.append(FrozenFeatures(seen, data.labels))
     return Task(*splits, 10)
 
 
 def only(task: Task, pooling: str) -> Task:
-    splits = (Frozen({pooling: split.pooled[pooling]}, split.labels) for split in task[:3])
+    splits = (FrozenFeatures({pooling: split.pooled[pooling]}, split.labels) for split in task[:3])
     return Task(*splits, *task[3:])
 
 
@@ -83,7 +83,7 @@ def test_batches_cost_less_than_a_point():
 def test_long_training_ends_at_the_weights_of_scikit_learn(penalty):
     task = of_kind("pixels", 300)
     known = module._standardise([task.train.features[:, 20:30]])[0]
-    train = Frozen({"few": known}, task.train.labels)
+    train = FrozenFeatures({"few": known}, task.train.labels)
     task = Task(train, train, train, 10)
     rows = batches(300, 2048, 2000, 0, "")
     weight, bias = module._train(known, task, [0.03, 0.1], 2000, rows, penalty)
@@ -141,11 +141,11 @@ def test_the_pooling_is_chosen_on_the_choice_and_never_on_the_queries():
     task = digits("vit")
     blank = [F.one_hot(split.labels, 10).float() for split in task[:3]]
     splits = [
-        Frozen(split.pooled | {"label": hint}, split.labels)
+        FrozenFeatures(split.pooled | {"label": hint}, split.labels)
         for split, hint in zip(task[:3], blank, strict=True)
     ]
     assert linear(Task(*splits, 10), steps=50).notes["pooling"] == "label"
-    splits[1] = Frozen(splits[1].pooled | {"label": blank[1].roll(1, 1)}, splits[1].labels)
+    splits[1] = FrozenFeatures(splits[1].pooled | {"label": blank[1].roll(1, 1)}, splits[1].labels)
     result = linear(Task(*splits, 10), steps=50)  # the hint is wrong there, right in the queries
     assert result.notes["pooling"] != "label"
     assert result.metrics["accuracy"] < 0.9

@@ -75,16 +75,20 @@ def test_files_are_told_from_folders_without_asking_the_disk_for_each(tmp_path, 
 
 def grown(root: Path, seed: int) -> Path:
     """Folders in folders, with whatever people have in them."""
-    luck = random.Random(seed)
+    generator = random.Random(seed)
     root.mkdir()
     places = [root]
     for _ in range(12):
-        places.append(luck.choice(places) / luck.choice(["a", "b.jpg", "C", "ü ß", ".hid", "z.b"]))
+        places.append(
+            generator.choice(places) / generator.choice(["a", "b.jpg", "C", "ü ß", ".hid", "z.b"])
+        )
         places[-1].mkdir(exist_ok=True)
     for number in range(60):
-        suffix = luck.choice([".jpg", ".JPEG", ".png", "", ".", ".txt", ".heic", ".HEIC", "jpg"])
-        name = f"{luck.choice(['', '', '', '.'])}{luck.choice('xYä')}{number}{suffix}"
-        (luck.choice(places) / name).write_bytes(b"x")
+        suffix = generator.choice(
+            [".jpg", ".JPEG", ".png", "", ".", ".txt", ".heic", ".HEIC", "jpg"]
+        )
+        name = f"{generator.choice(['', '', '', '.'])}{generator.choice('xYä')}{number}{suffix}"
+        (generator.choice(places) / name).write_bytes(b"x")
     (root.parent / f"beside {seed}").mkdir()
     (root.parent / f"beside {seed}/linked.jpg").write_bytes(b"x")
     (places[3] / "link").symlink_to(root.parent / f"beside {seed}")
@@ -206,7 +210,7 @@ def test_too_few_pictures_are_one_line(tmp_path, counts, settings, told):
 
 def test_a_tiny_share_is_one_picture_of_the_largest_class(tmp_path):
     folder(tmp_path, {"a": 12, "b": 12})
-    assert ImageFolder(str(tmp_path), val_share=5e-324).spec.counts["val"] == 2
+    assert ImageFolder(str(tmp_path), val_fraction=5e-324).spec.counts["val"] == 2
 
 
 def test_folders_of_splits_are_no_classes_where_nothing_is_trained_on(tmp_path):

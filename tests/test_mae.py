@@ -191,7 +191,7 @@ def test_pictures_of_a_perfect_answer_are_the_input(normalise):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"hidden": 1.0}, r"hidden must be in \(0, 1\), got 1.0"),
+        ({"mask_ratio": 1.0}, r"mask_ratio must be in \(0, 1\), got 1.0"),
         ({"decoder_depth": 0}, "decoder_depth must be at least 1"),
         ({"decoder_width": 36}, "a multiple of 4 x decoder_heads"),
     ],

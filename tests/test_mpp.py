@@ -377,7 +377,7 @@ def test_pixels_are_regressed_by_least_squares():
     wanted = patchify(batch.images, 4).gather(1, places[..., None].expand(-1, -1, 48))
     criterion = torch.nn.MSELoss()
     assert objective(batch, 0.0).loss.item() == pytest.approx(criterion(said, wanted).item())
-    assert objective.floor == ("val/explained", "val/explained_by_neighbours")
+    assert objective.trivial_baseline == ("val/explained", "val/explained_by_neighbours")
 
 
 def test_the_pixels_summary_says_what_guessing_explains():

@@ -9,7 +9,7 @@ from sklearn.svm import SVC
 
 from builders import small_vit
 from vit.data import Digits
-from vit.evaluate.base import Frozen, Result, Task
+from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.evaluate.features import OneProcess
 from vit.evaluate.features import pixels as frozen_pixels
 from vit.evaluate.pixels import pixels
@@ -17,17 +17,17 @@ from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
 
 
-def halves() -> tuple[Frozen, Frozen]:
+def halves() -> tuple[FrozenFeatures, FrozenFeatures]:
     """Digits 5 to 9, 448 and 448, normalised by the data's mean and deviation of 0.5."""
     digits = load_digits()
     rows = digits.target >= 5
     images, labels = torch.tensor(digits.data[rows]), torch.tensor(digits.target[rows] - 5)
-    every = Frozen({"pixels": (images.float() / 16 - 0.5) / 0.5}, labels)
+    every = FrozenFeatures({"pixels": (images.float() / 16 - 0.5) / 0.5}, labels)
     train, test = train_test_split(range(896), test_size=448, stratify=labels, random_state=0)
     return every[train], every[test]
 
 
-def judged(train: Frozen, queries: Frozen, **settings) -> Result:
+def judged(train: FrozenFeatures, queries: FrozenFeatures, **settings) -> Result:
     return pixels(Task(train, queries[:0], queries, 5), **settings)
 
 

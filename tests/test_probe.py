@@ -10,17 +10,17 @@ from lightning.pytorch import Trainer
 
 from builders import every_objective, small_vit
 from launch import launch
-from vit.callbacks.collapse_monitor import Guard, flat
+from vit.callbacks.collapse_monitor import CollapseMonitor, flat
 from vit.callbacks.probe import Probe, line
 from vit.data import Digits
 from vit.evaluate.rankme import rankme
 from vit.module import ViTModule
 from vit.objectives.parts.self_distillation import (
+    collapse_message,
     cross_entropy,
     entropy,
-    foretold,
-    undecided,
-    variety,
+    explained,
+    marginal_entropy,
 )
 
 SHORT = (
@@ -144,32 +144,34 @@ def fitted(rate: float, flat_features: bool, *callbacks) -> ViTModule:
 
 
 def test_a_run_whose_features_lie_on_one_line_is_told_once(capsys):
-    fitted(0.0, True, Guard())
+    fitted(0.0, True, CollapseMonitor())
     told = capsys.readouterr().err
     assert told.count("warning: collapsed at step 4: the features of all images lie on one") == 1
-    fitted(0.0, False, Guard())
+    fitted(0.0, False, CollapseMonitor())
     assert "collapsed" not in capsys.readouterr().err
 
 
 def test_the_guard_changes_no_weight():
-    alone, guarded = (list(fitted(0.1, False, *with_).parameters()) for with_ in ((), (Guard(),)))
+    alone, guarded = (
+        list(fitted(0.1, False, *with_).parameters()) for with_ in ((), (CollapseMonitor(),))
+    )
     assert all(map(torch.equal, alone, guarded))
 
 
 def test_a_constant_answer_foretells_nothing_and_the_teachers_own_all():
     target = torch.rand(50, 6, generator=torch.Generator().manual_seed(0)).square().softmax(1)
-    own, spread = entropy(target).mean(), variety(target)
+    own, spread = entropy(target).mean(), marginal_entropy(target)
     constant = cross_entropy(target.mean(0).log().expand(50, -1), target, 1.0).mean()
     perfect = cross_entropy(target.log(), target, 1.0).mean()
-    assert foretold(constant, own, spread).item() == pytest.approx(0, abs=1e-3)
-    assert foretold(perfect, own, spread).item() == pytest.approx(1, abs=1e-3)
+    assert explained(constant, own, spread).item() == pytest.approx(0, abs=1e-3)
+    assert explained(perfect, own, spread).item() == pytest.approx(1, abs=1e-3)
 
 
 def test_entropy_between_its_ends_is_no_complaint():
-    assert undecided(3.0, 3.0, 256) is None
-    assert undecided(0.01, 3.0, 256) is None  # sure of each image, and not of the same
-    assert "alike" in undecided(5.54, 5.54, 256)
-    assert "about one prototype" in undecided(0.01, 0.01, 256)
+    assert collapse_message(3.0, 3.0, 256) is None
+    assert collapse_message(0.01, 3.0, 256) is None  # sure of each image, and not of the same
+    assert "alike" in collapse_message(5.54, 5.54, 256)
+    assert "about one prototype" in collapse_message(0.01, 0.01, 256)
 
 
 def test_damaged_weights_are_told_before_anybody_looks_at_features(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from vit.compare.job import Step
 from vit.compare.pool import Pool
-from vit.compare.progress import Bar, minutes
+from vit.compare.progress import StudyProgress, minutes
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_times_are_told_in_the_unit_people_use(seconds, words):
 def test_time_left_follows_from_what_was_done(capsys):
     """Two of four runs took twice what was expected; two at a time, two are left."""
     pool = Mock(spec=Pool, jobs=2, running={}, seconds={"a": 20.0, "b": 40.0})
-    bar = Bar(pool)
+    bar = StudyProgress(pool)
     bar.spoken = -100.0  # no line was printed lately
     steps = [Step(id_, "fit", "transfer", "x", 0, (), seconds=s) for id_, s in
              (("a", 10.0), ("b", 20.0), ("c", 30.0), ("d", 30.0))]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
-from vit.callbacks.progress_bar import Bar
+from vit.callbacks.progress_bar import ProgressBar
 from vit.module import ViTModule
 
 KNOWN = {"v_num": 3, "train/loss": 1.5, "train/accuracy": 0.4, "val/loss": 1.7, "other": 1.0}
@@ -21,7 +21,7 @@ def bar(monkeypatch):
     trainer = Mock(spec=Trainer)
     trainer.global_step, trainer.num_training_batches = 60, 50
     trainer.accumulate_grad_batches, trainer.state = 2, Mock(fn="fit")
-    made, module = Bar(), Mock(spec=ViTModule)
+    made, module = ProgressBar(), Mock(spec=ViTModule)
     module.total_steps = 400
     made.on_train_start(trainer, module)
     made.began = time.perf_counter() - 10

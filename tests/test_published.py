@@ -16,7 +16,7 @@ from builders import small_vit
 from pictures import folder, picture, saved
 from pinned import pin
 from vit.data import Flowers102, ImageNet, ImageNet21k, OxfordPets, imagenet, oxford
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
 from vit.published.folders import Flowers
@@ -130,7 +130,7 @@ def test_flowers_hold_out_a_tenth_in_the_published_order(tmp_path, monkeypatch):
     assert names(data, "train") + names(data, "val") == [f"train/{key}" for key in order]
     assert len(names(data, "val")) == 1
     assert sorted(labels(data, "test")) == [12, 13, 14]
-    batch = data.open("train")[Draw(None, [0])]
+    batch = data.open("train")[BatchIndices(None, [0])]
     assert batch.labels.tolist() == [int(order[0][6:11]) - 1]
     assert data.spec.classes[0] == "pink primrose"
     assert data.spec.counts == {"train": 918, "val": 102, "test": 6149}

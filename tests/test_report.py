@@ -13,7 +13,7 @@ def asked(**settings) -> Asked:
     spec = SimpleNamespace(counts={"train": 50, "val": 45, "test": 448}, classes=tuple("56789"))
     values = {"settings": {}, "data": SimpleNamespace(spec=spec), "flops": 1.0, "uses_labels": True,
               "parameters": 1, "seconds": 1.0, "views": "1 whole image; flip",
-              "floor": None}  # fmt: skip
+              "trivial_baseline": None}  # fmt: skip
     return Asked(**values | settings)
 
 

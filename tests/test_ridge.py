@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vit.data import Digits
 from vit.evaluate import ridge as module
-from vit.evaluate.base import Frozen, Result, Task
+from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.evaluate.ridge import ridge
 
 
@@ -74,12 +74,12 @@ def test_another_deviation_or_bias_would_be_noticed(monkeypatch):
     assert furthest(200, 12) > 1e-4
 
 
-def digits(split: str) -> Frozen:
+def digits(split: str) -> FrozenFeatures:
     data = Digits().open(split)
-    return Frozen({"pixels": data.images.flatten(1).float()}, data.labels)
+    return FrozenFeatures({"pixels": data.images.flatten(1).float()}, data.labels)
 
 
-def judged(train: Frozen, seed: int = 0, **settings) -> Result:
+def judged(train: FrozenFeatures, seed: int = 0, **settings) -> Result:
     queries = digits("test")
     return ridge(Task(train, queries[:0], queries, 10, seed), **settings)
 

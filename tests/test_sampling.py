@@ -8,7 +8,13 @@ import torch
 from vit.batch import Batch, ViewSpec
 from vit.data import Digits
 from vit.data.in_memory import InMemory
-from vit.data.sampling import Draw, EvaluationBatches, ResumableLoader, TrainingBatches, limited
+from vit.data.sampling import (
+    BatchIndices,
+    EvaluationBatches,
+    ResumableLoader,
+    TrainingBatches,
+    limited,
+)
 from vit.data.transforms import Augmentation
 from vit.objectives.parts.mixing import Mixing
 
@@ -158,19 +164,19 @@ def test_the_loader_keeps_no_position_of_its_own():
     assert loader.load_state_dict({"anything": 1}) is None
 
 
-def epoch_of_draws(**settings) -> list[Draw]:
+def epoch_of_draws(**settings) -> list[BatchIndices]:
     return list(TrainingBatches(120, 10, 1, 0, 0, 1, lambda: 0, **settings))
 
 
 def test_repeated_images_stand_in_a_row_and_are_numbered():
     draws = epoch_of_draws(repeats=3)
     order = [i for draw in draws for i in draw.indices]
-    turns = [t for draw in draws for t in draw.turns]
+    repeats = [t for draw in draws for t in draw.repeats]
     assert len(order) == 120
     assert order[::3] == order[1::3] == order[2::3]
     assert len(set(order)) == 40
-    assert turns == [0, 1, 2] * 40
-    assert epoch_of_draws()[0].turns is None
+    assert repeats == [0, 1, 2] * 40
+    assert epoch_of_draws()[0].repeats is None
 
 
 def test_mixing_meets_other_images_though_images_are_repeated():
@@ -187,10 +193,10 @@ def test_balanced_draws_show_every_class_equally_often():
     order = torch.tensor([i for draw in draws for i in draw.indices])
     rare = (labels[order] == 1).float().mean().item()
     assert rare == pytest.approx(0.5, abs=0.14)  # three deviations of 120 draws
-    turns = torch.tensor([t for draw in draws for t in draw.turns])
+    repeats = torch.tensor([t for draw in draws for t in draw.repeats])
     seen: dict[int, int] = {}
-    for index, turn in zip(order.tolist(), turns.tolist(), strict=True):
-        assert seen.setdefault(index, 0) == turn
+    for index, repeat in zip(order.tolist(), repeats.tolist(), strict=True):
+        assert seen.setdefault(index, 0) == repeat
         seen[index] += 1
     again = list(TrainingBatches(120, 10, 1, 0, 0, 1, lambda: 7, labels=labels))
     assert again == draws[7:], "a resumed run draws what was left"
@@ -199,9 +205,9 @@ def test_balanced_draws_show_every_class_equally_often():
 def test_an_image_that_comes_again_is_augmented_anew():
     data = Digits(augmentation=Augmentation(degrees=30.0, shift=0.2))
     dataset = data.open("train")
-    batch = dataset[Draw(0, [5, 5, 5], [0, 1, 0])]
+    batch = dataset[BatchIndices(0, [5, 5, 5], [0, 1, 0])]
     shown = data.show(batch, (ViewSpec(),), data.spec, training=True).images
     assert torch.equal(shown[0], shown[2])
     assert not torch.equal(shown[0], shown[1])
-    first = data.show(dataset[Draw(0, [5])], (ViewSpec(),), data.spec, training=True).images
+    first = data.show(dataset[BatchIndices(0, [5])], (ViewSpec(),), data.spec, training=True).images
     assert torch.equal(shown[0], first[0])

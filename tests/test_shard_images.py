@@ -150,14 +150,14 @@ def test_a_root_that_is_a_file_is_named(root):
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 1.5, float("nan")])
 def test_a_share_to_validate_on_lies_between_none_and_all(root, share):
-    with pytest.raises(ValueError, match=r"val_share must be in \(0, 1\), got"):
-        ShardImages(str(root), val=None, val_share=share)
+    with pytest.raises(ValueError, match=r"val_fraction must be in \(0, 1\), got"):
+        ShardImages(str(root), val=None, val_fraction=share)
 
 
 def test_a_class_of_one_sample_cannot_be_carved(root):
     shard(root / "train-000001.tar", 10, [2])
     told = "class 2 has one sample in "
-    refused(root, told, val=None, val_share=0.5)
+    refused(root, told, val=None, val_fraction=0.5)
 
 
 def test_samples_without_any_label_have_no_classes(root):

@@ -270,7 +270,7 @@ def test_data_in_memory_becomes_shards_too(tmp_path):
 def test_public_layouts_are_found_by_their_names(tmp_path):
     root = shards(tmp_path, 4, 6)
     parts = {"train": "train-{00..02}.tar", "val": None, "test": "train-{03..03}.tar"}
-    numbered = ShardImages(str(root), **parts, val_share=0.2, workers=0)
+    numbered = ShardImages(str(root), **parts, val_fraction=0.2, workers=0)
     assert numbered.spec.counts == {"train": 15, "val": 4, "test": 7}
     assert numbered.spec.classes == ("0", "1", "2")
     with pytest.raises(FileNotFoundError, match=r"train-04.tar is not there"):
@@ -291,7 +291,7 @@ def test_a_run_on_shards_ends_as_one_on_the_folder_does(tmp_path):
             "fit", "--config", "configs/pretrain/supervised.yaml", *words,
             "--data.image_size", "16", "--data.batch_size", "8", "--trainer.max_steps", "4",
             "--data.workers", "0",
-            "--data.augmentation", "{crop: [0.2, 1.0], flip: true}", cwd=tmp_path,
+            "--data.augmentation", "{crop_area: [0.2, 1.0], flip: true}", cwd=tmp_path,
         )  # fmt: skip
         assert ended.code == 0, ended.everything
         figures.append(json.loads((tmp_path / ended.run / "summary.json").read_text())["val/loss"])

@@ -72,7 +72,12 @@ def test_what_is_explained_begins_at_one_mean_colour():
     assert means["explained_by_mean_colour"] == 0
     saved = 1 - means["loss"] / found["mean_colour"].mean()
     assert means["explained"] == pytest.approx(saved.item())
-    assert set(means) == {"loss", "explained", "explained_by_neighbours", learner.floor[1][4:]}
+    assert set(means) == {
+        "loss",
+        "explained",
+        "explained_by_neighbours",
+        learner.trivial_baseline[1][4:],
+    }
 
 
 def test_pictures_show_what_was_hidden():
@@ -85,7 +90,7 @@ def test_pictures_show_what_was_hidden():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"), [({"hidden": 1.0}, "hidden"), ({"unit": 3}, "unit 3")]
+    ("settings", "words"), [({"mask_ratio": 1.0}, "mask_ratio"), ({"unit": 3}, "unit 3")]
 )
 def test_wrong_settings_are_named(settings, words):
     with pytest.raises(ValueError, match=words):

@@ -53,7 +53,7 @@ def test_rates_are_those_worked_out_by_hand(monkeypatch):
     assert values["images_per_second"] == 50
     assert values["data_wait"] == 0.25
     monkeypatch.setattr(speed, "peak_of", lambda device: 1e12)
-    assert row(clock, learner)["share_of_peak"] == pytest.approx(50 * 2e9 / (2 * 1e12))
+    assert row(clock, learner)["mfu"] == pytest.approx(50 * 2e9 / (2 * 1e12))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
@@ -119,9 +119,7 @@ def test_the_table_shows_shares_in_percent_and_losses_as_they_are():
         ["val/loss", "0.1235"],
         ["speed", "12,346 images/s, 2.1% of it waiting for data, 1.23 GB"],
     ]
-    assert table({}, rates | {"share_of_peak": 0.4567})[0].endswith(
-        "45.7% of the data sheet's peak"
-    )
+    assert table({}, rates | {"mfu": 0.4567})[0].endswith("45.7% of the data sheet's peak")
     assert table({"knn/accuracy_random": 0.5}, {}) == [f"{'knn/accuracy_random':<28} 50.0 %"]
     assert shown("val/always_most_common", 0.418) == "41.8 %"
 

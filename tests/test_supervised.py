@@ -13,7 +13,7 @@ from builders import GREY, RGB, batch_of, small_vit
 from vit.batch import Batch
 from vit.data import Digits
 from vit.data.normalisation import normalise
-from vit.metrics import Means, Tally
+from vit.metrics import EvalMetrics, Means
 from vit.objectives.parts.classification import MeanAveragePrecision
 from vit.objectives.parts.mixing import Mixing
 from vit.objectives.supervised import Supervised
@@ -157,7 +157,7 @@ def test_a_wrong_setting_is_named(spec, settings, message):
 
 def judged(objective: Supervised, logits: torch.Tensor, monkeypatch, **labels) -> dict[str, float]:
     """A whole evaluation in batches of seven, the last one padded."""
-    tally = Tally(objective.metrics())
+    eval_metrics = EvalMetrics(objective.metrics())
     for at in range(0, len(logits), 7):
         rows = torch.arange(at, at + 7).clamp(max=len(logits) - 1)
         index = torch.where(torch.arange(at, at + 7) < len(logits), rows, -1)
@@ -165,8 +165,8 @@ def judged(objective: Supervised, logits: torch.Tensor, monkeypatch, **labels) -
         parts = {name: values[rows] for name, values in labels.items()}
         parts.setdefault("labels", torch.zeros(7, dtype=torch.int64))
         losses = objective(Batch([torch.zeros(7, 1, 8, 8)], index=index, **parts), 1.0)
-        tally.add(losses.per_image, losses.monitors, losses.predicted, index >= 0)
-    return tally.results(objective.summary)
+        eval_metrics.add(losses.per_image, losses.monitors, losses.predicted, index >= 0)
+    return eval_metrics.results(objective.summary)
 
 
 def test_classes_that_are_rare_count_like_the_others_as_in_scikit_learn(monkeypatch):

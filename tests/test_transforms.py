@@ -9,7 +9,7 @@ from torch import Tensor
 from vit.batch import ViewSpec
 from vit.data import Digits, transforms
 from vit.data.erasing import Erasing
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 from vit.data.transforms import Augmentation, affine, cut_view, move, resize
 from vit.randomness import keys, uniform
 
@@ -214,7 +214,7 @@ def test_a_view_of_another_size_without_augmentation_is_the_resized_image():
 
 def test_erasing_comes_last_and_spares_views_whose_pixels_are_targets():
     data = Digits(augmentation=Augmentation(erasing=Erasing(probability=1.0)))
-    images = data.open("train")[Draw(0, list(range(32)))]
+    images = data.open("train")[BatchIndices(0, list(range(32)))]
     plain = Digits().show(images, (ViewSpec(),), data.spec, training=True).images
     erased = data.show(images, (ViewSpec(),), data.spec, training=True).images
     assert (erased != plain).flatten(1).any(1).all()

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 
 from builders import small_vit
 from launch import launch
-from vit.callbacks.validate_last_step import LastStep
+from vit.callbacks.validate_last_step import ValidateLastStep
 from vit.data import Digits
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
@@ -49,7 +49,7 @@ def test_validation_follows_the_last_step(settings, validated):
     steps, limits = Steps(), {"limit_train_batches": 4, "limit_val_batches": 1}
     Trainer(
         accelerator="cpu",
-        callbacks=[LastStep(), steps],
+        callbacks=[ValidateLastStep(), steps],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

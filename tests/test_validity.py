@@ -14,7 +14,7 @@ def verdict(
     random: float,
     rank: float = 20.0,
     fit: tuple = (0.5, 0.4),
-    floor=FLOOR,
+    trivial_baseline=FLOOR,
     losses=None,
 ):
     steps = [
@@ -33,7 +33,7 @@ def verdict(
     }
     store = Mock(spec=Store, summary=lambda step: summaries[step.id])
     store.validation_losses.return_value = losses or {}
-    return validity("mpp", steps, store, floor)
+    return validity("mpp", steps, store, trivial_baseline)
 
 
 def test_better_than_random_above_the_floor_and_wide_is_trained():
@@ -54,7 +54,7 @@ def test_the_test_split_is_not_looked_at():
 
 
 def test_an_objective_without_a_floor_is_judged_by_the_rest():
-    assert verdict(0.6, 0.5, fit=(0.0, 0.9), floor=None).trained
+    assert verdict(0.6, 0.5, fit=(0.0, 0.9), trivial_baseline=None).trained
 
 
 def test_nothing_measured_is_not_a_pass():

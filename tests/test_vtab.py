@@ -488,7 +488,7 @@ def test_lists_that_are_not_the_tasks_are_refused(tmp_path):
 )  # fmt: skip
 def test_what_a_task_forbids_is_not_done(name, flip, part):
     augmentation = VTAB(name, protocol="bit").augmentation
-    assert (augmentation.flip, augmentation.part is not None) == (flip, part)
+    assert (augmentation.flip, augmentation.crop_ratio is not None) == (flip, part)
     assert VTAB(name).augmentation == Augmentation()
 
 

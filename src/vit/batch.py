@@ -70,11 +70,11 @@ class ViewSpec:
     Args:
         count: how many such views.
         size: height and width in pixels of a square view; None: the data's own size.
-        area: smallest and largest share of the image that a random crop covers;
+        area: smallest and largest fraction of the image that a random crop covers;
             None: the whole image, moved by the data's own augmentation.
         photometric: strength of brightness, contrast and saturation changes, 0 none to 1.
-        blur: share of the images that are blurred, by up to 2 pixels: for photographs.
-        solarise: share of the images whose bright half is inverted.
+        blur: fraction of the images that are blurred, by up to 2 pixels: for photographs.
+        solarise: fraction of the images whose bright half is inverted.
         resample: False: the data's augmentation only shifts by whole pixels and flips, for
             objectives whose targets are pixels; rotation and scaling would blend them.
     """
@@ -106,7 +106,7 @@ class Batch:
         unread: files of it that could not be read: names and why.
         accepted: B L, every label that is right, where an image may have several: in multi-label
             data, and where later annotators looked again (none for images they left out).
-        turn: B, how often each image came before in this epoch; None: never.
+        repeat: B, how often each image came before in this epoch; None: never.
     """
 
     views: list[Float[Tensor, "B C _h _w"] | UInt8[Tensor, "B C _h _w"]]
@@ -116,7 +116,7 @@ class Batch:
     epoch: int | None = None
     unread: tuple[tuple[str, str], ...] = ()
     accepted: Bool[Tensor, "B _L"] | None = None
-    turn: Int[Tensor, " B"] | None = None
+    repeat: Int[Tensor, " B"] | None = None
 
     @property
     def images(self) -> Tensor:
@@ -130,7 +130,7 @@ class Batch:
 
     def keys(self, purpose: str) -> Int[Tensor, " B"]:
         """One random key an image: the same on any rank, in any batch, in any process."""
-        return keys(self.seed, self.epoch, numbered(self.index, self.turn), purpose)
+        return keys(self.seed, self.epoch, numbered(self.index, self.repeat), purpose)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -145,23 +145,23 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         views = [change(view) for view in self.views]
-        accepted, turn = (x if x is None else change(x) for x in (self.accepted, self.turn))
+        accepted, repeat = (x if x is None else change(x) for x in (self.accepted, self.repeat))
         return replace(
             self,
             views=views,
             labels=change(self.labels),
             index=change(self.index),
             accepted=accepted,
-            turn=turn,
+            repeat=repeat,
         )
 
 
-def numbered(index: Int[Tensor, " B"], turn: Int[Tensor, " B"] | None) -> Int[Tensor, " B"]:
+def numbered(index: Int[Tensor, " B"], repeat: Int[Tensor, " B"] | None) -> Int[Tensor, " B"]:
     """What draws are keyed by: an image that comes again in an epoch is drawn anew."""
-    return index if turn is None else index + turn * 2**40
+    return index if repeat is None else index + repeat * 2**40
 
 
-def black(spec: DataSpec, views: tuple[ViewSpec, ...], count: int) -> Batch:
+def dummy_batch(spec: DataSpec, views: tuple[ViewSpec, ...], count: int) -> Batch:
     """A training batch of the right shapes with nothing to see, for counting and timing."""
     sizes = [(v.size, v.size) if v.size else spec.image_size for v in views for _ in range(v.count)]
     images = [torch.zeros(count, spec.channels, *size) for size in sizes]

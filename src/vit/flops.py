@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vit.batch import DataSpec, black
+from vit.batch import DataSpec, dummy_batch
 from vit.objectives.base import Objective
 
 # data-sheet peaks of dense bf16 matrix products, in operations a second, by a part of the name
@@ -28,7 +28,7 @@ IMAGES = 2  # in the counted batch; more than one, for objectives that pair imag
 def training_flops(objective: Objective, spec: DataSpec) -> float:
     """Floating-point operations of forward and backward for one image."""
     shadow = _on_meta(objective).train()
-    batch = black(spec, objective.views, IMAGES).to("meta")
+    batch = dummy_batch(spec, objective.views, IMAGES).to("meta")
     with FlopCounterMode(display=False) as counter:
         shadow(batch, 0.0).loss.backward()
     return counter.get_total_flops() / IMAGES

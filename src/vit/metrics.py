@@ -44,7 +44,7 @@ class Means:
         return {name: mean[0] if len(mean) == 1 else mean for name, mean in means.items()}
 
 
-class Tally:
+class EvalMetrics:
     """All that one evaluation adds up, batch by batch.
 
     Args:

@@ -17,9 +17,9 @@ from vit.batch import Batch, DataSpec
 from vit.collectives import mean_of_rows, share_statistics
 from vit.finite import RecentLosses
 from vit.flops import training_flops
-from vit.metrics import Tally
+from vit.metrics import EvalMetrics
 from vit.models.base import Encoder
-from vit.models.ema import Teacher, early
+from vit.models.ema import EMA, ema_warmup
 from vit.models.weights import FORMAT, Stored, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
 from vit.optim.clipping import Clip
@@ -44,9 +44,9 @@ class ViTModule(LightningModule):
         layer_decay: learning-rate factor from each layer to the one before it.
         head_lr: learning-rate factor of everything outside the encoder.
         clip: bound on the gradient; null: none.
-        ema: keep an average of the weights that forgets a share 1 - ema at each step; evaluation
+        ema: keep an average of the weights that forgets a fraction 1 - ema at each step; evaluation
             and later runs then read it. Paper, fine-tuning: 0.9999. null: none.
-        frozen: encoder layers that stay as they are, counted from the input (1: the patch
+        frozen_layers: encoder layers that stay as they are, counted from the input (1: the patch
             embedding, 2: the first block too); all: only the head learns.
         compile: compile each block of the encoder; for GPUs.
         pretrained: run folder or checkpoint whose encoder is the start.
@@ -66,7 +66,7 @@ class ViTModule(LightningModule):
         head_lr: float = 1.0,
         clip: Clip | None = None,
         ema: float | None = None,
-        frozen: int | Literal["all"] = 0,
+        frozen_layers: int | Literal["all"] = 0,
         compile: bool = False,  # noqa: A002  the word that people look for
         pretrained: str | None = None,
         pretrained_average: bool = True,
@@ -85,13 +85,13 @@ class ViTModule(LightningModule):
         self.results: dict[str, float] = {}
         self.step_losses: list[Losses] = []
         self.recent = RecentLosses()
-        self.tally = Tally()
+        self.eval_metrics = EvalMetrics()
 
         stored = stored_encoder(pretrained, pretrained_average) if pretrained else None
         encoder, self.spec = self._encoder(encoder, stored, spec)
         self.objective = objective(encoder, self.spec)
-        freeze(self.objective.encoder, frozen)
-        self.average = Teacher(self.objective) if ema else None
+        freeze(self.objective.encoder, frozen_layers)
+        self.average = EMA(self.objective) if ema else None
 
     def _encoder(
         self, build: Callable[[DataSpec], Encoder] | None, stored: Stored | None, spec: DataSpec
@@ -201,7 +201,7 @@ class ViTModule(LightningModule):
         self.objective.after_step(progress)
         share_statistics(self.objective)
         if self.average:
-            self.average.follow(self.objective, early(self.ema, self.trainer.global_step + 1))
+            self.average.follow(self.objective, ema_warmup(self.ema, self.trainer.global_step + 1))
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Our own bound instead of the Trainer's, which knows no per-tensor one."""
@@ -224,7 +224,7 @@ class ViTModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Nothing is carried over from an evaluation that was interrupted; damage is told first."""
         self.recent.check()
-        self.tally = Tally(self.judged.metrics())
+        self.eval_metrics = EvalMetrics(self.judged.metrics())
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -237,12 +237,16 @@ class ViTModule(LightningModule):
         right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
         if dataloader_idx:
             name = self.trainer.datamodule.others[dataloader_idx - 1]
-            self.tally.means.add({} if right is None else {f"{name}_accuracy": right}, counted)
+            self.eval_metrics.means.add(
+                {} if right is None else {f"{name}_accuracy": right}, counted
+            )
             return None
         accepted = losses.per_image.pop("accepted", None)
         if accepted is not None:
-            self.tally.means.add({"real_accuracy": accepted}, batch.valid & batch.accepted.any(1))
-        self.tally.add(losses.per_image, losses.monitors, losses.predicted, counted)
+            self.eval_metrics.means.add(
+                {"real_accuracy": accepted}, batch.valid & batch.accepted.any(1)
+            )
+        self.eval_metrics.add(losses.per_image, losses.monitors, losses.predicted, counted)
         return None if right is None else (torch.where(counted, batch.index, -1), right)
 
     test_step = validation_step
@@ -256,7 +260,7 @@ class ViTModule(LightningModule):
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
-        values = self.tally.results(self.judged.summary)
+        values = self.eval_metrics.results(self.judged.summary)
         self.results = {f"{stage}/{name}": value for name, value in values.items()}
         shown = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in self.results.items():

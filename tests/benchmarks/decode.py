@@ -26,7 +26,7 @@ from torchvision.datasets import ImageFolder as Torchvision
 
 from vit.data.crops import Cut
 from vit.data.files import Files, Folder, Source
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 from vit.data.shards import Shards
 from vit.prepare.shards import encoded, shard
 from vit.published import decode
@@ -41,7 +41,7 @@ def ours(source: Source) -> Callable[[int, list[int]], torch.Tensor]:
     files = Files(source, torch.arange(count), torch.zeros(count).long(), [Cut(SIDE, AREA, "crop")])
 
     def batch(epoch: int, indices: list[int]) -> torch.Tensor:
-        images = files[Draw(epoch, indices)].images
+        images = files[BatchIndices(epoch, indices)].images
         images[::2] = images[::2].flip(-1)
         return images
 

@@ -48,8 +48,8 @@ class Clock(Callback):
 
 def speed(kind: type[ImageFolder], root: str) -> float:
     """Images per second."""
-    data = kind(root, batch_size=BATCH, workers=1, keep_splits=False, folds=10, val_share=0.1,
-                augmentation=Augmentation(crop=(0.08, 1.0), flip=True))  # fmt: skip
+    data = kind(root, batch_size=BATCH, workers=1, keep_splits=False, folds=10, val_fraction=0.1,
+                augmentation=Augmentation(crop_area=(0.08, 1.0), flip=True))  # fmt: skip
     clock = Clock()
     module = ViTModule(Supervised, lambda spec: ViT(spec, size="Ti/16"), torch.optim.SGD,
                        spec=data.spec)  # fmt: skip

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import torch
 
-from vit.batch import DataSpec, black
+from vit.batch import DataSpec, dummy_batch
 from vit.flops import training_flops
 from vit.models import ViT
 from vit.objectives.base import Objective
@@ -38,7 +38,7 @@ class Arm:
         self.objective.to(self.device).train()
         learned = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(learned, lr=1e-4, fused=True)
-        shown = black(SPEC, self.objective.views, batch).to(self.device)
+        shown = dummy_batch(SPEC, self.objective.views, batch).to(self.device)
         self.batch = replace(shown, views=[torch.rand_like(view) for view in shown.views])
         self.seconds: list[float] = []
 

@@ -65,8 +65,8 @@ def test_ten_kills_change_no_byte(tmp_path, what):
                  "configs/data/image_folder.yaml", "--data.root", "mine", "--out")  # fmt: skip
     ended = launch(*words, "whole", cwd=tmp_path)
     assert ended.code == 0, ended.everything
-    luck, most = random.Random(0), count(tmp_path / "whole") // KILLS
+    generator, most = random.Random(0), count(tmp_path / "whole") // KILLS
     for _ in range(KILLS):
-        assert killed((*words, "parts"), tmp_path, luck.randint(1, most))
+        assert killed((*words, "parts"), tmp_path, generator.randint(1, most))
     assert launch(*words, "parts", cwd=tmp_path).code == 0
     assert content(tmp_path / "parts") == content(tmp_path / "whole")

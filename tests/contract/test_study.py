@@ -196,7 +196,7 @@ def test_labels_that_are_tested_may_not_be_learned_before(tmp_path):
 @pytest.mark.slow
 def test_probes_are_judged_on_the_task_whatever_the_pre_training_saw(tmp_path):
     """Settings of the pre-training's data must not reach the task's."""
-    labelled = {"classes": [0, 1, 2, 3, 4], "test_share": 0.05, "labels_per_class": 100}
+    labelled = {"classes": [0, 1, 2, 3, 4], "test_fraction": 0.05, "labels_per_class": 100}
     pretrain = {
         "labelled": {"config": "configs/data/digits.yaml", "set": labelled},
         "set": STUDY["pretrain"]["set"],

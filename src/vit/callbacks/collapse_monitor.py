@@ -5,15 +5,15 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from vit.evaluate.features import frozen
+from vit.evaluate.features import frozen_features
 from vit.evaluate.rankme import COLLAPSED, rankme
 from vit.module import ViTModule
 
 IMAGES = 512  # of the validation split
-EARLY = 0.2  # share of the run in which collapse is often only a start
+EARLY = 0.2  # fraction of the run in which collapse is often only a start
 
 
-class Guard(Callback):
+class CollapseMonitor(Callback):
     """After each validation of a run without labels: effective rank, and the objective's own say.
 
     Weights and random numbers of the run are not touched.
@@ -28,9 +28,9 @@ class Guard(Callback):
         unwanted = trainer.state.fn != "fit" or trainer.sanity_checking
         if unwanted or self.said or objective.uses_labels or pl_module.progress < EARLY:
             return
-        rank = rankme(frozen(pl_module, trainer.datamodule, objective.encoder, "val",
+        rank = rankme(frozen_features(pl_module, trainer.datamodule, objective.encoder, "val",
                              most=IMAGES).features)  # fmt: skip
-        told = objective.complaint(pl_module.results) or flat(rank)
+        told = objective.collapse_message(pl_module.results) or flat(rank)
         if told:
             self.said = True
             if trainer.is_global_zero:

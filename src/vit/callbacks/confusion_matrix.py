@@ -20,7 +20,7 @@ from vit.module import ViTModule
 MOST_NAMES = 30  # classes whose names still fit beside a matrix
 
 
-class Mistakes(Callback):
+class ConfusionMatrix(Callback):
     """The confusion matrix of the validation split, and its images with the largest losses.
 
     Args:
@@ -29,16 +29,18 @@ class Mistakes(Callback):
 
     def __init__(self, images: int = 16) -> None:
         if images < 1:
-            raise ValueError(f"Mistakes: images must be at least 1, got {images}")
+            raise ValueError(f"ConfusionMatrix: images must be at least 1, got {images}")
         self.images = images
 
     @torch.no_grad()
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Look at the whole split once; the images shown are of rank 0's share."""
+        """Look at the whole split once; the images shown are that rank 0 saw."""
         objective, data = pl_module.judged, trainer.datamodule
         if not objective.uses_labels or pl_module.spec.multi_label:
             if trainer.is_global_zero:
-                print("Mistakes: nothing to show, it wants one label an image and a classifier")
+                print(
+                    "ConfusionMatrix: nothing to show, it wants one label an image and a classifier"
+                )
             return
         was = objective.training
         objective.eval()
@@ -79,21 +81,21 @@ class Mistakes(Callback):
 
 
 def matrix(table: Tensor, classes: tuple[str, ...]) -> Tensor:
-    """3 H W in [0, 1]: rows are labels, columns guesses, shares of each row."""
+    """3 H W in [0, 1]: rows are labels, columns guesses, fractions of each row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to load
     from matplotlib.figure import Figure
 
     side = min(max(0.45 * len(classes), 4), 12)
     figure = Figure((side + 1.5, side), dpi=100, layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
-    share = table / table.sum(1, keepdim=True).clamp(min=1)
-    shown = axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
+    fraction = table / table.sum(1, keepdim=True).clamp(min=1)
+    shown = axes.imshow(fraction.numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("guessed")
     axes.set_ylabel("label")
     if len(classes) <= MOST_NAMES:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
-    figure.colorbar(shown, label="share of the label's images")
+    figure.colorbar(shown, label="fraction of the label's images")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that the font has not
         canvas.draw()

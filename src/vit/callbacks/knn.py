@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, Trainer
 
 from vit.callbacks.run import Run, epoch_of
 from vit.evaluate.base import Task
-from vit.evaluate.features import frozen
+from vit.evaluate.features import frozen_features
 from vit.evaluate.knn import knn
 from vit.models.base import Encoder
 from vit.module import ViTModule
@@ -57,7 +57,7 @@ class KNN(Callback):
         """Accuracy on the validation split; None where there is nothing to ask or to answer."""
         module, data = trainer.lightning_module, trainer.datamodule
         bank, queries = (
-            frozen(module, data, encoder, split).labelled() for split in ("train", "val")
+            frozen_features(module, data, encoder, split).labelled() for split in ("train", "val")
         )
         if not len(bank.labels) or not len(queries.labels):
             return None

@@ -12,7 +12,7 @@ from vit.collectives import gather_rows
 from vit.module import ViTModule
 
 
-class Correct(Callback):
+class PerImageCorrectness(Callback):
     """Collect a test's batches from all ranks and write one row an image, in the split's order.
 
     Args:

@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from vit.callbacks.run import Run, epoch_of
-from vit.evaluate.base import Frozen, Task
-from vit.evaluate.features import frozen, pixels
+from vit.evaluate.base import FrozenFeatures, Task
+from vit.evaluate.features import frozen_features, pixels
 from vit.evaluate.knn import knn
 from vit.evaluate.rankme import rankme
 from vit.evaluate.ridge import ridge
@@ -74,12 +74,12 @@ class Probe(Callback):
 
     def features(
         self, trainer: Trainer, module: ViTModule, encoder: torch.nn.Module, split: str
-    ) -> Frozen:
+    ) -> FrozenFeatures:
         """On the CPU: every rank has all of them."""
-        found = frozen(module, trainer.datamodule, encoder, split, most=self.images)
-        return Frozen({k: v.cpu() for k, v in found.pooled.items()}, found.labels.cpu())
+        found = frozen_features(module, trainer.datamodule, encoder, split, most=self.images)
+        return FrozenFeatures({k: v.cpu() for k, v in found.pooled.items()}, found.labels.cpu())
 
-    def task(self, module: ViTModule, bank: Frozen, queries: Frozen) -> Task:
+    def task(self, module: ViTModule, bank: FrozenFeatures, queries: FrozenFeatures) -> Task:
         """Nothing is chosen; unlabelled images neither teach nor ask."""
         bank, queries = (part[part.labels >= 0] for part in (bank, queries))
         return Task(bank, queries[:0], queries, len(module.spec.classes), module.seed)

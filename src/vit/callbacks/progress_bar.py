@@ -16,7 +16,7 @@ SHORT = {
 }
 
 
-class Bar(RichProgressBar):
+class ProgressBar(RichProgressBar):
     """Lightning's rich bar, which shows an epoch, with the time left of the whole run.
 
     Names are short, so that all of it fits on a line.

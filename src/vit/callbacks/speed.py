@@ -71,7 +71,7 @@ class Speed(Callback):
 
 
 def row(clock: dict[str, float], module: ViTModule) -> dict[str, float]:
-    """Rates from seconds and images; share_of_peak only where the peak is known."""
+    """Rates from seconds and images; mfu only where the peak is known."""
     seconds = clock["busy"] + clock["waited"]
     rate = clock["images"] / seconds
     values = {
@@ -82,7 +82,7 @@ def row(clock: dict[str, float], module: ViTModule) -> dict[str, float]:
     peak = peak_of(module.device)
     if peak:
         whole = peak * module.trainer.world_size
-        values["share_of_peak"] = rate * module.flops_per_image / whole
+        values["mfu"] = rate * module.flops_per_image / whole
     return values
 
 

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, Trainer
 from vit.module import ViTModule
 
 
-class LastStep(Callback):
+class ValidateLastStep(Callback):
     """What a run reports last are its final weights; Lightning would stop at the last interval."""
 
     def setup(self, trainer: Trainer, pl_module: ViTModule, stage: str) -> None:

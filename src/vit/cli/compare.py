@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser
 
-from vit.batch import ViewSpec, black
+from vit.batch import ViewSpec, dummy_batch
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import hold
 from vit.callbacks.run_log import RunLog
@@ -248,7 +248,7 @@ def ask(words: tuple[str, ...]) -> Asked:
         parameters=sum(p.numel() for p in objective.parameters()),
         seconds=measured(built, flops),
         views=f"{views(objective.views)}; {changes(built.datamodule.augmentation)}",
-        floor=objective.floor,
+        trivial_baseline=objective.trivial_baseline,
     )
 
 
@@ -263,7 +263,7 @@ def measured(built: CLI, flops: float) -> float:
     if count < 2:  # some objectives compare images
         return flops / SPEED
     objective = built.model.objective
-    batch = black(built.model.spec, objective.views, count)
+    batch = dummy_batch(built.model.spec, objective.views, count)
     took = []
     for _ in range(2):  # the first also sets up
         start = time.perf_counter()

@@ -11,15 +11,15 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
 from vit import lightning_workarounds as workarounds
 from vit.callbacks.checkpoints import Checkpoints
-from vit.callbacks.collapse_monitor import Guard
+from vit.callbacks.collapse_monitor import CollapseMonitor
 from vit.callbacks.interruption import Interruption
-from vit.callbacks.per_image_correctness import Correct
+from vit.callbacks.per_image_correctness import PerImageCorrectness
 from vit.callbacks.predictions import Predictions
-from vit.callbacks.progress_bar import Bar
+from vit.callbacks.progress_bar import ProgressBar
 from vit.callbacks.run import Plan, Run
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.speed import Speed
-from vit.callbacks.validate_last_step import LastStep
+from vit.callbacks.validate_last_step import ValidateLastStep
 from vit.cli.errors import OneLineParser, UsageError, one_line
 from vit.cli.recorded import walk
 from vit.module import ViTModule
@@ -149,13 +149,13 @@ class CLI(LightningCLI):
         self.interruption, self.speed = Interruption(), Speed(self.files)
         bar = self.config.trainer.enable_progress_bar is not False
         self.trainer_defaults["callbacks"] = [
-            *([Bar(refresh_rate=10)] if bar else []),
+            *([ProgressBar(refresh_rate=10)] if bar else []),
             self.run_callback,
             self.speed,
-            LastStep(),
-            Guard(),
+            ValidateLastStep(),
+            CollapseMonitor(),
             Predictions(self.files),
-            Correct(self.files),
+            PerImageCorrectness(self.files),
             self.interruption,
             Checkpoints(
                 self.files,
@@ -198,10 +198,10 @@ def check_trainer(trainer: Any) -> None:
     if trainer.limit_train_batches == 0:
         raise UsageError("trainer.limit_train_batches is 0: nothing would be trained")
     interval = trainer.val_check_interval
-    shares = isinstance(interval, float) and 0 < interval <= 1
-    if not (interval is None or shares or (isinstance(interval, int) and interval >= 1)):
+    fractions = isinstance(interval, float) and 0 < interval <= 1
+    if not (interval is None or fractions or (isinstance(interval, int) and interval >= 1)):
         raise UsageError(
-            "trainer.val_check_interval counts batches from 1, or is a share of an epoch in "
+            "trainer.val_check_interval counts batches from 1, or is a fraction of an epoch in "
             f"(0, 1], got {interval}"
         )
 

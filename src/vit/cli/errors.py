@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vit.cli.once import complain, launch_id
+from vit.cli.renamed import CLASSES, KEYS
 from vit.data.base import Images
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
@@ -83,11 +84,27 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
     if broken or "parsing config" in message:
         return broken or condense(message)
     line, known = condense(message), known_keys(parser)
+    if old_class := renamed_class(argv):
+        return old_class
     lost = lost_file(line, argv) or unknown_value(line) or foreign_setting(line, argv)
     if lost:
         return lost
     wrong = wrong_key(line, known)
+    if wrong and (now := KEYS.get(wrong.rpartition(".")[2])):
+        return f"{line}: it is called {now} now{where(wrong, argv)}"
     return line + suggestion(line, wrong, known) + (where(wrong, argv) if wrong else "")
+
+
+def renamed_class(argv: list[str]) -> str:
+    """A class by the name that it had before, in a command line or its files; else nothing."""
+    texts = [*argv, *(word.partition("=")[2] for word in argv)]
+    for file in config_files(argv):
+        texts += strings(load(file.read_text(errors="replace"), str(file)))
+    for text in texts:
+        for old, now in CLASSES.items():
+            if re.search(rf"(^|[^\w.]){re.escape(old)}($|[^\w.])", text):
+                return f"{old} is called {now} now; change the name in the file or command"
+    return ""
 
 
 def one_line(error: BaseException) -> str:

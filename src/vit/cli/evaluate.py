@@ -21,10 +21,10 @@ from vit.cli.errors import UsageError
 from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.compare.identity import data_identity, digest
 from vit.data.splits import carve
-from vit.evaluate.base import Frozen, Result, Task
+from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.evaluate.catalogue import protocol, refuse
 from vit.evaluate.feature_cache import FeatureCache
-from vit.evaluate.features import LARGEST, OneProcess, frozen, pixels
+from vit.evaluate.features import LARGEST, OneProcess, frozen_features, pixels
 from vit.evaluate.rankme import rankme
 from vit.models.torch_files import hash_of
 from vit.models.weights import open_checkpoint
@@ -90,7 +90,7 @@ class Evaluation:
             self.score("_pixels", raw, names)
             self.score("", raw, [CLASSICAL])
 
-    def features(self, encoder: nn.Module) -> dict[str, Frozen]:
+    def features(self, encoder: nn.Module) -> dict[str, FrozenFeatures]:
         """Of each split, from the cache where they are there."""
         tokens = any(declares(self.functions[name], "NEEDS_TOKENS") for name in self.protocols)
         found = {}
@@ -99,7 +99,7 @@ class Evaluation:
             features = self.cache.get(key)
             if features is None:
                 self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
-                features = frozen(self.module, self.data, encoder, split, tokens)
+                features = frozen_features(self.module, self.data, encoder, split, tokens)
                 self.cache.keep(key, features)
             found[split] = features.labelled()
         return found
@@ -122,7 +122,7 @@ class Evaluation:
             "resize": "bilinear, antialiased",
         }
 
-    def score(self, who: str, features: dict[str, Frozen], names: list[str]) -> None:
+    def score(self, who: str, features: dict[str, FrozenFeatures], names: list[str]) -> None:
         """Apply protocols to one encoder's features and keep what they say."""
         classes, seed = len(self.data.spec.classes), self.module.seed
         for split in self.splits:
@@ -254,7 +254,7 @@ def table(metrics: dict[str, float], protocols: list[str]) -> list[str]:
     return lines
 
 
-def halves(train: Frozen) -> tuple[Frozen, Frozen]:
+def halves(train: FrozenFeatures) -> tuple[FrozenFeatures, FrozenFeatures]:
     """Four fifths to learn from and a fifth to choose on, where validation is what is judged."""
     labels = train.labels.tolist()
     least = min(labels.count(label) for label in set(labels))

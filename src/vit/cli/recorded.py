@@ -15,8 +15,7 @@ from vit.cli.errors import UsageError
 from vit.yaml_text import load
 
 ROOMS = tuple(  # of ours: what YAML builds
-    f"vit.{room}."
-    for room in ("models", "objectives", "data", "optim", "muon", "mixing", "callbacks")
+    f"vit.{room}." for room in ("models", "objectives", "data", "optim", "callbacks")
 )
 SINGLE = ("vit.sharding.FullyShard",)
 OPTIMIZERS = "torch.optim."

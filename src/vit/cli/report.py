@@ -5,26 +5,26 @@ from pathlib import Path
 
 from vit.cli.engine import CLI
 
-SHARES = ("accuracy", "accuracy_random", "top5", "most_common", "data_wait", "share_of_peak")
-SPEED = ("images_per_second", "data_wait", "memory_gb", "share_of_peak")
+SHARES = ("accuracy", "accuracy_random", "top5", "most_common", "data_wait", "mfu")
+SPEED = ("images_per_second", "data_wait", "memory_gb", "mfu")
 
 
 def table(metrics: dict[str, float], speed: dict[str, float], note: str = "") -> list[str]:
-    """One line a value; shares in percent."""
+    """One line a value; fractions in percent."""
     lines = [f"{name:<28} {shown(name, value)}" for name, value in metrics.items()]
     lines += [note] if note else []
     if speed:
         parts = [f"{speed['images_per_second']:,.0f} images/s"]
         parts += [f"{speed['data_wait']:.1%} of it waiting for data"]
         parts += [f"{speed['memory_gb']:.2f} GB"]
-        if "share_of_peak" in speed:
-            parts += [f"{speed['share_of_peak']:.1%} of the data sheet's peak"]
+        if "mfu" in speed:
+            parts += [f"{speed['mfu']:.1%} of the data sheet's peak"]
         lines.append(f"{'speed':<28} {', '.join(parts)}")
     return lines
 
 
 def shown(name: str, value: float) -> str:
-    """A share in percent, anything else as it is."""
+    """A fraction in percent, anything else as it is."""
     return f"{100 * value:.1f} %" if name.endswith(SHARES) else f"{value:.4f}"
 
 

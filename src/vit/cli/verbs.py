@@ -33,7 +33,16 @@ from vit.cli.argv import (
 )
 from vit.cli.compare import compare
 from vit.cli.engine import CLI
-from vit.cli.errors import DISK, Failure, UsageError, broken_yaml, disk, misfit, one_line
+from vit.cli.errors import (
+    DISK,
+    Failure,
+    UsageError,
+    broken_yaml,
+    disk,
+    misfit,
+    one_line,
+    renamed_class,
+)
 from vit.cli.evaluate import evaluate
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import prepare
@@ -80,6 +89,8 @@ def answer(error: Exception, argv: list[str]) -> tuple[str, int]:
         return broken or misfit(error), 2
     if isinstance(error, OSError) and error.errno in DISK:
         return f"{disk(error)}; make room or choose another place, and type it again", 1
+    if old_class := renamed_class(argv):
+        return old_class, 2
     usage = isinstance(error, (ValueError, OSError, MisconfigurationException))
     return one_line(error), 2 if usage else 1
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import vit
 
-VERSION = 1
+VERSION = 2
 TRAINER = (  # keys of the Trainer that change what is learned or measured
     "max_epochs",
     "max_steps",

@@ -47,7 +47,8 @@ class Asked(NamedTuple):
         parameters: of the objective.
         seconds: of a training step, for one image, on one thread of this machine's CPU.
         views: what it sees of an image, in words.
-        floor: of a trained one the first metric is above the second; see Objective.floor.
+        trivial_baseline: of a trained one the first metric is above the second; see
+            Objective.trivial_baseline.
     """
 
     settings: dict[str, Any]
@@ -57,7 +58,7 @@ class Asked(NamedTuple):
     parameters: int
     seconds: float
     views: str
-    floor: tuple[str, str] | None
+    trivial_baseline: tuple[str, str] | None
 
     @property
     def chosen_on(self) -> int:

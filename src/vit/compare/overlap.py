@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vit.data.base import Images, Split
 from vit.data.file_images import FileImages
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 
 SIDE = 8  # of the small picture, in pixels
 NEAR = 0.99  # correlation of two small pictures that look alike; ours, said in the report
@@ -57,7 +57,7 @@ def prints(data: Images, split: Split, by_name: bool = False) -> Prints:
     hashes, small = [], []
     for start in range(0, len(dataset), ROWS):
         numbers = list(range(start, min(start + ROWS, len(dataset))))
-        images = dataset[Draw(None, numbers)].images
+        images = dataset[BatchIndices(None, numbers)].images
         hashes += [hashlib.sha1(image.numpy().tobytes()).hexdigest() for image in images]
         grey = images.float().mean(1, keepdim=True)
         small.append(F.adaptive_avg_pool2d(grey, SIDE).flatten(1))

@@ -11,7 +11,7 @@ from vit.compare.pool import Pool
 EVERY = 30.0  # seconds between lines where there is no terminal
 
 
-class Bar:
+class StudyProgress:
     """Time left follows from what finished runs took against what was expected of them.
 
     Args:

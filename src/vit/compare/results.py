@@ -27,7 +27,7 @@ class Cell:
 
     Args:
         accuracy: of the test split; None where it is not defined or not there.
-        correct: M, the share of draws in which each test image was right.
+        correct: M, the fraction of draws in which each test image was right.
         status: done, missing, or what makes it undefined.
         labels_used: that learning, tuning and probes looked at, validation included.
         total_flops: pre-training, fine-tuning, and the arm's other tuning trials for the task.

@@ -21,7 +21,7 @@ from vit.compare.job import Asked, Place, Step
 from vit.compare.overlap import Overlap, labels_shared, overlap
 from vit.compare.plan import Planner
 from vit.compare.pool import Pool, shown
-from vit.compare.progress import Bar, minutes
+from vit.compare.progress import StudyProgress, minutes
 from vit.compare.report import Report, plain
 from vit.compare.results import Results
 from vit.compare.slurm import write_jobs
@@ -111,8 +111,10 @@ class Conductor:
     def detectable(self) -> str:
         """The difference that the study finds with 80 % power, guessed before it has begun."""
         study = self.study
-        frozen = study.primary.protocol != FINETUNE  # only arms with an encoder before the task
-        arms = sum(bool(a.pretrain or a.pretrained) or not frozen for a in self.arms.values())
+        on_features = (
+            study.primary.protocol != FINETUNE
+        )  # only arms with an encoder before the task
+        arms = sum(bool(a.pretrain or a.pretrained) or not on_features for a in self.arms.values())
         images = self.asked[next(iter(self.arms)), study.primary.data].data.spec.counts["test"]
         images *= study.folds or 1
         if study.seeds < 2 or arms < 2:
@@ -141,7 +143,7 @@ class Conductor:
         """Run what is missing, then report; 1 if a run failed."""
         print(self.detectable(), flush=True)
         pool = Pool(self.store, main, self.jobs, self.gpus, lambda line: print(line, flush=True))
-        bar = Bar(pool)
+        bar = StudyProgress(pool)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: each run saves
         try:
             with bar.progress:
@@ -154,7 +156,7 @@ class Conductor:
         self.report(steps, choice, pool.failed)
         return 1 if pool.failed else 0
 
-    def _work(self, pool: Pool, bar: Bar, steps: list[Step], rerun_stale: bool) -> None:
+    def _work(self, pool: Pool, bar: StudyProgress, steps: list[Step], rerun_stale: bool) -> None:
         steps = unique(steps)
         if rerun_stale:
             for step in steps:
@@ -162,7 +164,7 @@ class Conductor:
         bar.begin(steps, {step.id for step in steps if self.store.status(step) == "done"})
         pool.work(steps, bar.tick)
 
-    def _tune(self, pool: Pool, bar: Bar, rerun_stale: bool) -> Choice:
+    def _tune(self, pool: Pool, bar: StudyProgress, rerun_stale: bool) -> Choice:
         trials = first_trials(self.study.tuning.trials)
         if len(trials) == 1:
             return Choice(trials)
@@ -219,7 +221,7 @@ class Conductor:
         for arm in self.arms:
             asked = self.asked.get((arm, "pretrain"))
             if asked and not asked.uses_labels:
-                found[arm] = validity(arm, steps, self.store, asked.floor)
+                found[arm] = validity(arm, steps, self.store, asked.trivial_baseline)
         return found
 
     def seen_before(self) -> tuple[list[int], list[str]]:

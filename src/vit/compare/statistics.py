@@ -19,7 +19,7 @@ from scipy.special import gammaincinv, ndtr, ndtri, owens_t, stdtrit
 
 OUTLIER = 2.5  # a pair this much noisier than the pool gets the freedom of its own seeds alone
 SMALLEST = -230.0  # log p; below it p is 0, because the quantiles overflow further out
-QUANTILES = (np.arange(40) + 0.5) / 40  # where power averages over the luck of the seeds
+QUANTILES = (np.arange(40) + 0.5) / 40  # where power averages over seeds
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Difference:
     residual_variance: float = 0.0  # the part of seed_variance that more images shrink too
 
     @property
-    def image_share(self) -> float:
-        """Share of the variance that comes from the test images."""
+    def image_fraction(self) -> float:
+        """Fraction of the variance that comes from the test images."""
         total = self.image_variance + self.seed_variance
         return self.image_variance / total if total else 0.0
 
@@ -164,7 +164,7 @@ def compare(
 ) -> Comparison:
     """Interval and p of every arm and pair, and the arm that beats every other after Holm.
 
-    `correct` holds n m a trainable arm or control: the share of label draws that were correct.
+    `correct` holds n m a trainable arm or control: the fraction of label draws that were correct.
     Images of one group are one unit. Controls stay outside pool and family. Folds share training
     images: the seed part grows as Nadeau & Bengio (2003) correct it, approximately.
     """

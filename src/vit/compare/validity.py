@@ -36,14 +36,17 @@ class Verdict:
         return "NOT TRAINED, too short: its loss was still falling" if self.short else "NOT TRAINED"
 
 
-def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] | None) -> Verdict:
-    """Better than random features, above its trivial floor, not collapsed.
+def validity(
+    arm: str, steps: list[Step], store: Store, trivial_baseline: tuple[str, str] | None
+) -> Verdict:
+    """Better than random features, above its trivial trivial_baseline, not collapsed.
 
     Args:
         arm: its name.
         steps: of the study.
         store: where runs lie.
-        floor: the objective's own (metric, what a trivial answer scores), where it has one.
+        trivial_baseline: the objective's own (metric, what a trivial answer scores), where it has
+            one.
     """
     declared = [step for step in steps if step.point is None]
     probes = [store.summary(s) for s in declared if s.arm == arm and s.stage == "probe"]
@@ -60,12 +63,19 @@ def validity(arm: str, steps: list[Step], store: Store, floor: tuple[str, str] |
     if ranks:
         line = f"effective rank {np.mean(ranks):.1f}"
         (good if min(ranks) >= COLLAPSED else bad).append(line)
-    if floor:
+    if trivial_baseline:
         fits = [store.summary(s) for s in steps if s.arm == arm and s.stage == "pretrain"]
-        pairs = [(s[floor[0]], s[floor[1]]) for s in fits if floor[0] in s and floor[1] in s]
+        pairs = [
+            (s[trivial_baseline[0]], s[trivial_baseline[1]])
+            for s in fits
+            if trivial_baseline[0] in s and trivial_baseline[1] in s
+        ]
         if pairs:
             own, trivial = np.mean(pairs, axis=0)
-            line = f"its own task, {floor[0]}, {own:.3f} against {trivial:.3f} of a trivial answer"
+            line = (
+                f"its own task, {trivial_baseline[0]}, {own:.3f} against {trivial:.3f} "
+                "of a trivial answer"
+            )
             (good if own > trivial else bad).append(line)
     fits = [s for s in declared if s.arm == arm and s.stage == "pretrain"]
     votes = [bool(still_falling(store.validation_losses(step))) for step in fits]

@@ -26,7 +26,7 @@ def _limits(comparison: Comparison, asked: float) -> str:
     )
     tenths = round(10 * statistics.power(asked, n, m, arms, noise, alpha))
     often = f"about {tenths}" if 0 < tenths < 10 else ("more than 9" if tenths else "fewer than 1")
-    share = 100 * np.mean([pair.image_share for pair in comparison.family])
+    fraction = 100 * np.mean([pair.image_fraction for pair in comparison.family])
     advice = f"Twice the seeds would see {seeds:.1f} points, twice the {unit} {images:.1f}."
     if max(seeds, images) > 0.9 * now > min(seeds, images):
         helps, idle = (unit, "seeds") if images < seeds else ("seeds", unit)
@@ -34,7 +34,8 @@ def _limits(comparison: Comparison, asked: float) -> str:
     return (
         f"With {n} seeds and {m} {unit} this study finds a {100 * asked:g}-point difference in "
         f"{often} of 10 cases; it could reliably see about {now:.1f} points. Noise: {unit} "
-        f"{share:.0f} %, seeds {100 - share:.0f} %. {advice} This is not evidence of equality."
+        f"{fraction:.0f} %, seeds {100 - fraction:.0f} %. {advice} This is not evidence of "
+        "equality."
     )
 
 

@@ -76,18 +76,19 @@ class CIFAR10(Images):
             raise ValueError(
                 f"CIFAR: classes must be rising numbers from 0 to {len(every) - 1}, got {classes}"
             )
-        share = len(chosen) / len(every)
-        if train_images is not None and not 1 <= train_images <= round(45_000 * share):
+        fraction = len(chosen) / len(every)
+        if train_images is not None and not 1 <= train_images <= round(45_000 * fraction):
             raise ValueError(
-                f"CIFAR: train_images must be in [1, {round(45_000 * share)}], got {train_images}"
+                f"CIFAR: train_images must be in [1, {round(45_000 * fraction)}], "
+                f"got {train_images}"
             )
         self.root, self.train_images, self.chosen = Path(root), train_images, chosen
         self.train_file = Path(train_file) if train_file else None
         few = self.labels_per_class and self.labels_per_class * len(chosen)
         counts = {
-            "train": few or train_images or round((50_000 if whole else 45_000) * share),
-            "val": round(5_000 * share),
-            "test": round(10_000 * share),
+            "train": few or train_images or round((50_000 if whole else 45_000) * fraction),
+            "val": round(5_000 * fraction),
+            "test": round(10_000 * fraction),
         }
         self.spec = DataSpec(
             tuple(self.names[i] for i in chosen), (self.image_size or 32,) * 2, 3, self.mean,

@@ -21,27 +21,27 @@ class Cut:
 
     Args:
         size: S.
-        area: a random crop covers so large a share, from and to; None: the whole image.
+        area: a random crop covers so large a fraction, from and to; None: the whole image.
         purpose: what its draws are for; different views have different ones.
-        centre: of whole images only the middle square, this share of the short side; None:
-            everything, squeezed.
+        center_crop_ratio: of whole images only the middle square, this fraction of the short side;
+            None: everything, squeezed.
         interpolation: of the resize, always antialiased.
-        part: a random place covers so large a share of both sides; None: the whole image.
+        crop_ratio: a random place covers so large a fraction of both sides; None: the whole image.
     """
 
     size: int
     area: tuple[float, float] | None = None
     purpose: str = ""
-    centre: float | None = None
+    center_crop_ratio: float | None = None
     interpolation: Interpolation = "bilinear"
-    part: float | None = None
+    crop_ratio: float | None = None
 
     def whole(self, image: UInt8[Tensor, "3 H W"]) -> UInt8[Tensor, "3 S S"]:
         """Without draws; the image shrinks first, then its middle is cut, as usually published."""
-        if self.centre is None:
+        if self.center_crop_ratio is None:
             return self._resize(image, self.size, self.size)
         height, width = image.shape[1:]
-        short = round(self.size / self.centre)
+        short = round(self.size / self.center_crop_ratio)
         long = int(short * max(height, width) / min(height, width))
         sides = (short, long) if height <= width else (long, short)
         image = self._resize(image, *sides)
@@ -67,8 +67,8 @@ def shrinkable(boxes: list[Box], cuts: list[Cut], shrinks: tuple[int, ...]) -> i
     return next((n for n in shrinks if n <= room), 1)
 
 
-def shrunk(box: Box, share: float, height: int, width: int) -> Box:
+def shrunk(box: Box, fraction: float, height: int, width: int) -> Box:
     """The same place in an image that came smaller, H W then."""
-    top, left, tall, wide = (round(value * share) for value in box)
+    top, left, tall, wide = (round(value * fraction) for value in box)
     tall, wide = min(max(tall, 1), height), min(max(wide, 1), width)
     return min(top, height - tall), min(left, width - wide), tall, wide

@@ -30,15 +30,15 @@ def _source(canvas: int | None, clutter: int) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _indices(test_share: float, val_share: float) -> dict[str, list[int]]:
+def _indices(test_fraction: float, val_fraction: float) -> dict[str, list[int]]:
     from sklearn.model_selection import train_test_split
 
     labels = _source(None, 0)[1].tolist()
     rest, test = train_test_split(
-        range(len(labels)), test_size=test_share, stratify=labels, random_state=0
+        range(len(labels)), test_size=test_fraction, stratify=labels, random_state=0
     )
     train, val = train_test_split(
-        rest, test_size=val_share, stratify=[labels[i] for i in rest], random_state=0
+        rest, test_size=val_fraction, stratify=[labels[i] for i in rest], random_state=0
     )
     return {"train": train, "val": val, "test": test}
 
@@ -47,8 +47,8 @@ class Digits(Images):
     """scikit-learn's handwritten digits: real images, no download.
 
     Args:
-        val_share: share of the training images kept for validation, in (0, 0.5].
-        test_share: share of all images kept for the test, in (0, 0.8].
+        val_fraction: fraction of the training images kept for validation, in (0, 0.5].
+        test_fraction: fraction of all images kept for the test, in (0, 0.8].
         classes: use only these digits; null: all ten.
         canvas: place each digit, 10 to 14 px high, somewhere on a dark square of so many pixels
             (at least 14); the place follows from the digit's number. null: the 8x8 pixels.
@@ -58,24 +58,27 @@ class Digits(Images):
 
     def __init__(
         self,
-        val_share: float = 0.1,
-        test_share: float = 0.2,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
         classes: list[int] | None = None,
         canvas: int | None = None,
         clutter: int = 0,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        for name, share, most in (("val_share", val_share, 0.5), ("test_share", test_share, 0.8)):
-            if not 0 < share <= most:
-                raise ValueError(f"Digits: {name} must be in (0, {most}], got {share}")
+        for name, fraction, most in (
+            ("val_fraction", val_fraction, 0.5),
+            ("test_fraction", test_fraction, 0.8),
+        ):
+            if not 0 < fraction <= most:
+                raise ValueError(f"Digits: {name} must be in (0, {most}], got {fraction}")
         if classes is not None and not (
             len(classes) > 1 and sorted(set(classes)) == classes and set(classes) <= set(range(10))
         ):
             raise ValueError(f"Digits: classes must be rising numbers from 0 to 9, got {classes}")
         if clutter < 0 or (clutter and canvas is None):
             raise ValueError(f"Digits: clutter needs a canvas and counts from 0, got {clutter}")
-        self.shares, self.source = (test_share, val_share), (canvas, clutter)
+        self.fractions, self.source = (test_fraction, val_fraction), (canvas, clutter)
         self.classes = tuple(range(10)) if classes is None else tuple(classes)
         self.spec = DataSpec(
             classes=tuple(map(str, self.classes)),
@@ -91,7 +94,7 @@ class Digits(Images):
         labels = _source(*self.source)[1].tolist()
         kept = {
             split: [i for i in places if labels[i] in self.classes]
-            for split, places in _indices(*self.shares).items()
+            for split, places in _indices(*self.fractions).items()
         }
         return kept | {"train": self.few(kept["train"], labels)}
 

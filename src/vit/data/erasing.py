@@ -25,8 +25,8 @@ class Erasing:
     """How often, and how much.
 
     Args:
-        probability: share of the images that lose a box. DeiT: 0.25; paper: 0.5.
-        area: share of the image that the box covers, from and to. timm: 1/50 to 1/3.
+        probability: fraction of the images that lose a box. DeiT: 0.25; paper: 0.5.
+        area: fraction of the image that the box covers, from and to. timm: 1/50 to 1/3.
     """
 
     probability: float = 0.25

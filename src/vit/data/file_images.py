@@ -23,24 +23,25 @@ class FileImages(Images):
 
     Args:
         image_size: pixels of the square that training and evaluation show.
-        centre: evaluation shows the middle square, so large a share of the short side (0.875 is
-            the habit for ImageNet); null: the whole image, squeezed to a square, as the ViT paper.
+        center_crop_ratio: evaluation shows the middle square, so large a fraction of the short side
+            (0.875 is the habit for ImageNet); null: the whole image, squeezed to a square, as the
+            ViT paper.
         interpolation: bilinear, or bicubic as many published models want it.
         shrink: training may decode large JPEG files at half their size or less, where no crop
             loses a pixel by it; twice as fast on photographs. Evaluation never does.
         on_error: what a file does that cannot be read: raise ends the run, skip names it, shows
             another image in its place (in evaluation: none, it counts nowhere) and goes on.
-        most_unread: share of a split that may be skipped before the run ends after all.
+        most_unread: fraction of a split that may be skipped before the run ends after all.
         workers: processes that load; null: one less than there are cores, at most 8 a rank.
         loading: batch sizes, augmentation, few labels: see Images.
     """
 
-    own = False  # a person's pictures: see decode
+    apply_exif_and_alpha = False  # a person's pictures: see decode
 
     def __init__(
         self,
         image_size: int = 224,
-        centre: float | None = None,
+        center_crop_ratio: float | None = None,
         interpolation: Interpolation = "bilinear",
         shrink: bool = True,
         on_error: Literal["raise", "skip"] = "raise",
@@ -51,11 +52,17 @@ class FileImages(Images):
         workers = usual_workers() if workers is None else workers
         super().__init__(image_size=image_size, workers=workers, **loading)
         name = type(self).__name__
-        if centre is not None and not 0 < centre <= 1:
-            raise ValueError(f"{name}: centre must be in (0, 1], got {centre}")
+        if center_crop_ratio is not None and not 0 < center_crop_ratio <= 1:
+            raise ValueError(
+                f"{name}: center_crop_ratio must be in (0, 1], got {center_crop_ratio}"
+            )
         if not 0 <= most_unread < 1:
             raise ValueError(f"{name}: most_unread must be in [0, 1), got {most_unread}")
-        self.centre, self.interpolation, self.shrink = centre, interpolation, shrink
+        self.center_crop_ratio, self.interpolation, self.shrink = (
+            center_crop_ratio,
+            interpolation,
+            shrink,
+        )
         self.on_error, self.most_unread = on_error, most_unread
         self.unread: dict[str, str] = {}
 
@@ -78,17 +85,24 @@ class FileImages(Images):
         """What workers cut of each image."""
         side = self.spec.image_size[0]
         if not training and not several(views):
-            return [Cut(side, centre=self.centre, interpolation=self.interpolation)]
-        crop, part = self.augmentation.crop, self.augmentation.part
+            return [
+                Cut(
+                    side, center_crop_ratio=self.center_crop_ratio, interpolation=self.interpolation
+                )
+            ]
+        crop_area, crop_ratio = self.augmentation.crop_area, self.augmentation.crop_ratio
         return [
-            Cut(view.size or side, view.area or crop, f"crop {name}", self.centre,
-                self.interpolation, None if view.area else part)
+            Cut(view.size or side, view.area or crop_area, f"crop {name}", self.center_crop_ratio,
+                self.interpolation, None if view.area else crop_ratio)
             for name, view in named(views)
         ]  # fmt: skip
 
     def _open(self, split: Split, views: tuple[ViewSpec, ...], training: bool) -> Files:
         dataset = super()._open(split, views, training)
-        dataset.cuts, dataset.own = self.cuts(views, training), self.own
+        dataset.cuts, dataset.apply_exif_and_alpha = (
+            self.cuts(views, training),
+            self.apply_exif_and_alpha,
+        )
         dataset.shrink = self.shrink and training
         dataset.replace = training and self.on_error == "skip"
         return dataset
@@ -101,7 +115,7 @@ class FileImages(Images):
     def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
         """The rest of one view: mirrored, moved, recoloured."""
         images = batch.views[place]
-        rest = replace(self.augmentation, crop=None, part=None)
+        rest = replace(self.augmentation, crop_area=None, crop_ratio=None)
         whole = replace(view, area=None, size=None)
         return cut_view(images, batch.keys(purpose), whole, rest, tuple(images.shape[-2:]))
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from vit.batch import Batch, numbered
 from vit.data.crops import Box, Cut, shrinkable, shrunk
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 from vit.data.transforms import crop_of
 from vit.published.decode import SHRINKS, Memory, decode, size_of
 from vit.randomness import keys, uniform
@@ -92,7 +92,7 @@ class Files(Dataset):
         places: N, those of this split, as numbers into the source.
         labels: N, int64; -1 unlabelled.
         cuts: views of each image.
-        own: turned as EXIF says, transparency over white; see decode.
+        apply_exif_and_alpha: turned as EXIF says, transparency over white; see decode.
         shrink: large JPEG files may be decoded smaller where no crop loses a pixel by it.
         replace: an unreadable image's row shows the next one; else it counts nowhere.
         accepted: N L, every label that is right; None where each image has one.
@@ -104,27 +104,32 @@ class Files(Dataset):
         places: Tensor,
         labels: Tensor,
         cuts: list[Cut],
-        own: bool = False,
+        apply_exif_and_alpha: bool = False,
         shrink: bool = False,
         replace: bool = False,
         accepted: Tensor | None = None,
     ) -> None:
         self.source, self.places, self.labels, self.cuts = source, places, labels, cuts
-        self.own, self.shrink, self.replace, self.seed = own, shrink, replace, 0
+        self.apply_exif_and_alpha, self.shrink, self.replace, self.seed = (
+            apply_exif_and_alpha,
+            shrink,
+            replace,
+            0,
+        )
         self.accepted = accepted
         self.memory = Memory()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: BatchIndices) -> Batch:
         index = torch.tensor(draw.indices)
-        turn = torch.tensor(draw.turns) if draw.turns else None
+        repeat = torch.tensor(draw.repeats) if draw.repeats else None
         views = [blank(len(index), cut.size) for cut in self.cuts]
         unread: list[tuple[str, str]] = []
         rows = (index >= 0).nonzero().flatten()
         for _ in range(len(self)):
-            drawn = numbered(index, turn)[rows]
+            drawn = numbered(index, repeat)[rows]
             failed = self._fill(views, rows, index[rows], drawn, draw.epoch, unread)
             rows = rows[failed]
             if not len(rows) or not self.replace:
@@ -134,7 +139,7 @@ class Files(Dataset):
         place, real = index.clamp(min=0), index >= 0
         labels = torch.where(real, self.labels[place], -1)
         accepted = None if self.accepted is None else self.accepted[place] & real[:, None]
-        return Batch(views, labels, index, self.seed, draw.epoch, tuple(unread), accepted, turn)
+        return Batch(views, labels, index, self.seed, draw.epoch, tuple(unread), accepted, repeat)
 
     def _fill(
         self,
@@ -151,7 +156,7 @@ class Files(Dataset):
         for place in places:
             try:
                 found.append(self.source.read(place))
-                sizes.append(size_of(found[-1], self.own))
+                sizes.append(size_of(found[-1], self.apply_exif_and_alpha))
             except (ValueError, OSError) as error:
                 unread.append((self.source.name(place), str(error)))
                 found[len(sizes) :] = [b""]
@@ -171,11 +176,15 @@ class Files(Dataset):
         """For each image its crop in each view."""
         columns = []
         for cut in self.cuts:
-            if cut.area is None and cut.part is None:
+            if cut.area is None and cut.crop_ratio is None:
                 columns.append([None] * len(drawn))
                 continue
-            luck = uniform(keys(self.seed, epoch, drawn, cut.purpose), 4)
-            found = boxes_of(luck, sizes, cut.area) if cut.area else parts_of(luck, sizes, cut.part)
+            uniforms = uniform(keys(self.seed, epoch, drawn, cut.purpose), 4)
+            found = (
+                boxes_of(uniforms, sizes, cut.area)
+                if cut.area
+                else parts_of(uniforms, sizes, cut.crop_ratio)
+            )
             columns.append(found)
         return [list(row) for row in zip(*columns, strict=True)]
 
@@ -185,13 +194,13 @@ class Files(Dataset):
         drawn = [box for box in boxes if box]
         small = len(drawn) == len(boxes) and self.shrink
         shrink = shrinkable(drawn, self.cuts, SHRINKS) if small else 1
-        image = decode(data, self.own, shrink, self.memory)
-        share = image.shape[1] / size[0]
+        image = decode(data, self.apply_exif_and_alpha, shrink, self.memory)
+        fraction = image.shape[1] / size[0]
         for target, cut, box in zip(targets, self.cuts, boxes, strict=True):
             if box is None:
                 target.copy_(cut.whole(image))
             else:
-                place = box if share == 1 else shrunk(box, share, *image.shape[1:])
+                place = box if fraction == 1 else shrunk(box, fraction, *image.shape[1:])
                 target.copy_(cut.boxed(image, place))
 
 
@@ -200,16 +209,16 @@ def blank(count: int, size: int) -> Tensor:
     return torch.zeros(count, 3, size, size, dtype=torch.uint8)
 
 
-def boxes_of(luck: Tensor, sizes: Tensor, area: tuple[float, float]) -> list[Box]:
+def boxes_of(uniforms: Tensor, sizes: Tensor, area: tuple[float, float]) -> list[Box]:
     """Random crops in whole pixels.
 
     Args:
-        luck: B 4, in [0, 1).
+        uniforms: B 4, in [0, 1).
         sizes: B 2, heights and widths.
-        area: share of the image, from and to.
+        area: fraction of the image, from and to.
     """
     height, width = sizes.double().unbind(1)
-    half_h, half_w, down, right = crop_of(luck.double(), height, width, area)
+    half_h, half_w, down, right = crop_of(uniforms.double(), height, width, area)
     tall = (2 * half_h).round().clamp(min=1).minimum(height)
     wide = (2 * half_w).round().clamp(min=1).minimum(width)
     top = (height / 2 + down - half_h).round().clamp(min=0).minimum(height - tall)
@@ -217,8 +226,8 @@ def boxes_of(luck: Tensor, sizes: Tensor, area: tuple[float, float]) -> list[Box
     return [tuple(box) for box in torch.stack([top, left, tall, wide], 1).long().tolist()]
 
 
-def parts_of(luck: Tensor, sizes: Tensor, share: float) -> list[Box]:
-    """Random places that cover the same share of height and width; arguments as above."""
-    tall, wide = (sizes * share).round().clamp(min=1).long().unbind(1)
-    top, left = (luck[:, 2:] * (sizes - torch.stack([tall, wide], 1) + 1)).long().unbind(1)
+def parts_of(uniforms: Tensor, sizes: Tensor, fraction: float) -> list[Box]:
+    """Random places that cover the same fraction of height and width; arguments as above."""
+    tall, wide = (sizes * fraction).round().clamp(min=1).long().unbind(1)
+    top, left = (uniforms[:, 2:] * (sizes - torch.stack([tall, wide], 1) + 1)).long().unbind(1)
     return [tuple(box) for box in torch.stack([top, left, tall, wide], 1).tolist()]

@@ -34,12 +34,12 @@ class ImageFolder(FileImages):
         keep_splits: false: folders of splits and the table's column count for nothing.
         folds: where nobody said what is tested, it is one of so many equal parts.
         fold: which one, from 0.
-        val_share: of what is not tested, becomes validation where nobody said what.
+        val_fraction: of what is not tested, becomes validation where nobody said what.
         unlabelled: also train on pictures without a label; for objectives that need none.
         loading: sizes, crops, what to do with unreadable files, few labels: see FileImages.
     """
 
-    own = True
+    apply_exif_and_alpha = True
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class ImageFolder(FileImages):
         keep_splits: bool = True,
         folds: int = 5,
         fold: int = 0,
-        val_share: float = 0.1,
+        val_fraction: float = 0.1,
         unlabelled: bool = False,
         **loading: Any,
     ) -> None:
@@ -59,10 +59,10 @@ class ImageFolder(FileImages):
                 f"ImageFolder: folds must be at least 2 and fold from 0 to folds - 1, got {folds} "
                 f"and {fold}"
             )
-        if not 0 < val_share <= 0.5:
-            raise ValueError(f"ImageFolder: val_share must be in (0, 0.5], got {val_share}")
+        if not 0 < val_fraction <= 0.5:
+            raise ValueError(f"ImageFolder: val_fraction must be in (0, 0.5], got {val_fraction}")
         self.root, self.table = Path(root).resolve(), Path(labels).resolve() if labels else None
-        self.parts, self.unlabelled = (keep_splits, folds, fold, val_share), unlabelled
+        self.parts, self.unlabelled = (keep_splits, folds, fold, val_fraction), unlabelled
         self.chosen = tuple(classes) if classes is not None else None
         listing = chosen(self.root, self.table, self.chosen)
         self.notes = (*listing.notes, *imbalance(listing), *self.unused(listing))
@@ -174,7 +174,7 @@ def splits(
     keep: bool,
     folds: int,
     fold: int,
-    val_share: float,
+    val_fraction: float,
 ) -> dict[str, list[int]]:
     """Who is trained on, chosen on, tested on; numbers into the listing.
 
@@ -201,7 +201,7 @@ def splits(
     if not val:
         most = max(Counter(listing.labels[i] for i in judged).values(), default=0)
         # at most so many parts as the largest class has pictures
-        val = part(root, listing, judged, max(round(min(1 / val_share, most)), 2), 0)
+        val = part(root, listing, judged, max(round(min(1 / val_fraction, most)), 2), 0)
     held = {listing.groups[i] for i in test + val if listing.groups} - {""}
     train = [
         i
@@ -278,5 +278,5 @@ def imbalance(listing: Listing) -> list[str]:
     told = f"classes differ in size: {listing.classes[most]} {many}, {listing.classes[least]} {few}"
     if listing.several:
         return [told]
-    share = 100 * many / counts.total()
-    return [f"{told}; always saying {listing.classes[most]} scores {share:.0f} %"]
+    fraction = 100 * many / counts.total()
+    return [f"{told}; always saying {listing.classes[most]} scores {fraction:.0f} %"]

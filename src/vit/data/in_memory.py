@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vit.batch import Batch
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 
 
 class InMemory(Dataset):
@@ -30,12 +30,12 @@ class InMemory(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: BatchIndices) -> Batch:
         index = torch.tensor(draw.indices)
         if self.images.is_cuda:  # page-locked, so that nobody waits for the copy
             index = index.pin_memory().to(self.images.device, non_blocking=True)
         place = index.clamp(min=0)  # padding shows sample 0 and counts nowhere
         labels = torch.where(index < 0, -1, self.labels[place])
-        turn = torch.tensor(draw.turns, device=index.device) if draw.turns else None
+        repeat = torch.tensor(draw.repeats, device=index.device) if draw.repeats else None
         images = self.images.index_select(0, place)
-        return Batch([images], labels, index, self.seed, draw.epoch, turn=turn)
+        return Batch([images], labels, index, self.seed, draw.epoch, repeat=repeat)

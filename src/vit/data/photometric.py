@@ -16,7 +16,7 @@ from vit.batch import ViewSpec
 from vit.data.randaugment import greyscale
 
 SIGMA = (0.1, 2.0)  # pixels; drawn evenly, as in DINO's code
-CHANGED, GREY = 0.8, 0.2  # shares of the images
+CHANGED, GREY = 0.8, 0.2  # fractions of the images
 REACH = 6  # pixels on each side, three times the largest sigma
 
 
@@ -78,9 +78,9 @@ def jitter(
 
 
 def turned(
-    images: Float[Tensor, "B 3 h w"], share: Float[Tensor, "B 1 1"]
+    images: Float[Tensor, "B 3 h w"], fraction: Float[Tensor, "B 1 1"]
 ) -> Float[Tensor, "B 3 h w"]:
-    """Hue turned by a share of the colour circle; value and saturation stay."""
+    """Hue turned by a fraction of the colour circle; value and saturation stay."""
     red, green, blue = images.unbind(1)
     value, low = images.amax(1), images.amin(1)
     chroma = value - low
@@ -90,5 +90,5 @@ def turned(
         (green - blue) / safe,
         torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
-    sixths = torch.stack([hue + 6 * share + start for start in (5, 3, 1)], 1) % 6
+    sixths = torch.stack([hue + 6 * fraction + start for start in (5, 3, 1)], 1) % 6
     return value[:, None] - chroma[:, None] * sixths.minimum(4 - sixths).clamp(0, 1)

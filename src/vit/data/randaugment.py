@@ -64,10 +64,10 @@ class RandAugment:
         self, images: Float[Tensor, "B C H W"], u: Float[Tensor, "B draws"]
     ) -> Float[Tensor, "B C H W"]:
         """Images in [0, 1] in, images in [0, 1] out."""
-        for turn in u.split(3, dim=1):
-            operation = (turn[:, 0] * len(OPERATIONS)).long()
-            operation = torch.where(turn[:, 1] < self.probability, operation, 0)
-            sign = torch.where(turn[:, 2] < 0.5, -1.0, 1.0)
+        for draw in u.split(3, dim=1):
+            operation = (draw[:, 0] * len(OPERATIONS)).long()
+            operation = torch.where(draw[:, 1] < self.probability, operation, 0)
+            sign = torch.where(draw[:, 2] < 0.5, -1.0, 1.0)
             images = apply(images, operation, self.magnitude / LEVELS, sign)
         return images
 

@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader, Sampler
 from vit.randomness import step_seed
 
 
-class Draw(NamedTuple):
+class BatchIndices(NamedTuple):
     """One batch to fetch: the epoch (None in evaluation) and sample numbers (-1: padding)."""
 
     epoch: int | None
     indices: list[int]
-    turns: list[int] | None = None  # which appearance in the epoch each one is; None: the first
+    repeats: list[int] | None = None  # which appearance in the epoch each one is; None: the first
 
 
-class TrainingBatches(Sampler[Draw]):
+class TrainingBatches(Sampler[BatchIndices]):
     """Shuffled batches of one rank, seekable.
 
     Micro-batch b of the epoch on rank r holds the images [(b W + r) p, ... + p) of the shuffled
@@ -65,14 +65,14 @@ class TrainingBatches(Sampler[Draw]):
     def __len__(self) -> int:
         return self.full
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[BatchIndices]:
         epoch, start = divmod(self.consumed(), self.length)
         generator = torch.Generator().manual_seed(step_seed(self.seed, "order", epoch))
-        order, turns = self.order(generator)
+        order, repeats = self.order(generator)
         for batch in range(start, self.length):
             at = (batch * self.world + self.rank) * self.per_device
             part = slice(at, at + self.per_device)
-            yield Draw(epoch, order[part], turns and turns[part])
+            yield BatchIndices(epoch, order[part], repeats and repeats[part])
 
     def order(self, generator: torch.Generator) -> tuple[list[int], list[int] | None]:
         """An epoch's samples, and which appearance each is where some come more than once."""
@@ -94,7 +94,7 @@ def appearances(order: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     return torch.empty_like(order).scatter_(0, places, torch.arange(len(order)) - starts)
 
 
-class EvaluationBatches(Sampler[Draw]):
+class EvaluationBatches(Sampler[BatchIndices]):
     """Every sample of a split exactly once over all ranks, in equally many batches on each.
 
     Rank r takes samples r, r + W, ...; shorter ranks are padded with -1.
@@ -116,12 +116,12 @@ class EvaluationBatches(Sampler[Draw]):
     def __len__(self) -> int:
         return math.ceil(self.size / (self.world * self.per_device))
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[BatchIndices]:
         mine = [i * self.whole // self.size for i in range(self.rank, self.size, self.world)]
         longest = math.ceil(self.size / self.world)
         mine += [-1] * (longest - len(mine))
         for start in range(0, longest, self.per_device):
-            yield Draw(None, mine[start : start + self.per_device])
+            yield BatchIndices(None, mine[start : start + self.per_device])
 
 
 class ResumableLoader(DataLoader):
@@ -138,5 +138,5 @@ class ResumableLoader(DataLoader):
 
 
 def limited(batches: int, limit: int | float) -> int:
-    """Lightning's rule for limit_train_batches: an int counts batches, a float is a share."""
+    """Lightning's rule for limit_train_batches: an int counts batches, a float is a fraction."""
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)

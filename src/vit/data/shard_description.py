@@ -18,28 +18,31 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     file = folder / ABOUT
     try:
-        found = {"form": "as_is", "own": False} | json.loads(file.read_text("utf-8"))
-        wrong = faults(found)
+        written = json.loads(file.read_text("utf-8"))
+        if "own" in written:  # what the key was called before version 0.2
+            written["apply_exif_and_alpha"] = written.pop("own")
+        about = {"form": "as_is", "apply_exif_and_alpha": False} | written
+        wrong = faults(about)
     except (ValueError, TypeError, RecursionError, OSError) as error:
         raise ValueError(f"data: {file} is damaged ({error}); get or write it again") from error
     if wrong:
         raise ValueError(
-            f"data: {file} is damaged: {wrong[0]} is {ascii(found.get(wrong[0]))[:40]}; get or "
+            f"data: {file} is damaged: {wrong[0]} is {ascii(about.get(wrong[0]))[:40]}; get or "
             "write it again"
         )
-    return found
+    return about
 
 
-def faults(found: dict[str, Any]) -> list[str]:
+def faults(about: dict[str, Any]) -> list[str]:
     """Keys of dataset.json whose value is none that `write` would write."""
-    form, classes = found["form"], found.get("classes", [])
-    counts = found.get("counts")  # not before all is written
-    mean, std = (found.get(key, [0.5]) for key in ("mean", "std"))
+    form, classes = about["form"], about.get("classes", [])
+    counts = about.get("counts")  # not before all is written
+    mean, std = (about.get(key, [0.5]) for key in ("mean", "std"))
     good = {
         "form": form in get_args(Form),
-        "own": isinstance(found["own"], bool),
-        "short_side": form == "as_is" or is_count(found.get("short_side")),
-        "quality": form != "jpeg" or is_count(found.get("quality")),
+        "apply_exif_and_alpha": isinstance(about["apply_exif_and_alpha"], bool),
+        "short_side": form == "as_is" or is_count(about.get("short_side")),
+        "quality": form != "jpeg" or is_count(about.get("quality")),
         "classes": isinstance(classes, list) and all(isinstance(name, str) for name in classes),
         "mean": are_numbers(mean),
         "std": are_numbers(std) and 0 not in std,

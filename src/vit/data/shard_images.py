@@ -25,7 +25,7 @@ class ShardImages(FileImages):
         val: the same; null: carved from train, stratified, drawn once.
         test: the same.
         classes: file with a class name a line; null: those of dataset.json, else numbers.
-        val_share: what is carved where there is no val.
+        val_fraction: what is carved where there is no val.
         cache: folder for the index, which is built once; null: root/index.
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
@@ -37,19 +37,19 @@ class ShardImages(FileImages):
         val: str | None = "val-*.tar",
         test: str = "test-*.tar",
         classes: str | None = None,
-        val_share: float = 0.01,
+        val_fraction: float = 0.01,
         cache: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
-        if not 0 < val_share < 1:
-            raise ValueError(f"ShardImages: val_share must be in (0, 1), got {val_share}")
-        self.root, self.val_share = Path(root).resolve(), val_share
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"ShardImages: val_fraction must be in (0, 1), got {val_fraction}")
+        self.root, self.val_fraction = Path(root).resolve(), val_fraction
         self.patterns = (train, val, test)
         self.cache = Path(cache).resolve() if cache else self.root / "index"
         about = read_about(self.root) if (self.root / ABOUT).is_file() else {}
         if about:
-            self.own = about["own"]
+            self.apply_exif_and_alpha = about["apply_exif_and_alpha"]
             complete(self.root, about.get("counts"), self.patterns, self.cache)
             if about["form"] != "as_is":
                 what = "pixels" if about["form"] == "raw" else f"JPEG {about['quality']}"
@@ -80,7 +80,7 @@ class ShardImages(FileImages):
         _, labels, ends = opened(self.root, self.patterns, self.cache)
         train, val, test = list(range(ends[0])), list(range(*ends[:2])), list(range(*ends[1:]))
         if self.patterns[1] is None:
-            train, val = carved(self.root, self.patterns, self.cache, self.val_share)
+            train, val = carved(self.root, self.patterns, self.cache, self.val_fraction)
         return {"train": self.few(train, labels), "val": val, "test": test}
 
 
@@ -112,7 +112,7 @@ def opened(
 
 @cache
 def carved(
-    root: Path, patterns: tuple[str | None, ...], cache: Path, share: float
+    root: Path, patterns: tuple[str | None, ...], cache: Path, fraction: float
 ) -> tuple[list[int], list[int]]:
     """Training and validation out of the training shards."""
     _, labels, ends = opened(root, patterns, cache)
@@ -122,7 +122,7 @@ def carved(
             f"data.val: class {label} has one sample in {root / patterns[0]}, which cannot be both "
             "trained and validated on; name archives for validation"
         )
-    return carve(labels[: ends[0]], share)
+    return carve(labels[: ends[0]], fraction)
 
 
 def matching(root: Path, pattern: str) -> list[Path]:

@@ -13,16 +13,16 @@ def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int
 
     Args:
         labels: of the published training split, in its order.
-        held_out: images, or share, that become validation.
+        held_out: images, or fraction of them, that become validation.
     """
     from sklearn.model_selection import train_test_split  # slow to load, and only needed here
 
-    classes, share = len(set(labels)), held_out
-    wanted = math.ceil(share * len(labels)) if isinstance(share, float) else share
+    classes, fraction = len(set(labels)), held_out
+    wanted = math.ceil(fraction * len(labels)) if isinstance(fraction, float) else fraction
     if min(wanted, len(labels) - wanted) < classes:
         raise ValueError(
             f"data: {wanted} images to validate on, out of {len(labels)}, cannot hold all "
-            f"{classes} classes; change data.val_share, or give validation images"
+            f"{classes} classes; change data.val_fraction, or give validation images"
         )
     train, val = train_test_split(
         range(len(labels)), test_size=held_out, stratify=labels, random_state=0
@@ -36,11 +36,11 @@ def balanced(indices: list[int], labels: list[int]) -> list[int]:
     The first 1,000 are thus a subset of the first 10,000: few-label studies are nested.
     """
     generator = np.random.default_rng(0)
-    turns = []
+    ranked = []
     for label, members in by_label(indices, labels).items():
         mixed = generator.permutation(members)
-        turns += [(turn, label, int(index)) for turn, index in enumerate(mixed)]
-    return [index for _, _, index in sorted(turns)]
+        ranked += [(position, label, int(index)) for position, index in enumerate(mixed)]
+    return [index for _, _, index in sorted(ranked)]
 
 
 def by_label(indices: list[int], labels: list[int]) -> dict[int, list[int]]:
@@ -72,12 +72,12 @@ def few(indices: list[int], labels: list[int], per_class: int, draw: int) -> lis
             f"got {per_class} and {draw}"
         )
     drawn = uniform(keys(draw, None, torch.tensor(indices), "labels"), 1)[:, 0].tolist()
-    luck, chosen = dict(zip(indices, drawn, strict=True)), set()
+    uniforms, chosen = dict(zip(indices, drawn, strict=True)), set()
     for label, members in by_label(indices, labels).items():
         if len(members) < per_class:
             raise ValueError(
                 f"data: labels_per_class is {per_class}, class {label} has {len(members)} "
                 "training images"
             )
-        chosen |= set(sorted(members, key=lambda i: (luck[i], i))[:per_class])
+        chosen |= set(sorted(members, key=lambda i: (uniforms[i], i))[:per_class])
     return [i for i in indices if i in chosen]

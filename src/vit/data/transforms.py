@@ -27,13 +27,13 @@ class Augmentation:
 
     Args:
         degrees: rotation.
-        shift: share of the side.
+        shift: fraction of the side.
         scale: relative size, 0.1 for 0.9 to 1.1.
         flip: mirror every second image, left to right.
-        crop: share of the image's area that a random crop covers, from and to (0.05 and 1 in the
-            ViT paper); for views that are no crops already.
-        part: a random place covers so large a share of both sides (BiT: 384 of 448 px); of images
-            that are files, for views that are no crops already.
+        crop_area: fraction of the image's area that a random crop covers, from and to (0.05 and 1
+            in the ViT paper); for views that are no crops already.
+        crop_ratio: a random place covers so large a fraction of both sides (BiT: 384 of 448 px); of
+            images that are files, for views that are no crops already.
         padding: pixels of black on each side, from which a crop of the image's own size is cut
             (4 is the habit for CIFAR); for views that are no crops already.
         randaugment: operations after all of these; not for objectives whose targets are pixels.
@@ -44,8 +44,8 @@ class Augmentation:
     shift: float = 0.0
     scale: float = 0.0
     flip: bool = False
-    crop: tuple[float, float] | None = None
-    part: float | None = None
+    crop_area: tuple[float, float] | None = None
+    crop_ratio: float | None = None
     padding: int = 0
     randaugment: RandAugment | None = None
     erasing: Erasing | None = None
@@ -53,12 +53,16 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
             raise ValueError(f"Augmentation: scale must be in [0, 1), got {self.scale}")
-        if self.crop and not 0 < self.crop[0] <= self.crop[1] <= 1:
-            raise ValueError(f"Augmentation: crop must rise within (0, 1], got {self.crop}")
-        if self.part is not None and not 0 < self.part < 1:
-            raise ValueError(f"Augmentation: part must be in (0, 1), got {self.part}")
-        if sum(map(bool, (self.crop, self.part, self.padding))) > 1:
-            raise ValueError("Augmentation: one of crop, part and padding")
+        if self.crop_area and not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+            raise ValueError(
+                f"Augmentation: crop_area must rise within (0, 1], got {self.crop_area}"
+            )
+        if self.crop_ratio is not None and not 0 < self.crop_ratio < 1:
+            raise ValueError(f"Augmentation: crop_ratio must be in (0, 1), got {self.crop_ratio}")
+        if sum(map(bool, (self.crop_area, self.crop_ratio, self.padding))) > 1:
+            raise ValueError(
+                "Augmentation: only one of crop_area, crop_ratio and padding may be given"
+            )
         if min(self.degrees, self.shift, self.padding) < 0 or self.padding > 1024:
             raise ValueError(
                 "Augmentation: degrees, shift and padding must be at least 0, padding at most "
@@ -68,7 +72,7 @@ class Augmentation:
     @property
     def resamples(self) -> bool:
         """Does it need more than moving whole pixels?"""
-        return bool(self.degrees or self.shift or self.scale or self.crop)
+        return bool(self.degrees or self.shift or self.scale or self.crop_area)
 
 
 def cut_view(
@@ -88,11 +92,13 @@ def cut_view(
         size: height and width where the view names none.
     """
     size = (view.size, view.size) if view.size else size
-    if augmentation.part:
-        raise ValueError("data.augmentation: part is for images that are files; use padding here")
+    if augmentation.crop_ratio:
+        raise ValueError(
+            "data.augmentation: crop_ratio is for images that are files; use padding here"
+        )
     if not view.resample:
         augmentation = replace(augmentation, degrees=0.0, scale=0.0, randaugment=None)
-    cropped = view.area or augmentation.crop
+    cropped = view.area or augmentation.crop_area
     if not cropped and (augmentation.padding or not augmentation.resamples):
         images = move(images, uniform(key, 3), augmentation.padding, augmentation.flip)
         augmentation = replace(augmentation, flip=False)
@@ -160,7 +166,7 @@ def affine(
         view: what the objective asks for.
         augmentation: the data's own.
     """
-    area = view.area or augmentation.crop
+    area = view.area or augmentation.crop_area
     height, width = size
     half_h, half_w = height / 2, width / 2
     centre_x = centre_y = torch.zeros_like(u[:, 0])
@@ -196,15 +202,15 @@ def crop_of(
 ) -> tuple[Float[Tensor, " B"], ...]:
     """Random crops: half their height and width, their centre down and right of the image's.
 
-    A crop covers a share of the area drawn evenly from `area`, with an aspect between 3/4 and 4/3
-    with which it fits into the image (Szegedy et al., arXiv:1409.4842, section 6; torchvision
+    A crop covers a fraction of the area drawn evenly from `area`, with an aspect between 3/4 and
+    4/3 with which it fits into the image (Szegedy et al., arXiv:1409.4842, section 6; torchvision
     redraws where it does not fit), at a place drawn evenly.
 
     Args:
         u: even draws in [0, 1).
         height: of each image, in pixels.
         width: of each image, in pixels.
-        area: smallest and largest share of the image.
+        area: smallest and largest fraction of the image.
     """
     low, high = area
     covered = (low + (high - low) * u[:, 0]) * height * width

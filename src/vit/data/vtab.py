@@ -46,8 +46,8 @@ class VTAB(FileImages):
                 raise ValueError(
                     "VTAB: protocol bit says what is augmented; leave augmentation out"
                 )
-            part = BIT if about.crop else None
-            loading["augmentation"] = Augmentation(flip=about.flip, part=part)
+            crop_ratio = BIT if about.may_crop else None
+            loading["augmentation"] = Augmentation(flip=about.may_flip, crop_ratio=crop_ratio)
         super().__init__(**loading)
         self.task, self.train = task_called(task), train
         self.root = Path(root).resolve()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenFeatures:
     """What a frozen encoder made of the images of one split, on the CPU.
 
     Args:
@@ -36,16 +36,16 @@ class Frozen:
         """In the encoder's own pooling."""
         return next(iter(self.pooled.values()))
 
-    def labelled(self) -> "Frozen":
+    def labelled(self) -> "FrozenFeatures":
         """Without images that have no label."""
         known = self.labels >= 0
         return self if known.all() else self[known]
 
-    def __getitem__(self, rows: Any) -> "Frozen":
+    def __getitem__(self, rows: Any) -> "FrozenFeatures":
         """Some of the images."""
         pooled = {name: values[rows] for name, values in self.pooled.items()}
         tokens = None if self.tokens is None else self.tokens[rows]
-        return Frozen(pooled, self.labels[rows], tokens)
+        return FrozenFeatures(pooled, self.labels[rows], tokens)
 
 
 class Task(NamedTuple):
@@ -59,9 +59,9 @@ class Task(NamedTuple):
         seed: for what is drawn.
     """
 
-    train: Frozen
-    choice: Frozen
-    queries: Frozen
+    train: FrozenFeatures
+    choice: FrozenFeatures
+    queries: FrozenFeatures
     classes: int
     seed: int = 0
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vit.evaluate.base import Frozen
+from vit.evaluate.base import FrozenFeatures
 from vit.models.torch_files import check_finite, read_torch, save_torch, tensors
 
 
@@ -16,14 +16,14 @@ class FeatureCache:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
-    def get(self, key: str) -> Frozen | None:
+    def get(self, key: str) -> FrozenFeatures | None:
         """What was kept under a key; a damaged file is told, and made anew by whoever asks."""
         path = self._path(key)
         if path is None or not path.is_file():
             return None
         try:
             content = read_torch(path, "features")
-            found = Frozen(content["pooled"], content["labels"], content["tokens"])
+            found = FrozenFeatures(content["pooled"], content["labels"], content["tokens"])
             check_finite(dict(tensors(vars(found))), path)
             if content["key"] != key:
                 raise ValueError(f"features: {path} is another file under this name")
@@ -32,7 +32,7 @@ class FeatureCache:
             print(f"{error}; made anew", flush=True)
             return None
 
-    def keep(self, key: str, features: Frozen) -> None:
+    def keep(self, key: str, features: FrozenFeatures) -> None:
         """Whole or not at all."""
         path = self._path(key)
         if path is not None:

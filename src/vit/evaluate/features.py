@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vit.batch import ViewSpec
 from vit.collectives import gather_rows
 from vit.data.base import Images, Split
-from vit.evaluate.base import Frozen
+from vit.evaluate.base import FrozenFeatures
 from vit.models.base import Features
 from vit.module import ViTModule
 
@@ -30,14 +30,14 @@ class OneProcess:
 
 
 @torch.no_grad()
-def frozen(
+def frozen_features(
     module: ViTModule,
     data: Images,
     encoder: nn.Module,
     split: Split,
     tokens: bool = False,
     most: int | None = None,
-) -> Frozen:
+) -> FrozenFeatures:
     """What an encoder makes of a split, never augmented; every rank must call it.
 
     Args:
@@ -67,7 +67,7 @@ def frozen(
     order = index.argsort()[(index < 0).sum() :]  # padding sorts to the front
     whole = {name: values[order] for name, values in whole.items()}
     labels, patches = whole.pop("labels"), whole.pop("tokens", None)
-    return Frozen(whole, labels, patches)
+    return FrozenFeatures(whole, labels, patches)
 
 
 def poolings(encoder: nn.Module, features: Features) -> dict[str, Tensor]:
@@ -93,7 +93,11 @@ class Pixels(nn.Module):
         return Features(images.flatten(1))
 
 
-def pixels(module: ViTModule, data: Images, split: Split, most: int | None = None) -> Frozen:
+def pixels(
+    module: ViTModule, data: Images, split: Split, most: int | None = None
+) -> FrozenFeatures:
     """The images themselves, as evaluation shows them; every rank must call it."""
-    found = frozen(module, data, Pixels(), split, most=most)
-    return Frozen({name: rows.cpu() for name, rows in found.pooled.items()}, found.labels.cpu())
+    found = frozen_features(module, data, Pixels(), split, most=most)
+    return FrozenFeatures(
+        {name: rows.cpu() for name, rows in found.pooled.items()}, found.labels.cpu()
+    )

@@ -15,5 +15,5 @@ COLLAPSED = 1.5  # below it features lie on about one line
 def rankme(features: Float[Tensor, "M _d"]) -> float:
     """Between 1 and the smaller of M and the width; features are not centred (as in the paper)."""
     values = torch.linalg.svdvals(features.double().cpu())
-    share = values / values.sum() + EPSILON
-    return float((-(share * share.log()).sum()).exp())
+    fraction = values / values.sum() + EPSILON
+    return float((-(fraction * fraction.log()).sum()).exp())

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from vit.evaluate.base import Frozen, Result, Task
+from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.randomness import keys
 
 BIAS = 100.0
@@ -65,7 +65,7 @@ def _draw(task: Task, draw: int, shots: int) -> Int[Tensor, " _few"]:
     return torch.cat([order[labels[order] == label][:shots] for label in range(task.classes)])
 
 
-def _correct(task: Task, labelled: Frozen, l2: float) -> Float[Tensor, " M"]:
+def _correct(task: Task, labelled: FrozenFeatures, l2: float) -> Float[Tensor, " M"]:
     """1.0 where the highest score is the query's class."""
     features, queries = labelled.features.double(), task.queries.features.double()
     scores = _scores(features, labelled.labels, queries, task.classes, l2)

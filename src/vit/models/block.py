@@ -68,11 +68,11 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Two linear layers with GELU between; dropout after each (paper, appendix B.1)."""
 
-    def __init__(self, width: int, hidden: int, gelu: str, dropout: float) -> None:
+    def __init__(self, width: int, hidden_width: int, gelu: str, dropout: float) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
+        self.fc1 = nn.Linear(width, hidden_width)
         self.act = nn.GELU(approximate="tanh" if gelu == "tanh" else "none")
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc2 = nn.Linear(hidden_width, width)
         self.drop = nn.Dropout(dropout)
         self.reset_parameters()
 
@@ -86,20 +86,20 @@ class MLP(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Add a residual branch for a random share of the images only, scaled up for the others.
+    """Add a residual branch for a random fraction of the images only, scaled up for the others.
 
     Huang et al., arXiv:1603.09382. As a subset (Oquab et al., DINOv2, arXiv:2304.07193, section 5)
     the same number of images is chosen each time and only these are computed: time and memory are
     saved in proportion. The number is compiled in, so each block is compiled on its own then.
 
     Args:
-        rate: share that goes without the branch.
-        form: image: each on its own luck; subset: a number of them.
+        rate: fraction of images that goes without the branch.
+        form: image: each by its own draw; subset: a number of them.
     """
 
     def __init__(self, rate: float, form: DropPathForm = "image") -> None:
         super().__init__()
-        self.active, self.share, self.form = rate > 0, rate, form
+        self.active, self.fraction, self.form = rate > 0, rate, form
         # a tensor: a number would be compiled in, and each block has another one
         self.register_buffer("rate", torch.tensor(rate), persistent=False)
 
@@ -110,13 +110,13 @@ class DropPath(nn.Module):
             more = branch(x)
             keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
             return x + more * (keep / (1 - self.rate)).to(more.dtype)
-        count = max(round(len(x) * (1 - self.share)), 1)
+        count = max(round(len(x) * (1 - self.fraction)), 1)
         rows = torch.randperm(len(x), device=x.device)[:count]
         more = branch(x.index_select(0, rows)).to(x.dtype)
         return x.index_add(0, rows, more, alpha=len(x) / count)
 
     def extra_repr(self) -> str:
-        return f"rate={self.share:.3g}, form={self.form}"
+        return f"rate={self.fraction:.3g}, form={self.form}"
 
 
 class LayerScale(nn.Module):
@@ -142,7 +142,7 @@ class Block(nn.Module):
         self,
         width: int,
         heads: int,
-        hidden: int,
+        hidden_width: int,
         *,
         gelu: str,
         norm_eps: float,
@@ -156,7 +156,7 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.ls1 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = MLP(width, hidden, gelu, dropout)
+        self.mlp = MLP(width, hidden_width, gelu, dropout)
         self.ls2 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
         self.drop = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path, drop_path_form)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-class Teacher(nn.Module):
+class EMA(nn.Module):
     """An exponential moving average of a student, without gradient and always in eval mode.
 
     Built before sharding (a sharded module cannot be copied) and sharded by the same plan, so
@@ -21,7 +21,7 @@ class Teacher(nn.Module):
         super().__init__()
         self.copy = copy.deepcopy(student).requires_grad_(False)
 
-    def train(self, mode: bool = True) -> "Teacher":
+    def train(self, mode: bool = True) -> "EMA":
         """Stay in eval mode whatever the parent is told."""
         return super().train(False)
 
@@ -40,6 +40,6 @@ class Teacher(nn.Module):
             mine.copy_(other)
 
 
-def early(momentum: float, step: int) -> float:
+def ema_warmup(momentum: float, step: int) -> float:
     """What an average uses at a step counted from 1: less at first, so that the start fades."""
     return min(momentum, (1 + step) / (10 + step))

@@ -45,7 +45,7 @@ class ViT(TokenEncoder):
         norm_eps: LayerNorm's epsilon. Paper: 1e-6.
         dropout: after positions, attention and both MLP layers. Paper: 0.1 on ImageNet, else 0.
         drop_path: rate of the last block, rising linearly from 0. Paper: none.
-        drop_path_form: image: each image is skipped on its own luck; subset: so many are, and not
+        drop_path_form: image: each image is skipped by its own draw; subset: so many are, and not
             computed at all (DINOv2), which saves time from rates of about 0.2 on. The number is
             rounded: of a micro-batch of B images a rate below 1 / 2B leaves none out.
         layer_scale: start value of LayerScale; null: none.

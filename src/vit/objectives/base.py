@@ -48,7 +48,9 @@ class Objective(nn.Module, ABC):
     uses_labels: ClassVar[bool] = False
     whole_step: ClassVar[bool] = False  # the loss compares all images of a step: no micro-batches
     best: ClassVar[tuple[str, str] | None] = None  # ("val/accuracy", "max") picks best.ckpt
-    floor: ClassVar[tuple[str, str] | None] = None  # ("val/x", "val/trivial x"): trained is above
+    trivial_baseline: ClassVar[tuple[str, str] | None] = (
+        None  # ("val/x", "val/trivial x"): trained is above
+    )
     STEPS: ClassVar[tuple[str, ...]] = ("predict", "pictures")  # run parameters outside forward
 
     def __init__(self, encoder: Encoder, spec: DataSpec) -> None:
@@ -78,7 +80,7 @@ class Objective(nn.Module, ABC):
         """Of a whole split, what no mean over its images gives; new ones for each evaluation."""
         return {}
 
-    def complaint(self, results: dict[str, float]) -> str | None:
+    def collapse_message(self, results: dict[str, float]) -> str | None:
         """What is wrong with a validation in mid-run, and what to change; None: nothing known."""
         return None
 
@@ -87,8 +89,8 @@ class Objective(nn.Module, ABC):
         return means
 
 
-def in_range(name: str, **shares: float) -> None:
-    """Name the first share that is none."""
-    for key, value in shares.items():
+def in_range(name: str, **fractions: float) -> None:
+    """Name the first fraction that is none."""
+    for key, value in fractions.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name}: {key} must be in [0, 1], got {value}")

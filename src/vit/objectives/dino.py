@@ -3,9 +3,10 @@
 Paper: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
 arXiv:2104.14294, section 3 and algorithm 1: multi-crop, a teacher that is the student's moving
 average, centring and sharpening against collapse.
-Differs from it: the student's encoder is kept and judged, not the teacher's; schedules are shares
-of the run instead of epochs; the last layer's length is fixed to 1 (their norm_last_layer: true);
-while it is frozen its gradient is 0, where the original's optimiser skips it.
+Differs from it: the student's encoder is kept and judged, not the teacher's; schedules are
+fractions of the run instead of epochs; the last layer's length is fixed to 1 (their
+norm_last_layer: true); while it is frozen its gradient is 0, where the original's optimiser skips
+it.
 
 B batch, V views, G large views, L prototypes.
 """
@@ -17,18 +18,18 @@ from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
 from vit.models.base import Encoder
-from vit.models.ema import Teacher
+from vit.models.ema import EMA
 from vit.objectives.base import Losses, Objective, in_range
 from vit.objectives.parts.heads import PrototypeHead
 from vit.objectives.parts.multi_crop import multi_crop
 from vit.objectives.parts.self_distillation import (
     Centre,
     across_views,
+    collapse_message,
     entropy,
-    foretold,
+    explained,
+    marginal_entropy,
     rising,
-    undecided,
-    variety,
     warmed,
 )
 
@@ -40,8 +41,8 @@ class Branch(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, images: Tensor, frozen: bool = False) -> Tensor:
-        return self.head(self.encoder(images).pooled, frozen).float()
+    def forward(self, images: Tensor, fixed_prototypes: bool = False) -> Tensor:
+        return self.head(self.encoder(images).pooled, fixed_prototypes).float()
 
 
 class DINO(Objective):
@@ -51,20 +52,20 @@ class DINO(Objective):
         encoder: any.
         spec: the data.
         prototypes: L. Paper: 65536, for 1.3 million images; 1024 is plenty for a thousand.
-        hidden: width of the projection's hidden layers. Paper: 2048.
+        hidden_width: width of the projection's hidden layers. Paper: 2048.
         bottleneck: width before the prototypes. Paper: 256.
         local_crops: small views an image. Paper: 8.
         local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
-        global_area: share of the image a large view covers. Paper: (0.4, 1).
-        local_area: share of the image a small view covers. Paper: (0.05, 0.4).
+        global_area: fraction of the image a large view covers. Paper: (0.4, 1).
+        local_area: fraction of the image a small view covers. Paper: (0.05, 0.4).
         photometric: strength of brightness and colour changes.
         distorted: blur and solarise as the paper does; for photographs of about 224 px.
         student_temperature: Paper: 0.1.
         teacher_temperature: at the start and after the warm-up. Paper: (0.04, 0.04), or to 0.07.
-        temperature_warmup: share of the run over which it rises. Paper: 30 of 100 epochs.
+        temperature_warmup: fraction of the run over which it rises. Paper: 30 of 100 epochs.
         momentum: of the teacher at the start; a cosine takes it to 1. Paper: 0.996.
         centre_momentum: Paper: 0.9.
-        last_layer_frozen: share of the run before the prototypes learn. Paper: 1 of 100 epochs.
+        last_layer_frozen: fraction of the run before the prototypes learn. Paper: 1 of 100 epochs.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class DINO(Objective):
         encoder: Encoder,
         spec: DataSpec,
         prototypes: int = 65536,
-        hidden: int = 2048,
+        hidden_width: int = 2048,
         bottleneck: int = 256,
         local_crops: int = 8,
         local_size: int | None = None,
@@ -103,9 +104,9 @@ class DINO(Objective):
             raise ValueError(f"DINO: prototypes must be at least 2, got {prototypes}")
         self.student_temperature = student_temperature
         self.teacher_temperature, self.warmup = tuple(teacher_temperature), temperature_warmup
-        self.momentum, self.frozen = momentum, last_layer_frozen
-        self.head = PrototypeHead(encoder.width, prototypes, hidden, bottleneck)
-        self.teacher = Teacher(self.student())
+        self.momentum, self.last_layer_frozen = momentum, last_layer_frozen
+        self.head = PrototypeHead(encoder.width, prototypes, hidden_width, bottleneck)
+        self.teacher = EMA(self.student())
         self.centre = Centre(prototypes, centre_momentum)
 
     def temperature(self, progress: float) -> float:
@@ -114,24 +115,24 @@ class DINO(Objective):
 
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step: two student passes (large views, small views), one of the teacher."""
-        count, frozen = len(batch), progress < self.frozen
+        count, fixed_prototypes = len(batch), progress < self.last_layer_frozen
         large = torch.cat(batch.views[:2])
         taught = self.teacher(large)  # 2B L
         project = self.student()
-        student = [project(large, frozen)]
+        student = [project(large, fixed_prototypes)]
         if len(batch.views) > 2:
-            student.append(project(torch.cat(batch.views[2:]), frozen))
+            student.append(project(torch.cat(batch.views[2:]), fixed_prototypes))
         student = torch.cat(student).view(-1, count, taught.shape[1])  # V B L
         target = self.centre.targets(taught, self.temperature(progress)).view(2, count, -1)
         losses = across_views(student, target, self.student_temperature)
         if self.training:
             self.centre.note(taught)
-        own, spread = entropy(target).mean(), variety(target)
+        own, spread = entropy(target).mean(), marginal_entropy(target)
         monitors = {
             "teacher_entropy": own,
-            "teacher_variety": spread,
+            "teacher_marginal_entropy": spread,
             "divergence": losses.mean().detach() - own,
-            "foretold": foretold(losses.mean(), own, spread),
+            "explained": explained(losses.mean(), own, spread),
         }
         return Losses(losses.mean(), {"loss": losses}, monitors)
 
@@ -145,10 +146,10 @@ class DINO(Objective):
         self.teacher.follow(self.student(), rising(self.momentum, progress))
         self.centre.follow()
 
-    def complaint(self, results: dict[str, float]) -> str | None:
+    def collapse_message(self, results: dict[str, float]) -> str | None:
         """Collapse, as the teacher shows it."""
-        told = results["val/teacher_entropy"], results["val/teacher_variety"]
-        return undecided(*told, len(self.centre.mean))
+        told = results["val/teacher_entropy"], results["val/teacher_marginal_entropy"]
+        return collapse_message(*told, len(self.centre.mean))
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """The crops of each image side by side, and where the teacher is sure, brightness apart."""

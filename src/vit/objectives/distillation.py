@@ -60,9 +60,9 @@ class Distillation(Objective):
         teacher: run folder or checkpoint of a supervised run, or torchvision/<name>.
         weights: of torchvision's teacher: a file, or a name such as IMAGENET1K_V2.
         kind: hard: its first choice (paper: better); soft: its probabilities.
-        share: of the teacher's part in the loss. Paper: 0.5 (hard), 0.1 (soft).
+        teacher_weight: of the teacher's part in the loss. Paper: 0.5 (hard), 0.1 (soft).
         temperature: of soft answers. Paper: 3.
-        label_smoothing: share of the labels' target spread over all classes.
+        label_smoothing: fraction of the labels' target spread over all classes.
         mixing: mixup and CutMix of training images, which the teacher sees too.
     """
 
@@ -76,7 +76,7 @@ class Distillation(Objective):
         teacher: str = "",
         weights: str | None = None,
         kind: Literal["hard", "soft"] = "hard",
-        share: float = 0.5,
+        teacher_weight: float = 0.5,
         temperature: float = 3.0,
         label_smoothing: float = 0.0,
         mixing: Mixing | None = None,
@@ -84,14 +84,15 @@ class Distillation(Objective):
         super().__init__(encoder, spec)
         if not teacher:
             raise ValueError("Distillation: teacher must name a supervised run or torchvision/...")
-        if not (0 <= share <= 1 and temperature > 0 and 0 <= label_smoothing < 1):
+        if not (0 <= teacher_weight <= 1 and temperature > 0 and 0 <= label_smoothing < 1):
             raise ValueError(
-                "Distillation: share in [0, 1], temperature above 0, label_smoothing in [0, 1); "
-                f"got {share}, {temperature} and {label_smoothing}"
+                "Distillation: teacher_weight must be in [0, 1], temperature above 0, "
+                "label_smoothing in [0, 1); "
+                f"got {teacher_weight}, {temperature} and {label_smoothing}"
             )
         if spec.multi_label:
             raise ValueError("Distillation: wants one label an image")
-        self.kind, self.share, self.temperature = kind, share, temperature
+        self.kind, self.teacher_weight, self.temperature = kind, teacher_weight, temperature
         self.smoothing, self.mixing = label_smoothing, mixing
         self.head = LinearHead(encoder.width, len(spec.classes))
         self.taught_head = LinearHead(encoder.width, len(spec.classes))
@@ -136,7 +137,7 @@ class Distillation(Objective):
             labels = torch.where(mixed.weight < 0.5, labels[mixed.partner], labels)
         answers = self.teacher(self.pixels(images)).float()
         from_teacher = self.agreement(taught, answers)
-        loss = (1 - self.share) * loss + self.share * from_teacher
+        loss = (1 - self.teacher_weight) * loss + self.teacher_weight * from_teacher
         logits = (own + taught) / 2
         per_image = {"loss": loss, "teacher_loss": from_teacher} | judge_one(logits, labels)
         per_image["teacher_accuracy"] = (answers.argmax(1) == labels).float()
@@ -158,8 +159,8 @@ class Distillation(Objective):
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also what counts every class alike, however few its images."""
         means = dict(means)
-        if (shares := means.pop("by_class", None)) is not None:
-            means |= averages(shares)
+        if (counts := means.pop("by_class", None)) is not None:
+            means |= averages(counts)
         return means
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:

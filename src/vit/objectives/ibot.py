@@ -2,8 +2,8 @@
 
 Paper: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", arXiv:2111.07832, section
 3: the student sees large views with hidden patches, the teacher sees them whole; one head for both.
-Differs from it: the student's encoder is kept and judged, not the teacher's; schedules are shares
-of the run instead of epochs; the last layer's length is fixed to 1.
+Differs from it: the student's encoder is kept and judged, not the teacher's; schedules are
+fractions of the run instead of epochs; the last layer's length is fixed to 1.
 
 B batch, V views, N patches, K patches that may be hidden, D width, L prototypes.
 """
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
 from vit.models.base import TokenEncoder
-from vit.models.ema import Teacher
+from vit.models.ema import EMA
 from vit.objectives.base import Losses, Objective, in_range
 from vit.objectives.parts.heads import PrototypeHead
 from vit.objectives.parts.masking import block_mask, hidden_count, kept_patches, random_order
@@ -26,12 +26,12 @@ from vit.objectives.parts.multi_crop import multi_crop
 from vit.objectives.parts.self_distillation import (
     Centre,
     across_views,
+    collapse_message,
     cross_entropy,
     entropy,
-    foretold,
+    explained,
+    marginal_entropy,
     rising,
-    undecided,
-    variety,
     warmed,
 )
 from vit.patches import patchify, unpatchify
@@ -56,25 +56,25 @@ class IBOT(Objective):
         encoder: with patch tokens, each made from its own pixels alone.
         spec: the data.
         prototypes: L, shared by images and patches. Paper: 8192.
-        hidden: width of the projection's hidden layers. Paper: 2048.
+        hidden_width: width of the projection's hidden layers. Paper: 2048.
         bottleneck: width before the prototypes. Paper: 256.
-        masked_images: share of the large views in which patches are hidden at all. Paper: 0.5.
-        masked: share of their patches, from and to. Paper: (0.1, 0.5).
+        masked_images: fraction of the large views in which patches are hidden at all. Paper: 0.5.
+        masked: fraction of their patches, from and to. Paper: (0.1, 0.5).
         shape: of what is hidden; block: rectangles (paper), random: single patches (its code finds
             them slightly better).
         patch_weight: of the patches' loss beside the images'. Paper: 1.
         local_crops: small views an image. Paper: 10.
         local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
-        global_area: share of the image a large view covers. Paper: (0.25, 1).
-        local_area: share of the image a small view covers. Paper: (0.05, 0.25).
+        global_area: fraction of the image a large view covers. Paper: (0.25, 1).
+        local_area: fraction of the image a small view covers. Paper: (0.05, 0.25).
         photometric: strength of brightness and colour changes.
         distorted: blur and solarise as the paper does; for photographs of about 224 px.
         student_temperature: Paper: 0.1.
         teacher_temperature: at the start and after the warm-up. Paper: (0.04, 0.07).
-        temperature_warmup: share of the run over which it rises. Paper: 30 of 800 epochs.
+        temperature_warmup: fraction of the run over which it rises. Paper: 30 of 800 epochs.
         momentum: of the teacher at the start; a cosine takes it to 1. Paper: 0.996.
         centre_momentum: of both centres. Paper: 0.9.
-        last_layer_frozen: share of the run before the prototypes learn. Paper: 1 of 800 epochs.
+        last_layer_frozen: fraction of the run before the prototypes learn. Paper: 1 of 800 epochs.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class IBOT(Objective):
         encoder: TokenEncoder,
         spec: DataSpec,
         prototypes: int = 8192,
-        hidden: int = 2048,
+        hidden_width: int = 2048,
         bottleneck: int = 256,
         masked_images: float = 0.5,
         masked: tuple[float, float] = (0.1, 0.5),
@@ -123,10 +123,10 @@ class IBOT(Objective):
         self.masked_images, self.masked, self.shape = masked_images, tuple(masked), shape
         self.patch_weight, self.student_temperature = patch_weight, student_temperature
         self.teacher_temperature, self.warmup = tuple(teacher_temperature), temperature_warmup
-        self.momentum, self.frozen = momentum, last_layer_frozen
+        self.momentum, self.last_layer_frozen = momentum, last_layer_frozen
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
-        self.head = PrototypeHead(encoder.width, prototypes, hidden, bottleneck)
-        self.teacher = Teacher(Branch(encoder, self.head))
+        self.head = PrototypeHead(encoder.width, prototypes, hidden_width, bottleneck)
+        self.teacher = EMA(Branch(encoder, self.head))
         self.centre = Centre(prototypes, centre_momentum)
         self.patch_centre = Centre(prototypes, centre_momentum)
         self.reset_parameters()
@@ -140,9 +140,9 @@ class IBOT(Objective):
         total, (low, high) = math.prod(grid), self.masked
         for view in range(2):
             key = batch.keys(f"ibot {view}")
-            luck = uniform(batch.keys(f"ibot share {view}"), 2)
-            count = ((low + (high - low) * luck[:, 1]) * total).round().clamp(1, total - 1)
-            count = torch.where(luck[:, 0] < self.masked_images, count, 0).long()
+            uniforms = uniform(batch.keys(f"ibot share {view}"), 2)
+            count = ((low + (high - low) * uniforms[:, 1]) * total).round().clamp(1, total - 1)
+            count = torch.where(uniforms[:, 0] < self.masked_images, count, 0).long()
             if self.shape == "block":
                 found.append(block_mask(key, grid, count))
             else:
@@ -151,7 +151,7 @@ class IBOT(Objective):
 
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step: two student passes (large views, small views), one of the teacher."""
-        count, frozen = len(batch), progress < self.frozen
+        count, fixed_prototypes = len(batch), progress < self.last_layer_frozen
         images, mask = torch.cat(batch.views[:2]), self.mask(batch)
         most = hidden_count(mask.shape[1], self.masked[1])
         places = kept_patches(~mask, most)  # 2B K: the hidden ones
@@ -159,11 +159,11 @@ class IBOT(Objective):
         taught, taught_patches = self.teacher(images)
         patches = self.encoder.embed(images)
         patches = torch.where(mask[..., None], self.mask_token.to(patches.dtype), patches)
-        large, said = project(self.encoder, self.head, patches, frozen, places)
+        large, said = project(self.encoder, self.head, patches, fixed_prototypes, places)
         student = [large]
         if len(batch.views) > 2:
             small = self.encoder(torch.cat(batch.views[2:])).pooled
-            student.append(self.head(small, frozen).float())
+            student.append(self.head(small, fixed_prototypes).float())
         student = torch.cat(student).view(-1, count, large.shape[1])  # V B L
 
         temperature = warmed(*self.teacher_temperature, self.warmup, progress)
@@ -178,13 +178,13 @@ class IBOT(Objective):
             self.centre.note(taught)
             self.patch_centre.note(taught_patches)
         losses = of_images + self.patch_weight * of_patches
-        own, spread = entropy(target).mean(), variety(target)
+        own, spread = entropy(target).mean(), marginal_entropy(target)
         monitors = {
             "teacher_entropy": own,
-            "teacher_variety": spread,
-            "foretold": foretold(of_images.mean(), own, spread),
+            "teacher_marginal_entropy": spread,
+            "explained": explained(of_images.mean(), own, spread),
             "patch_entropy": entropy(answers).mean(),
-            "patch_variety": variety(answers),
+            "patch_marginal_entropy": marginal_entropy(answers),
         }
         per_image = {"loss": losses, "image_loss": of_images, "patch_loss": of_patches}
         return Losses(losses.mean(), per_image, monitors)
@@ -196,11 +196,11 @@ class IBOT(Objective):
         self.centre.follow()
         self.patch_centre.follow()
 
-    def complaint(self, results: dict[str, float]) -> str | None:
+    def collapse_message(self, results: dict[str, float]) -> str | None:
         """Collapse, as the teacher shows it on images or on patches."""
         for monitor, shown in (("teacher", "images"), ("patch", "patches")):
-            told = results[f"val/{monitor}_entropy"], results[f"val/{monitor}_variety"]
-            if found := undecided(*told, len(self.centre.mean), shown):
+            told = results[f"val/{monitor}_entropy"], results[f"val/{monitor}_marginal_entropy"]
+            if found := collapse_message(*told, len(self.centre.mean), shown):
                 return found
         return None
 
@@ -220,7 +220,7 @@ def project(
     encoder: TokenEncoder,
     head: PrototypeHead,
     patches: Float[Tensor, "B N D"],
-    frozen: bool = False,
+    fixed_prototypes: bool = False,
     places: Int[Tensor, "B K"] | None = None,
 ) -> tuple[Float[Tensor, "B L"], Float[Tensor, "B K L"]]:
     """Logits of each image and of its patches, from embeddings without position.
@@ -229,11 +229,11 @@ def project(
         encoder: the student's or the teacher's.
         head: its projection.
         patches: embedded, hidden ones replaced.
-        frozen: the prototypes do not learn.
+        fixed_prototypes: the prototypes do not learn.
         places: only of these patches; None: of all.
     """
     tokens = encoder.encode(encoder.add_position(patches))
     own = tokens[:, -patches.shape[1] :]
     if places is not None:
         own = own.gather(1, places[..., None].expand(-1, -1, own.shape[2]))
-    return head(encoder.pool(tokens), frozen).float(), head(own, frozen).float()
+    return head(encoder.pool(tokens), fixed_prototypes).float(), head(own, fixed_prototypes).float()

@@ -36,14 +36,14 @@ class LeJEPA(Objective):
         spec: the data.
         weight: of SIGReg; 1 - weight is that of the agreement. Paper: 0.02.
         outputs: E. Paper's example: 16 to 128.
-        hidden: width of the projection's two hidden layers. Paper: 2048.
+        hidden_width: width of the projection's two hidden layers. Paper: 2048.
         directions: S, drawn anew at each step. Paper: 1024; its example: 256.
         knots: K, points of the integral. Paper: 17.
         global_crops: large views an image. Paper: 2.
         local_crops: small views an image. Paper: 6.
         local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
-        global_area: share of the image a large view covers. Paper: (0.3, 1).
-        local_area: share of the image a small view covers. Paper: (0.05, 0.3).
+        global_area: fraction of the image a large view covers. Paper: (0.3, 1).
+        local_area: fraction of the image a small view covers. Paper: (0.05, 0.3).
         photometric: strength of brightness and colour changes. Paper's example: 1.
         distorted: blur half of all views and solarise a fifth, as its example; for photographs.
     """
@@ -57,7 +57,7 @@ class LeJEPA(Objective):
         spec: DataSpec,
         weight: float = 0.02,
         outputs: int = 128,
-        hidden: int = 2048,
+        hidden_width: int = 2048,
         directions: int = 256,
         knots: int = 17,
         global_crops: int = 2,
@@ -78,21 +78,21 @@ class LeJEPA(Objective):
         if distorted:
             self.views = tuple(replace(view, blur=0.5, solarise=0.2) for view in self.views)
         in_range("LeJEPA", weight=weight)
-        if min(outputs, hidden, directions) < 1 or knots < 2:
+        if min(outputs, hidden_width, directions) < 1 or knots < 2:
             raise ValueError(
-                "LeJEPA: outputs, hidden and directions must be at least 1 and knots at least 2, "
-                f"got {outputs}, {hidden}, {directions} and {knots}"
+                "LeJEPA: outputs, hidden_width and directions must be at least 1, knots 2 or more; "
+                f"got {outputs}, {hidden_width}, {directions} and {knots}"
             )
         self.weight, self.outputs, self.directions = weight, outputs, directions
         self.large = global_crops
         self.projector = nn.Sequential(
-            nn.Linear(encoder.width, hidden),
-            nn.BatchNorm1d(hidden),
+            nn.Linear(encoder.width, hidden_width),
+            nn.BatchNorm1d(hidden_width),
             nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.BatchNorm1d(hidden),
+            nn.Linear(hidden_width, hidden_width),
+            nn.BatchNorm1d(hidden_width),
             nn.ReLU(),
-            nn.Linear(hidden, outputs),
+            nn.Linear(hidden_width, outputs),
         )
         self.register_buffer("knots", torch.linspace(0, REACH, knots), persistent=False)
 

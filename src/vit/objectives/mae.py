@@ -29,7 +29,7 @@ class MAE(Objective):
     Args:
         encoder: with patch tokens, each made from its own pixels alone.
         spec: the data.
-        hidden: share of the patches that the encoder does not see. Paper: 0.75.
+        mask_ratio: fraction of the patches that the encoder does not see. Paper: 0.75.
         decoder_width: E. Paper: 512.
         decoder_depth: blocks. Paper: 8.
         decoder_heads: attention heads. Paper: 16.
@@ -38,21 +38,23 @@ class MAE(Objective):
 
     views = (ViewSpec(resample=False),)
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
-    floor: ClassVar[tuple[str, str]] = ("val/explained", "val/explained_by_nothing")
+    trivial_baseline: ClassVar[tuple[str, str]] = ("val/explained", "val/explained_by_nothing")
 
     def __init__(
         self,
         encoder: TokenEncoder,
         spec: DataSpec,
-        hidden: float = 0.75,
+        mask_ratio: float = 0.75,
         decoder_width: int = 512,
         decoder_depth: int = 8,
         decoder_heads: int = 16,
         normalise: bool = True,
     ) -> None:
         super().__init__(encoder, spec)
-        if not 0 < hidden < 1:
-            raise ValueError(f"MAE: hidden must be in (0, 1), got {hidden}; the paper uses 0.75")
+        if not 0 < mask_ratio < 1:
+            raise ValueError(
+                f"MAE: mask_ratio must be in (0, 1), got {mask_ratio}; the paper uses 0.75"
+            )
         if not encoder.local_embedding:
             raise ValueError("MAE: this encoder's stem mixes patches, so hidden pixels leak")
         if math.prod(encoder.grid) < 2:
@@ -66,7 +68,7 @@ class MAE(Objective):
             )
         if normalise and encoder.patch_size**2 * spec.channels < 2:
             raise ValueError("MAE: a patch of one number has no deviation; set normalise: false")
-        self.hidden, self.normalise = hidden, normalise
+        self.mask_ratio, self.normalise = mask_ratio, normalise
         self.narrow = nn.Linear(encoder.width, decoder_width)
         self.mask_token = nn.Parameter(torch.empty(decoder_width))
         self.register_buffer("position", sincos(encoder.grid, decoder_width), persistent=False)
@@ -92,7 +94,9 @@ class MAE(Objective):
     def kept(self, batch: Batch) -> Int[Tensor, "B K"]:
         """Which patches the encoder sees: equally many of every image."""
         count = math.prod(self.encoder.grid)
-        return random_order(batch.keys("mae"), count)[:, : count - hidden_count(count, self.hidden)]
+        return random_order(batch.keys("mae"), count)[
+            :, : count - hidden_count(count, self.mask_ratio)
+        ]
 
     def target(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N P"]:
         """What is predicted of each patch; the variance is the unbiased one, as in the code."""
@@ -129,7 +133,7 @@ class MAE(Objective):
         return Losses(per_image["loss"].mean(), per_image, {})
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Share of the targets' square that is explained; saying 0 everywhere explains none."""
+        """Fraction of the targets' square that is explained; saying 0 everywhere explains none."""
         means = dict(means)
         explained = 1 - means["loss"] / means.pop("nothing").clamp(min=1e-12)
         return means | {"explained": explained, "explained_by_nothing": torch.zeros(())}

@@ -34,9 +34,9 @@ class MaskedPatchPrediction(Objective):
     Args:
         encoder: with patch tokens.
         spec: the data; its mean and deviation undo the normalisation for the colours.
-        corrupted: share of patches. Paper: 0.5.
-        masked: share of the corrupted that become the mask token. Paper: 0.8.
-        replaced: share of the corrupted that become another patch. Paper: 0.1; the rest is kept.
+        corrupted: fraction of patches. Paper: 0.5.
+        masked: fraction of the corrupted that become the mask token. Paper: 0.8.
+        replaced: fraction of the corrupted that become another patch. Paper: 0.1; the rest is kept.
         partner: where that other patch is taken from, in training; evaluation takes the same image.
         bins: levels a channel; L = bins ** channels. Paper: 8, so 512 colours.
         target: mean_colour (the paper's choice), 4x4_colours (of the patch shrunk to 4x4, all at
@@ -46,7 +46,7 @@ class MaskedPatchPrediction(Objective):
 
     views = (ViewSpec(resample=False),)
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
-    floor: ClassVar[tuple[str, str]] = ("val/accuracy", "val/always_most_common")
+    trivial_baseline: ClassVar[tuple[str, str]] = ("val/accuracy", "val/always_most_common")
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class MaskedPatchPrediction(Objective):
             raise ValueError(f"MaskedPatchPrediction: corrupted must be in (0, 1), got {corrupted}")
         if min(masked, replaced) < 0 or masked + replaced > 1:
             raise ValueError(
-                "MaskedPatchPrediction: masked and replaced are shares whose sum is at most 1, "
+                "MaskedPatchPrediction: masked and replaced are fractions whose sum is at most 1, "
                 f"got {masked} and {replaced}"
             )
         if math.prod(encoder.grid) < 2:
@@ -88,7 +88,7 @@ class MaskedPatchPrediction(Objective):
         self.partner, self.bins, self.colours = partner, bins, colours
         self.target, self.shape = target, shape
         if target == "pixels":
-            self.floor = ("val/explained", "val/explained_by_neighbours")
+            self.trivial_baseline = ("val/explained", "val/explained_by_neighbours")
         outputs = encoder.patch_size**2 * spec.channels
         outputs = outputs if target == "pixels" else colours * self.cells**2
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
@@ -110,7 +110,7 @@ class MaskedPatchPrediction(Objective):
     def judge_colours(
         self, images: Tensor, places: Int[Tensor, "B K"], predicted: Float[Tensor, "B K SL"]
     ) -> dict[str, Tensor]:
-        """Cross-entropy and share right of each image; in evaluation what guessing needs too."""
+        """Cross-entropy and fraction right of each image; in evaluation what guessing needs too."""
         every = self.labels(images)  # B N S
         labels = every.gather(1, spread(places, every.shape[2]))  # B K S
         logits = predicted.unflatten(2, (labels.shape[2], self.colours))  # B K S L

@@ -28,20 +28,22 @@ class SimMIM(Objective):
     Args:
         encoder: with patch tokens, each made from its own pixels alone.
         spec: the data.
-        hidden: share of the mask units that are hidden, rounded up. Paper: 0.6.
+        mask_ratio: fraction of the mask units that are hidden, rounded up. Paper: 0.6.
         unit: side of a mask unit in patches. Paper: 2 (32 px with patches of 16).
     """
 
     views = (ViewSpec(resample=False),)
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
-    floor: ClassVar[tuple[str, str]] = ("val/explained", "val/explained_by_mean_colour")
+    trivial_baseline: ClassVar[tuple[str, str]] = ("val/explained", "val/explained_by_mean_colour")
 
     def __init__(
-        self, encoder: TokenEncoder, spec: DataSpec, hidden: float = 0.6, unit: int = 2
+        self, encoder: TokenEncoder, spec: DataSpec, mask_ratio: float = 0.6, unit: int = 2
     ) -> None:
         super().__init__(encoder, spec)
-        if not 0 < hidden < 1:
-            raise ValueError(f"SimMIM: hidden must be in (0, 1), got {hidden}; the paper uses 0.6")
+        if not 0 < mask_ratio < 1:
+            raise ValueError(
+                f"SimMIM: mask_ratio must be in (0, 1), got {mask_ratio}; the paper uses 0.6"
+            )
         if not encoder.local_embedding:
             raise ValueError("SimMIM: this encoder's stem mixes patches, so hidden pixels leak")
         if unit < 1:
@@ -50,7 +52,7 @@ class SimMIM(Objective):
             raise ValueError(f"SimMIM: a grid {encoder.grid} is less than two units of {unit}")
         if encoder.grid[0] % unit or encoder.grid[1] % unit:
             raise ValueError(f"SimMIM: unit {unit} does not divide the grid {encoder.grid}")
-        self.hidden, self.unit = hidden, unit
+        self.mask_ratio, self.unit = mask_ratio, unit
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
         self.to_pixels = nn.Linear(encoder.width, encoder.patch_size**2 * spec.channels)
         self.reset_parameters()
@@ -62,8 +64,8 @@ class SimMIM(Objective):
         """Hidden patches, in whole units."""
         rows, columns = (side // self.unit for side in self.encoder.grid)
         total = rows * columns
-        share = math.ceil(round(total * self.hidden, 6)) / total
-        units = random_mask(batch.keys("simmim"), total, share).view(-1, rows, columns)
+        fraction = math.ceil(round(total * self.mask_ratio, 6)) / total
+        units = random_mask(batch.keys("simmim"), total, fraction).view(-1, rows, columns)
         return units.repeat_interleave(self.unit, 1).repeat_interleave(self.unit, 2).flatten(1)
 
     def predicted(
@@ -101,7 +103,7 @@ class SimMIM(Objective):
         return {name: guess.repeat(1, 1, size * size) for name, guess in flat.items()}
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Share of the error that is saved, beside one mean colour for all that is hidden."""
+        """Fraction of the error that is saved, beside one mean colour for all that is hidden."""
         means = dict(means)
         mean_colour, neighbours = means.pop("mean_colour").clamp(min=1e-12), means.pop("neighbours")
         return means | {

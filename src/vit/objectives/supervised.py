@@ -38,7 +38,8 @@ class Supervised(Objective):
         encoder: any.
         spec: the data; its classes are what is predicted.
         loss: softmax cross-entropy, or a sigmoid for each class, which several labels want.
-        label_smoothing: share of the target spread over all classes. Paper: 0 (1e-4 with sigmoid).
+        label_smoothing: fraction of the target spread over all classes. Paper: 0 (1e-4 with
+            sigmoid).
         head_bias: start of the head's biases. Paper with the sigmoid loss: -10.
         mixing: mixup and CutMix of training images; null: none, as in the paper.
         class_weights: what the loss of an image is multiplied with in training, by its class's
@@ -134,8 +135,8 @@ class Supervised(Objective):
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also what counts every class alike, however few its images."""
         means = dict(means)
-        if (shares := means.pop("by_class", None)) is not None:
-            means |= averages(shares)
+        if (fractions := means.pop("by_class", None)) is not None:
+            means |= averages(fractions)
         return means
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:

@@ -39,7 +39,7 @@ def freeze(encoder: Encoder, layers: int | Literal["all"]) -> None:
     """
     most = encoder.depth + 2  # the input, the blocks, the end
     if layers != "all" and not 0 <= layers <= most:
-        raise ValueError(f"model: frozen must be in [0, {most}] or all, got {layers}")
+        raise ValueError(f"model: frozen_layers must be in [0, {most}] or all, got {layers}")
     for name, parameter in encoder.named_parameters():
         if layers == "all" or encoder.layer_of(name) < layers:
             parameter.requires_grad_(False)
@@ -56,8 +56,8 @@ def parameter_groups(
         head_lr: factor for everything outside the encoder.
 
     Returns:
-        Dicts of params, name, lr_factor and hidden (the matrices inside the encoder's blocks, which
-        some optimisers treat on their own); undecayed groups also set weight_decay to 0.
+        Dicts of params, name, lr_factor and is_matrix (the matrices inside the encoder's blocks,
+        which some optimisers treat on their own); undecayed groups also set weight_decay to 0.
     """
     encoder, groups = objective.encoder, {}
     for name, parameter in objective.named_parameters():
@@ -67,18 +67,18 @@ def parameter_groups(
         layer = encoder.layer_of(name.removeprefix("encoder.")) if inside else None
         factor = head_lr if layer is None else layer_decay ** (encoder.depth + 1 - layer)
         decayed = parameter.ndim > 1 and not name.endswith(UNDECAYED)
-        hidden = (
+        is_matrix = (
             decayed and parameter.ndim == 2 and layer is not None and 0 < layer <= encoder.depth
         )
-        key = (factor, decayed, hidden)
+        key = (factor, decayed, is_matrix)
         group = groups.setdefault(
             key,
             {
                 "params": [],
                 "lr_factor": factor,
-                "hidden": hidden,
+                "is_matrix": is_matrix,
                 "name": f"lr x {factor:.4g}, {'decay' if decayed else 'no decay'}"
-                + (", matrices of blocks" if hidden else ""),
+                + (", matrices of blocks" if is_matrix else ""),
             }
             | ({} if decayed else {"weight_decay": 0.0}),
         )

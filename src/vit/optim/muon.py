@@ -18,7 +18,7 @@ class Muon(torch.optim.Optimizer):
     2.2), so that a learning rate found for AdamW is a fair start.
 
     Args:
-        params: groups as `parameter_groups` makes them; `hidden` ones are Muon's.
+        params: groups as `parameter_groups` makes them; `is_matrix` ones are Muon's.
         lr: of both.
         weight_decay: of both, decoupled.
         momentum: of Muon.
@@ -34,26 +34,26 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.95),
     ) -> None:
         groups = list(params)
-        if not any(isinstance(group, dict) and group.get("hidden") for group in groups):
+        if not any(isinstance(group, dict) and group.get("is_matrix") for group in groups):
             raise ValueError("Muon: the encoder has no matrices in blocks that learn; use AdamW")
         if not 0 <= momentum < 1:
             raise ValueError(f"Muon: momentum must be in [0, 1), got {momentum}")
         shared = {"lr": lr, "weight_decay": weight_decay}
-        hidden = torch.optim.Muon(
-            [group for group in groups if group.get("hidden")],
+        matrices = torch.optim.Muon(
+            [group for group in groups if group.get("is_matrix")],
             **shared, momentum=momentum, adjust_lr_fn="match_rms_adamw",
         )  # fmt: skip
         others = torch.optim.AdamW(
-            [group for group in groups if not group.get("hidden")], **shared, betas=betas
+            [group for group in groups if not group.get("is_matrix")], **shared, betas=betas
         )
-        super().__init__([*hidden.param_groups, *others.param_groups], {})
-        self.parts = [hidden, others]
+        super().__init__([*matrices.param_groups, *others.param_groups], {})
+        self.parts = [matrices, others]
         self._share()
 
     def _share(self) -> None:
         for part, wanted in zip(self.parts, (True, False), strict=True):
             part.state = self.state
-            part.param_groups = [g for g in self.param_groups if bool(g.get("hidden")) is wanted]
+            part.param_groups = [g for g in self.param_groups if bool(g.get("is_matrix")) is wanted]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Both go on where they stopped."""

@@ -16,7 +16,7 @@ class _Warmed(Schedule):
     """Linear warm-up times a shape that begins when the warm-up ends (as the ViT paper's code).
 
     Args:
-        warmup: share of the run over which the factor rises from 0, in [0, 1).
+        warmup: fraction of the run over which the factor rises from 0, in [0, 1).
         end: factor at the end of the run; cosine runs to 0 in the ViT paper, its linear decay to
             1e-5 / lr. An end above 1 makes a rising schedule (DINO's weight decay: 10).
     """
@@ -58,7 +58,7 @@ class Constant(_Warmed):
     """Warm-up, then the base value.
 
     Args:
-        warmup: share of the run over which the factor rises from 0, in [0, 1).
+        warmup: fraction of the run over which the factor rises from 0, in [0, 1).
     """
 
     def __init__(self, warmup: float = 0.0) -> None:
@@ -73,9 +73,9 @@ class Steps(Constant):
     """Warm-up, then the base value, multiplied by a factor at each of some points of the run.
 
     Args:
-        at: shares of the run, each in (0, 1). SimMIM: epoch 700 of 800, (0.875,).
+        at: fractions of the run, each in (0, 1). SimMIM: epoch 700 of 800, (0.875,).
         factor: above 0. SimMIM: 0.1.
-        warmup: share of the run over which the factor rises from 0, in [0, 1).
+        warmup: fraction of the run over which the factor rises from 0, in [0, 1).
     """
 
     def __init__(self, at: tuple[float, ...], factor: float = 0.1, warmup: float = 0.0) -> None:

@@ -116,19 +116,21 @@ def looked(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
     chunks = [places[i : i + CHUNK] for i in range(0, len(places), CHUNK)]
     context = get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, initializer=end_with_parent) as pool:
-        jobs = pool.map(look_at, [source] * len(chunks), [data.own] * len(chunks), chunks)
+        jobs = pool.map(
+            look_at, [source] * len(chunks), [data.apply_exif_and_alpha] * len(chunks), chunks
+        )
         for seen in jobs:
             for place, digest, why in seen:
                 yield source.name(place), labels[place], digest, why
 
 
-def look_at(source: Source, own: bool, places: list[int]) -> list[Seen]:
+def look_at(source: Source, apply_exif_and_alpha: bool, places: list[int]) -> list[Seen]:
     """Some images, in a process of their own."""
     torch.set_num_threads(1)
     found = []
     for place in places:
         try:
-            found.append((place, digest_of(decode(source.read(place), own)), ""))
+            found.append((place, digest_of(decode(source.read(place), apply_exif_and_alpha)), ""))
         except (ValueError, OSError) as error:
             found.append((place, "", str(error)))
     return found

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vit.batch import Batch, ViewSpec
 from vit.data.base import Images
-from vit.data.sampling import Draw
+from vit.data.sampling import BatchIndices
 
 IMAGES, AUGMENTED = 8, 5
 PLAIN = (ViewSpec(),)
@@ -47,7 +47,7 @@ def view(data: Images, chosen: list[int], epoch: int | None) -> Batch:
     """These images as one epoch shows them; None: as evaluation does."""
     training = epoch is not None
     dataset = data._open("train", PLAIN, training)
-    return data.show(dataset[Draw(epoch, chosen)], PLAIN, data.spec, training)
+    return data.show(dataset[BatchIndices(epoch, chosen)], PLAIN, data.spec, training)
 
 
 def title(batch: Batch, row: int, classes: tuple[str, ...]) -> str:

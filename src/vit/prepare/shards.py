@@ -56,7 +56,7 @@ def write(
         "short_side": None if form == "as_is" else short_side,
         "quality": QUALITY if form == "jpeg" else None, "per_shard": per_shard,
         "classes": list(data.spec.classes), "mean": data.spec.mean, "std": data.spec.std,
-        "own": isinstance(data, FileImages) and data.own and form == "as_is",
+        "apply_exif_and_alpha": form == "as_is" and getattr(data, "apply_exif_and_alpha", False),
         "splits": {split: data.split_hash(split) for split in SPLITS},
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def sample(
         place, label = int(dataset.places[number]), int(dataset.labels[number])
         content = dataset.source.read(place)
         try:
-            image = decode(content, data.own)
+            image = decode(content, data.apply_exif_and_alpha)
         except ValueError as error:
             name = dataset.source.name(place)
             if data.on_error == "skip":

@@ -43,14 +43,14 @@ class Memory:
 
 
 def decode(
-    data: bytes, own: bool = False, shrink: int = 1, memory: Memory | None = None
+    data: bytes, apply_exif_and_alpha: bool = False, shrink: int = 1, memory: Memory | None = None
 ) -> UInt8[Tensor, "3 _h _w"]:
     """RGB pixels of the first picture in a file.
 
     Args:
         data: the whole file.
-        own: turned as its EXIF tag says, transparency over white: for people's own pictures.
-            Published figures were made without either.
+        apply_exif_and_alpha: turned as its EXIF tag says, transparency over white: for people's own
+            pictures. Published figures were made without either.
         shrink: of SHRINKS; a JPEG comes so many times smaller, anything else as it is.
         memory: where the pixels may lie, until the next call with it.
 
@@ -63,13 +63,13 @@ def decode(
     if data[: len(RAW)] == RAW:
         return unpacked(data)
     with _careful():
-        plain = data[:2] == JPEG and not (own and turned(data))
+        plain = data[:2] == JPEG and not (apply_exif_and_alpha and turned(data))
         pixels = _fast(data, shrink, memory) if plain else None
-        pixels = _any(data, own, shrink) if pixels is None else pixels
+        pixels = _any(data, apply_exif_and_alpha, shrink) if pixels is None else pixels
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def size_of(data: bytes, own: bool = False) -> tuple[int, int]:
+def size_of(data: bytes, apply_exif_and_alpha: bool = False) -> tuple[int, int]:
     """Height and width from the header alone.
 
     Raises:
@@ -80,7 +80,7 @@ def size_of(data: bytes, own: bool = False) -> tuple[int, int]:
     with _careful():
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
-        return (width, height) if own and turned(data) >= 5 else (height, width)
+        return (width, height) if apply_exif_and_alpha and turned(data) >= 5 else (height, width)
 
 
 def packed(image: UInt8[Tensor, "_c _h _w"]) -> bytes:
@@ -154,17 +154,17 @@ def _fast(data: bytes, shrink: int, memory: Memory | None) -> np.ndarray | None:
         return None  # damaged, or odder than it reads: Pillow says which
 
 
-def _any(data: bytes, own: bool, shrink: int) -> np.ndarray:
+def _any(data: bytes, apply_exif_and_alpha: bool, shrink: int) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as file:
         width, height = file.size
         if shrink > 1 and file.format == "JPEG":
             file.draft("RGB", (width // shrink, height // shrink))
         file.load()
-        image = ImageOps.exif_transpose(file) if own else file
-        return np.asarray(rgb(image, own))
+        image = ImageOps.exif_transpose(file) if apply_exif_and_alpha else file
+        return np.asarray(rgb(image, apply_exif_and_alpha))
 
 
-def rgb(image: Image.Image, own: bool) -> Image.Image:
+def rgb(image: Image.Image, apply_exif_and_alpha: bool) -> Image.Image:
     """Any mode to 8-bit RGB; what Pillow would clip is scaled instead."""
     if image.mode.startswith("I"):  # 16 bits, in whatever order of bytes
         values = np.asarray(image.convert("I")) / 257
@@ -175,7 +175,7 @@ def rgb(image: Image.Image, own: bool) -> Image.Image:
             raise ValueError("holds numbers that are not finite")
         values = values * 255 if values.size and values.min() >= 0 and values.max() <= 1 else values
         image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-    elif own and ("A" in image.mode or "transparency" in image.info):
+    elif apply_exif_and_alpha and ("A" in image.mode or "transparency" in image.info):
         layer = image.convert("RGBA")
         image = Image.new("RGBA", layer.size, "white")
         image.alpha_composite(layer)

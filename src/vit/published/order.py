@@ -44,9 +44,9 @@ def part_of(order: list[Key], words: str) -> list[Key]:
     inside = re.fullmatch(r"\w+(?:\[(\d*)(%?):(\d*)(%?)\])?", words)
     if inside is None:
         raise ValueError(f"slice: {words!r} is not of the form train[:800] or train[90%:]")
-    first, first_share, last, last_share = inside.groups()
-    start = bound(first, first_share, len(order)) if first else 0
-    end = bound(last, last_share, len(order)) if last else len(order)
+    first, first_fraction, last, last_fraction = inside.groups()
+    start = bound(first, first_fraction, len(order)) if first else 0
+    end = bound(last, last_fraction, len(order)) if last else len(order)
     return order[start:end]
 
 

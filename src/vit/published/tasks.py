@@ -22,8 +22,8 @@ class Task:
         val: 200 images.
         test: everything that is tested.
         tested: how many those are.
-        flip: may images be mirrored?
-        crop: may a part of the image stand for it?
+        may_flip: may images be mirrored?
+        may_crop: may a part of the image stand for it?
         aliases: what other code calls it.
     """
 
@@ -33,8 +33,8 @@ class Task:
     val: str
     test: str
     tested: int
-    flip: bool = True
-    crop: bool = True
+    may_flip: bool = True
+    may_crop: bool = True
     aliases: tuple[str, ...] = ()
 
 
@@ -66,26 +66,26 @@ TASKS: dict[str, Task] = {
         aliases=("retinopathy", 'diabetic_retinopathy(config="btgraham-300")'),
     ),
     "clevr_count": Task(
-        "structured", 8, *CLEVR, crop=False, aliases=('clevr(task="count_all")',)
+        "structured", 8, *CLEVR, may_crop=False, aliases=('clevr(task="count_all")',)
     ),
     "clevr_dist": Task(
-        "structured", 6, *CLEVR, crop=False, aliases=('clevr(task="closest_object_distance")',)
+        "structured", 6, *CLEVR, may_crop=False, aliases=('clevr(task="closest_object_distance")',)
     ),
-    "dmlab": Task("structured", 6, FIRST, NEXT, "test", 22_735, crop=False),
+    "dmlab": Task("structured", 6, FIRST, NEXT, "test", 22_735, may_crop=False),
     "kitti": Task(
-        "structured", 4, FIRST, NEXT, "test", 711, crop=False,
+        "structured", 4, FIRST, NEXT, "test", 711, may_crop=False,
         aliases=('kitti(task="closest_vehicle_distance")',),
     ),
     "dsprites_loc": Task(
-        "structured", 16, *DSPRITES, flip=False, crop=False,
+        "structured", 16, *DSPRITES, may_flip=False, may_crop=False,
         aliases=('dsprites(predicted_attribute="label_x_position",num_classes=16)',),
     ),
     "dsprites_ori": Task(
-        "structured", 16, *DSPRITES, flip=False,
+        "structured", 16, *DSPRITES, may_flip=False,
         aliases=('dsprites(predicted_attribute="label_orientation",num_classes=16)',),
     ),
     "smallnorb_azi": Task(
-        "structured", 18, *NORB, flip=False,
+        "structured", 18, *NORB, may_flip=False,
         aliases=('smallnorb(predicted_attribute="label_azimuth")',),
     ),
     "smallnorb_ele": Task(

@@ -28,7 +28,7 @@ def class_loss(
         logits: of each class.
         labels: B, numbers of classes; or B L, which classes hold (sigmoid only).
         kind: softmax cross-entropy, or the sum over classes of sigmoid cross-entropies.
-        smoothing: share of the target spread over all classes.
+        smoothing: fraction of the target spread over all classes.
     """
     if kind == "softmax":
         return F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
@@ -71,9 +71,9 @@ def by_class(
     return torch.cat([there * said, there, said], 1).float()
 
 
-def averages(shares: Float[Tensor, " three_L"]) -> dict[str, Tensor]:
+def averages(fractions: Float[Tensor, " three_L"]) -> dict[str, Tensor]:
     """Balanced accuracy and macro-F1, as scikit-learn defines them: of classes that occur."""
-    found, there, said = shares.view(3, -1)
+    found, there, said = fractions.view(3, -1)
     present, named = there > 0, there + said > 0
     return {
         "balanced_accuracy": (found / there)[present].mean(),

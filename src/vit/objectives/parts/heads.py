@@ -38,23 +38,23 @@ class PrototypeHead(nn.Module):
     Args:
         width: D.
         prototypes: L. Paper: 65536.
-        hidden: width of the two hidden layers. Paper: 2048.
+        hidden_width: width of the two hidden layers. Paper: 2048.
         bottleneck: numbers before the prototypes. Paper: 256.
     """
 
-    def __init__(self, width: int, prototypes: int, hidden: int, bottleneck: int) -> None:
+    def __init__(self, width: int, prototypes: int, hidden_width: int, bottleneck: int) -> None:
         super().__init__()
-        if min(prototypes, hidden, bottleneck) < 1:
+        if min(prototypes, hidden_width, bottleneck) < 1:
             raise ValueError(
-                "PrototypeHead: prototypes, hidden and bottleneck must be at least 1, "
-                f"got {prototypes}, {hidden} and {bottleneck}"
+                "PrototypeHead: prototypes, hidden_width and bottleneck must be at least 1, "
+                f"got {prototypes}, {hidden_width} and {bottleneck}"
             )
         self.mlp = nn.Sequential(
-            nn.Linear(width, hidden),
+            nn.Linear(width, hidden_width),
             nn.GELU(),
-            nn.Linear(hidden, hidden),
+            nn.Linear(hidden_width, hidden_width),
             nn.GELU(),
-            nn.Linear(hidden, bottleneck),
+            nn.Linear(hidden_width, bottleneck),
         )
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
         self.reset_parameters()
@@ -66,8 +66,8 @@ class PrototypeHead(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.kaiming_uniform_(self.prototypes, a=5**0.5)  # nn.Linear's own, as in DINO's code
 
-    def forward(self, features: Float[Tensor, "... D"], frozen: bool = False) -> Tensor:
-        """Logits; `frozen` prototypes get a gradient of zeros, since all ranks wait for one."""
+    def forward(self, features: Float[Tensor, "... D"], fixed_prototypes: bool = False) -> Tensor:
+        """Logits; fixed prototypes get a gradient of zeros, since all ranks wait for one."""
         rows = self.prototypes
-        rows = rows.detach() + 0 * rows if frozen else rows
+        rows = rows.detach() + 0 * rows if fixed_prototypes else rows
         return F.linear(F.normalize(self.mlp(features), dim=-1), F.normalize(rows, dim=-1))

@@ -16,9 +16,9 @@ RECTANGLES = 16  # drawn for each image; what they leave over is hidden patch by
 LEAST = 4  # patches of a rectangle on small grids
 
 
-def hidden_count(patches: int, share: float) -> int:
-    """How many of N patches a share hides: rounded, at least one, and one stays visible."""
-    return min(max(int(patches * share + 0.5), 1), patches - 1)
+def hidden_count(patches: int, fraction: float) -> int:
+    """How many of N patches a fraction hides: rounded, at least one, and one stays visible."""
+    return min(max(int(patches * fraction + 0.5), 1), patches - 1)
 
 
 def random_order(key: Int[Tensor, " B"], patches: int) -> Int[Tensor, "B N"]:
@@ -26,10 +26,10 @@ def random_order(key: Int[Tensor, " B"], patches: int) -> Int[Tensor, "B N"]:
     return uniform(key, patches).argsort(stable=True, dim=1)  # ties fall alike on every device
 
 
-def random_mask(key: Int[Tensor, " B"], patches: int, share: float) -> Bool[Tensor, "B N"]:
+def random_mask(key: Int[Tensor, " B"], patches: int, fraction: float) -> Bool[Tensor, "B N"]:
     """Hide exactly the same number of patches of every image, drawn for each from its key."""
     rank = random_order(key, patches).argsort(1)
-    return rank < hidden_count(patches, share)
+    return rank < hidden_count(patches, fraction)
 
 
 def kept_patches(mask: Bool[Tensor, "B N"], count: int) -> Int[Tensor, "B K"]:

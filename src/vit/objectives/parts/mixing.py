@@ -26,7 +26,7 @@ class Mixed(NamedTuple):
     Args:
         images: B C H W.
         partner: B, the row each image was blended with.
-        weight: B, share of the image itself, in [0, 1]; the partner has the rest.
+        weight: B, fraction of the image itself, in [0, 1]; the partner has the rest.
     """
 
     images: Float[Tensor, "B C H W"]
@@ -40,9 +40,9 @@ class Mixing(nn.Module):
     Args:
         mixup: alpha of mixup's Beta(alpha, alpha); 0: no mixup. DeiT: 0.8; better plain ViT: 0.2.
         cutmix: alpha of CutMix's; 0: no CutMix. DeiT: 1.
-        probability: share of the images that are blended at all. DeiT: 1.
-        switch: share of those that get CutMix where both are on. DeiT: 0.5.
-        until: share of the run after which nothing is blended any more; CCT stops at 0.58.
+        probability: fraction of the images that are blended at all. DeiT: 1.
+        switch: fraction of those that get CutMix where both are on. DeiT: 0.5.
+        until: fraction of the run after which nothing is blended any more; CCT stops at 0.58.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Mixing(nn.Module):
                 "Mixing: mixup and cutmix are at least 0 and one of them is above, "
                 f"got {mixup} and {cutmix}; for none set mixing: null"
             )
-        for name, share in (("probability", probability), ("switch", switch), ("until", until)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"Mixing: {name} must be in [0, 1], got {share}")
+        for name, fraction in (("probability", probability), ("switch", switch), ("until", until)):
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"Mixing: {name} must be in [0, 1], got {fraction}")
         self.probability, self.until = probability, until
         self.switch = switch if mixup and cutmix else float(cutmix > 0)
         self.register_buffer("mixup", beta_table(mixup), persistent=False)
@@ -82,9 +82,9 @@ class Mixing(nn.Module):
         weight = torch.where(draw[:, 0] < self.probability, weight, 1.0)
         inside = boxes(weight, draw[:, 3:], tuple(images.shape[-2:]))  # B H W
         weight = torch.where(cut, 1 - inside.float().mean((1, 2)), weight)
-        share = torch.where(cut[:, None, None], (~inside).float(), weight[:, None, None])
+        fraction = torch.where(cut[:, None, None], (~inside).float(), weight[:, None, None])
         partner = torch.arange(len(images), device=images.device).roll(-(len(images) // 2))
-        mixed = images[partner].lerp(images, share[:, None].to(images.dtype))
+        mixed = images[partner].lerp(images, fraction[:, None].to(images.dtype))
         return Mixed(mixed, partner, weight)
 
 

@@ -28,8 +28,8 @@ def multi_crop(
         global_crops: large views, of the data's own size.
         local_crops: small views.
         local_size: their side in pixels; None: 96/224 of the image, rounded to whole patches.
-        global_area: share of the image that a large view covers.
-        local_area: share of the image that a small view covers.
+        global_area: fraction of the image that a large view covers.
+        local_area: fraction of the image that a small view covers.
         photometric: strength of brightness and colour changes.
         distorted: blur and solarise as BYOL and DINO do: the first large view is always blurred, a
             tenth of the others and half of the small ones are; a fifth of the others is solarised.

@@ -75,9 +75,9 @@ def entropy(target: Float[Tensor, "... L"]) -> Float[Tensor, "..."]:
     return -(target * target.clamp(min=1e-12).log()).sum(-1)
 
 
-def warmed(start: float, end: float, share: float, progress: float) -> float:
-    """Linear from start to end over the first share of a run."""
-    return start + (end - start) * min(progress / share if share else 1.0, 1.0)
+def warmed(start: float, end: float, fraction: float, progress: float) -> float:
+    """Linear from start to end over the first fraction of a run."""
+    return start + (end - start) * min(progress / fraction if fraction else 1.0, 1.0)
 
 
 def rising(momentum: float, progress: float) -> float:
@@ -85,26 +85,28 @@ def rising(momentum: float, progress: float) -> float:
     return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
 
 
-def variety(target: Float[Tensor, "... L"]) -> Float[Tensor, ""]:
+def marginal_entropy(target: Float[Tensor, "... L"]) -> Float[Tensor, ""]:
     """Entropy of the mean of all rows: near 0 all rows are on one prototype."""
     return entropy(target.flatten(0, -2).mean(0))
 
 
-def foretold(loss: Tensor, entropy: Tensor, variety: Tensor) -> Tensor:
-    """Share of what the teacher tells apart that the student foretells.
+def explained(loss: Tensor, entropy: Tensor, marginal_entropy: Tensor) -> Tensor:
+    """Fraction of what the teacher tells apart that the student foretells.
 
     0: no better than one answer for all images; 1: the teacher's own targets. All three are means,
     in nats.
     """
-    return ((variety - loss) / (variety - entropy).clamp(min=1e-6)).detach()
+    return ((marginal_entropy - loss) / (marginal_entropy - entropy).clamp(min=1e-6)).detach()
 
 
-def undecided(entropy: float, variety: float, prototypes: int, shown: str = "images") -> str | None:
+def collapse_message(
+    entropy: float, marginal_entropy: float, prototypes: int, shown: str = "images"
+) -> str | None:
     """The two ways in which self-distillation dies: all prototypes alike, or one for everything.
 
     Args:
         entropy: mean over the targets.
-        variety: that of their mean.
+        marginal_entropy: that of their mean.
         prototypes: L.
         shown: what the targets are of.
     """
@@ -114,7 +116,7 @@ def undecided(entropy: float, variety: float, prototypes: int, shown: str = "ima
             f"the teacher finds all prototypes alike for {shown} (entropy at its maximum); lower "
             "teacher_temperature, or take fewer prototypes"
         )
-    if variety < 0.1 * most:  # three of 65,536 prototypes, or less than two of 256
+    if marginal_entropy < 0.1 * most:  # three of 65,536 prototypes, or less than two of 256
         return (
             f"the teacher puts all {shown} on about one prototype; raise "
             "teacher_temperature or momentum, or lower the learning rate"
