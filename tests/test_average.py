@@ -129,7 +129,7 @@ def test_evaluation_and_prediction_read_the_average():
 def test_without_it_evaluation_reads_what_was_trained():
     module = ViTModule(Supervised, small_vit, spec=Digits().spec)
     assert module.average is None
-    assert module.judged is module.objective
+    assert module.eval_objective is module.objective
 
 
 @pytest.mark.parametrize("ema", [0.0, 1.0, 1.5, -0.1])

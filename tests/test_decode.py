@@ -86,15 +86,15 @@ def test_ones_own_pictures_are_turned_and_published_ones_are_not(decoder, number
     data = turned(number)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     expected = torch.from_numpy(np.array(upright)).permute(2, 0, 1)
-    assert torch.equal(decode(data, own=True), expected)
-    assert size_of(data, own=True) == expected.shape[1:]
+    assert torch.equal(decode(data, apply_exif_and_alpha=True), expected)
+    assert size_of(data, apply_exif_and_alpha=True) == expected.shape[1:]
     assert torch.equal(decode(data), pillow(data))
 
 
 def test_transparency_is_white_in_ones_own_pictures():
     image = picture(mode="RGBA")
     image.putalpha(0)
-    assert decode(saved(image, "PNG"), own=True).min() == 255
+    assert decode(saved(image, "PNG"), apply_exif_and_alpha=True).min() == 255
     assert torch.equal(decode(saved(image, "PNG")), pillow(saved(picture(), "PNG")))
 
 

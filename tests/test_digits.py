@@ -1,7 +1,6 @@
 """The digits are scikit-learn's own, and their splits are the same for everybody."""
 
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,32 +8,12 @@ from lightning import seed_everything
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from vit.batch import ViewSpec
+from vit.batch import DataSpec, LoaderContext, ViewSpec
 from vit.data import Digits, digits
 from vit.data.sampling import BatchIndices
 from vit.data.transforms import Augmentation
 
 TARGET = load_digits().target.tolist()
-
-
-def attached(
-    world: int = 1, accumulate: int = 1, limit: int | float = 1.0, whole: bool = False, **settings
-) -> Digits:
-    """With what a Trainer would tell it."""
-    data = Digits(**settings)
-    data.trainer = SimpleNamespace(
-        world_size=world,
-        accumulate_grad_batches=accumulate,
-        global_rank=0,
-        limit_train_batches=limit,
-        lightning_module=SimpleNamespace(
-            seed=3,
-            consumed=0,
-            device=torch.device("cpu"),
-            objective=SimpleNamespace(views=(ViewSpec(),), uses_labels=True, whole_step=whole),
-        ),
-    )
-    return data
 
 
 def test_the_test_split_is_the_one_that_scikit_learn_draws():
@@ -101,7 +80,7 @@ def test_padding_has_no_label():
 def test_evaluation_shows_the_image_as_it_is():
     data = Digits(augmentation=Augmentation(degrees=20.0, shift=0.2))
     batch = data.open("val")[BatchIndices(None, [0, 1, 2])]
-    shown = data.show(batch, (ViewSpec(photometric=0.5),), data.spec, training=False)
+    shown = data.show(batch, LoaderContext((ViewSpec(photometric=0.5),)), training=False)
     expected = batch.images.float() / 255 * 2 - 1  # mean and deviation are 0.5
     torch.testing.assert_close(shown.images, expected)
     assert (shown.seed, shown.epoch, len(shown.views)) == (batch.seed, None, 1)
@@ -111,7 +90,7 @@ def test_several_views_are_cut_for_evaluation_too_and_always_alike():
     data = Digits()
     batch = data.open("val")[BatchIndices(None, [0, 1, 2])]
     views = (ViewSpec(count=2, area=(0.3, 0.7)), ViewSpec(size=4))
-    first, second = (data.show(batch, views, data.spec, training=False) for _ in range(2))
+    first, second = (data.show(batch, LoaderContext(views), training=False) for _ in range(2))
     assert [tuple(view.shape[-2:]) for view in first.views] == [(8, 8), (8, 8), (4, 4)]
     assert not torch.equal(first.views[0], first.views[1])
     assert all(torch.equal(*pair) for pair in zip(first.views, second.views, strict=True))
@@ -121,12 +100,13 @@ def test_image_size_is_what_is_shown():
     data = Digits(image_size=12)
     batch = data.open("val")[BatchIndices(None, [0])]
     assert data.spec.image_size == (12, 12)
-    shown = data.show(batch, (ViewSpec(),), data.spec, training=False)
+    shown = data.show(batch, LoaderContext(), training=False)
     assert shown.images.shape[-2:] == (12, 12)
 
 
-def test_the_loader_brings_the_module_seed_and_one_rank_its_share():
-    batch = next(iter(attached(world=2, accumulate=4, batch_size=64).train_dataloader()))
+def test_the_loader_brings_the_seed_of_the_run_and_one_rank_its_share():
+    context = LoaderContext(seed=3, world_size=2, accumulation=4)
+    batch = next(iter(Digits(batch_size=64).loader("train", context)))
     assert (len(batch), batch.seed, batch.epoch) == (8, 3, 0)
 
 
@@ -158,14 +138,38 @@ def test_a_wrong_setting_is_named(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"world": 3}, "batch_size 64 does not divide into 3 ranks x 1 accumulated"),
-        ({"accumulate": 5}, "batch_size 64 does not divide into 1 ranks x 5 accumulated"),
-        ({"accumulate": 4, "limit": 42}, "42 leaves 42 micro-batches, no multiple of .*batches 4"),
-        ({"accumulate": 4, "limit": 0.53}, "0.53 leaves 42 micro-batches, no multiple"),
-        ({"accumulate": 2, "whole": True}, "compares all images of a step"),
-        ({"batch_size": 2000}, r"2000 is larger than the training split \(1293 images\)"),
+        ({"world_size": 3}, "batch_size 64 does not divide into 3 ranks x 1 accumulated"),
+        ({"accumulation": 5}, "batch_size 64 does not divide into 1 ranks x 5 accumulated"),
+        (
+            {"accumulation": 4, "limit": 42},
+            "42 leaves 42 micro-batches, no multiple of .*batches 4",
+        ),
+        ({"accumulation": 4, "limit": 0.53}, "0.53 leaves 42 micro-batches, no multiple"),
     ],
 )
 def test_a_batch_that_cannot_be_made_is_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        attached(**settings).train_dataloader()
+        Digits().loader("train", LoaderContext(**settings))
+
+
+def test_a_batch_larger_than_the_training_split_is_named():
+    with pytest.raises(ValueError, match=r"2000 is larger than the training split \(1293 images\)"):
+        Digits(batch_size=2000).loader("train")
+
+
+def test_a_data_module_needs_no_trainer():
+    data = Digits(batch_size=32)
+    for split, images in (("train", 1280), ("val", 144), ("test", 360)):
+        loader = data.loader(split)
+        shown = [data.show(batch, LoaderContext(), split == "train") for batch in loader]
+        assert sum(len(batch) for batch in shown) == images
+        assert all(batch.images.dtype == torch.float32 for batch in shown)
+
+
+def test_normalisation_is_the_datas_own_unless_the_context_brings_another():
+    data = Digits()
+    batch = next(iter(data.loader("val")))
+    other = DataSpec(data.spec.classes, (8, 8), 1, (0.0,), (1.0,))
+    shown = data.show(batch, LoaderContext(normalisation=other), training=False)
+    torch.testing.assert_close(shown.images, batch.images / 255)
+    assert data.show(batch, LoaderContext(), training=False).images.min() == -1

@@ -107,7 +107,7 @@ def test_workers_change_nothing(source, workers):
     expected = files(source, PART)
     for draw, batch in zip(draws, loader, strict=True):
         assert torch.equal(batch.images, expected[draw].images)
-        assert batch.labels.tolist() == [i % 2 for i in draw.indices]
+        assert batch.labels.tolist() == [i % 2 for i in draw.index]
 
 
 def test_padding_is_read_from_nowhere(source):

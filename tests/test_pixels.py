@@ -7,14 +7,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
-from builders import small_vit
+from vit.batch import LoaderContext
 from vit.data import Digits
 from vit.evaluate.base import FrozenFeatures, Result, Task
-from vit.evaluate.features import OneProcess
-from vit.evaluate.features import pixels as frozen_pixels
+from vit.evaluate.features import raw_pixels
 from vit.evaluate.pixels import pixels
-from vit.module import ViTModule
-from vit.objectives.supervised import Supervised
 
 
 def halves() -> tuple[FrozenFeatures, FrozenFeatures]:
@@ -87,7 +84,5 @@ def test_a_wrong_setting_is_named(settings):
 def test_pixels_of_large_images_are_shrunk_and_small_ones_are_not():
     for canvas, side in ((24, 24), (40, 32)):
         data = Digits(canvas=canvas)
-        module = ViTModule(Supervised, small_vit, torch.optim.SGD, spec=data.spec)
-        data.trainer = OneProcess(module)
-        found = frozen_pixels(module, data, "val")
-        assert found.pooled["pixels"].shape == (144, side * side)
+        rows = raw_pixels(data, "val", LoaderContext())
+        assert rows.pooled["pixels"].shape == (144, side * side)

@@ -53,8 +53,8 @@ def test_a_run_before_that_is_gone_is_named(tmp_path, step):
     with pytest.raises(FileNotFoundError, match=r"last.ckpt is gone; remove .*a.f0 to make it"):
         command(step, store)
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "last.ckpt").zero_loss()
-    (folder / "config.yaml").zero_loss()
+    (folder / "checkpoints" / "last.ckpt").touch()
+    (folder / "config.yaml").touch()
     assert str(folder) in " ".join(command(step, store))
 
 
@@ -64,7 +64,7 @@ def test_a_fit_that_was_killed_before_its_first_file_begins_again(tmp_path):
     folder = fit(tmp_path, status="interrupted")
     assert command(step, store)[:3] == ["fit", "--config", "x.yaml"]
     assert line_of(step, store).startswith("python train.py fit --config x.yaml")
-    (folder / "config.yaml").zero_loss()
+    (folder / "config.yaml").touch()
     assert command(step, store) == ["fit", "--resume", str(folder)]
     assert "--resume" in line_of(step, store)
 
@@ -72,14 +72,14 @@ def test_a_fit_that_was_killed_before_its_first_file_begins_again(tmp_path):
 def test_a_run_without_its_settings_is_not_tested_elsewhere(tmp_path):
     folder = fit(tmp_path)
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "last.ckpt").zero_loss()
+    (folder / "checkpoints" / "last.ckpt").touch()
     with pytest.raises(FileNotFoundError, match=r"config.yaml is gone; remove .*a.f0 to make it"):
         command(TASK, Store(tmp_path))
 
 
 def test_a_fit_whose_summary_was_edited_says_what_to_do(tmp_path):
     folder = fit(tmp_path, **{"val/accuracy": 0.9})
-    (folder / "config.yaml").zero_loss()
+    (folder / "config.yaml").touch()
     failed, said = worked(tmp_path, FIT)
     assert failed[FIT.id] == (
         f"{folder}/summary.json says val/accuracy 0.9, metrics.csv 0.25; "

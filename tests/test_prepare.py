@@ -10,10 +10,9 @@ from PIL import Image
 
 from launch import launch
 from pictures import folder
-from vit.cli.prepare import stand_in
 from vit.data import Digits, ImageFolder
 from vit.prepare.check import check
-from vit.prepare.contact_sheet import PLAIN, pixels, view
+from vit.prepare.contact_sheet import ALONE, pixels, view
 
 MINE = ("--data", "configs/data/image_folder.yaml", "--data.root", "mine")
 
@@ -77,14 +76,13 @@ def test_the_sheet_shows_evaluation_s_view_and_five_of_training(tmp_path):
 def test_what_is_shown_is_undone_to_the_pixels_of_the_file(tmp_path):
     folder(tmp_path / "mine", {"a": 10, "b": 10}, kind="PNG", width=16, height=16)
     data = ImageFolder(str(tmp_path / "mine"), image_size=16, workers=0)
-    data.trainer = stand_in()
     batch = view(data, [0], None)
     source, _ = data.files()
     file = tmp_path / "mine" / source.name(data.split_indices()["train"][0])
     shown = pixels(batch.images[0], data) * 255
     assert torch.equal(shown.round().byte(), torch.from_numpy(np.array(Image.open(file))))
     first, second = (view(data, [0], epoch).images for epoch in (0, 1))
-    assert not torch.equal(first, second) or PLAIN[0].area is None
+    assert not torch.equal(first, second) or ALONE.views[0].area is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vit.batch import Batch, ViewSpec
+from vit.batch import Batch, LoaderContext
 from vit.data import Digits
 from vit.data.in_memory import InMemory
 from vit.data.sampling import (
@@ -22,8 +22,15 @@ SIZE, GLOBAL = 103, 16  # six steps an epoch, seven images left over
 
 
 def batches(consumed=0, world=1, accumulate=1, rank=0, seed=0, size=SIZE, limit=1.0):
-    per_device = GLOBAL // (world * accumulate)
-    return TrainingBatches(size, per_device, accumulate, seed, rank, world, lambda: consumed, limit)
+    context = LoaderContext(
+        seed=seed, consumed=lambda: consumed, rank=rank, world_size=world,
+        accumulation=accumulate, limit=limit,
+    )  # fmt: skip
+    return TrainingBatches(size, GLOBAL // (world * accumulate), context)
+
+
+def evaluation(size: int, per_device: int, rank: int = 0, world: int = 1) -> EvaluationBatches:
+    return EvaluationBatches(size, per_device, LoaderContext(rank=rank, world_size=world))
 
 
 def steps(world: int, accumulate: int, epoch: int = 0) -> list[set[int]]:
@@ -31,7 +38,7 @@ def steps(world: int, accumulate: int, epoch: int = 0) -> list[set[int]]:
     done = epoch * 6 * accumulate
     ranks = [list(batches(done, world, accumulate, rank)) for rank in range(world)]
     return [
-        {i for rank in ranks for draw in rank[at : at + accumulate] for i in draw.indices}
+        {i for rank in ranks for draw in rank[at : at + accumulate] for i in draw.index}
         for at in range(0, 6 * accumulate, accumulate)
     ]
 
@@ -54,7 +61,7 @@ def test_after_an_epoch_comes_the_next_and_resumes_as_well():
 
 def test_the_counter_is_read_when_an_epoch_begins_and_not_before():
     now = 0
-    sampler = TrainingBatches(SIZE, GLOBAL, 1, 0, 0, 1, lambda: now)
+    sampler = TrainingBatches(SIZE, GLOBAL, LoaderContext(consumed=lambda: now))
     first = list(sampler)
     now = 6
     assert [draw.epoch for draw in sampler] == [1] * 6
@@ -70,19 +77,19 @@ def test_a_step_sees_the_same_images_on_any_ranks_and_accumulation(world, accumu
 
 
 def test_an_epoch_shows_no_image_twice_and_leaves_out_what_fills_no_step():
-    shown = [i for draw in batches() for i in draw.indices]
+    shown = [i for draw in batches() for i in draw.index]
     assert len(shown) == len(set(shown)) == 96
     assert set(shown) <= set(range(SIZE))
 
 
 def test_epochs_leave_out_different_images_so_that_all_are_seen():
-    seen = {i for epoch in range(5) for draw in batches(6 * epoch) for i in draw.indices}
+    seen = {i for epoch in range(5) for draw in batches(6 * epoch) for i in draw.index}
     assert seen == set(range(SIZE))
 
 
 def test_epochs_and_seeds_shuffle_differently():
     orders = [list(batches(epoch * 6, seed=seed)) for seed in (0, 1) for epoch in (0, 1, 2)]
-    flat = [tuple(i for draw in order for i in draw.indices) for order in orders]
+    flat = [tuple(i for draw in order for i in draw.index) for order in orders]
     assert len(set(flat)) == 6
     for one, other in pairwise(flat):  # a shift or a swap would agree in many places
         assert sum(a == b for a, b in zip(one, other, strict=True)) < 10
@@ -113,17 +120,17 @@ def test_the_length_is_what_lightning_applies_its_limit_to():
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 @pytest.mark.parametrize("size", [1, 3, 40, 103])
 def test_evaluation_shows_every_sample_once_in_equally_many_batches(world, size):
-    samplers = [EvaluationBatches(size, 8, rank, world) for rank in range(world)]
+    samplers = [evaluation(size, 8, rank, world) for rank in range(world)]
     ranks = [list(sampler) for sampler in samplers]
-    shown = [i for rank in ranks for draw in rank for i in draw.indices if i >= 0]
+    shown = [i for rank in ranks for draw in rank for i in draw.index if i >= 0]
     assert sorted(shown) == list(range(size))
     assert {len(rank) for rank in ranks} == {len(sampler) for sampler in samplers}
     for column in zip(*ranks, strict=True):
-        assert len({len(draw.indices) for draw in column}) == 1  # gathering needs equal rows
+        assert len({len(draw.index) for draw in column}) == 1  # gathering needs equal rows
 
 
 def test_evaluation_has_no_epoch():
-    assert {draw.epoch for draw in EvaluationBatches(20, 8, 0, 1)} == {None}
+    assert {draw.epoch for draw in evaluation(20, 8)} == {None}
 
 
 # ---- loading --------------------------------------------------------------------------------
@@ -143,15 +150,15 @@ def plain(loaded: list[Batch]) -> list[tuple]:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
-@pytest.mark.parametrize("sampler", [batches(consumed=2), EvaluationBatches(SIZE, 10, 1, 2)])
+@pytest.mark.parametrize("sampler", [batches(consumed=2), evaluation(SIZE, 10, 1, 2)])
 def test_workers_bring_the_same_batches_in_the_same_order(sampler):
     alone, together = plain(load(sampler, 0)), plain(load(sampler, 2))
     assert alone == together
-    assert [row[0] for row in alone] == [draw.indices for draw in sampler]
+    assert [row[0] for row in alone] == [draw.index for draw in sampler]
 
 
 def test_a_loaded_batch_holds_the_samples_it_was_asked_for():
-    for batch in load(EvaluationBatches(SIZE, 10, 1, 2), 0):
+    for batch in load(evaluation(SIZE, 10, 1, 2), 0):
         there = batch.valid
         assert torch.equal(batch.images[there, 0, 0, 0].long(), batch.index[there])
         assert torch.equal(batch.labels[there], batch.index[there] % 10)
@@ -165,40 +172,40 @@ def test_the_loader_keeps_no_position_of_its_own():
 
 
 def epoch_of_draws(**settings) -> list[BatchIndices]:
-    return list(TrainingBatches(120, 10, 1, 0, 0, 1, lambda: 0, **settings))
+    return list(TrainingBatches(120, 10, LoaderContext(), **settings))
 
 
 def test_repeated_images_stand_in_a_row_and_are_numbered():
     draws = epoch_of_draws(repeats=3)
-    order = [i for draw in draws for i in draw.indices]
-    repeats = [t for draw in draws for t in draw.repeats]
+    order = [i for draw in draws for i in draw.index]
+    repeats = [t for draw in draws for t in draw.repeat]
     assert len(order) == 120
     assert order[::3] == order[1::3] == order[2::3]
     assert len(set(order)) == 40
     assert repeats == [0, 1, 2] * 40
-    assert epoch_of_draws()[0].repeats is None
+    assert epoch_of_draws()[0].repeat is None
 
 
 def test_mixing_meets_other_images_though_images_are_repeated():
     draws = epoch_of_draws(repeats=3)
     rows = Mixing(mixup=0.8)(torch.rand(10, 1, 2, 2), torch.arange(10)).partner
     for draw in draws:
-        own = torch.tensor(draw.indices)
+        own = torch.tensor(draw.index)
         assert (own != own[rows]).all()
 
 
 def test_balanced_draws_show_every_class_equally_often():
     labels = torch.tensor([0] * 110 + [1] * 10)
-    draws = list(TrainingBatches(120, 10, 1, 0, 0, 1, lambda: 0, labels=labels))
-    order = torch.tensor([i for draw in draws for i in draw.indices])
+    draws = list(TrainingBatches(120, 10, LoaderContext(), labels))
+    order = torch.tensor([i for draw in draws for i in draw.index])
     rare = (labels[order] == 1).float().mean().item()
     assert rare == pytest.approx(0.5, abs=0.14)  # three deviations of 120 draws
-    repeats = torch.tensor([t for draw in draws for t in draw.repeats])
+    repeats = torch.tensor([t for draw in draws for t in draw.repeat])
     seen: dict[int, int] = {}
     for index, repeat in zip(order.tolist(), repeats.tolist(), strict=True):
         assert seen.setdefault(index, 0) == repeat
         seen[index] += 1
-    again = list(TrainingBatches(120, 10, 1, 0, 0, 1, lambda: 7, labels=labels))
+    again = list(TrainingBatches(120, 10, LoaderContext(consumed=lambda: 7), labels))
     assert again == draws[7:], "a resumed run draws what was left"
 
 
@@ -206,8 +213,8 @@ def test_an_image_that_comes_again_is_augmented_anew():
     data = Digits(augmentation=Augmentation(degrees=30.0, shift=0.2))
     dataset = data.open("train")
     batch = dataset[BatchIndices(0, [5, 5, 5], [0, 1, 0])]
-    shown = data.show(batch, (ViewSpec(),), data.spec, training=True).images
+    shown = data.show(batch, LoaderContext(), training=True).images
     assert torch.equal(shown[0], shown[2])
     assert not torch.equal(shown[0], shown[1])
-    first = data.show(dataset[BatchIndices(0, [5])], (ViewSpec(),), data.spec, training=True).images
+    first = data.show(dataset[BatchIndices(0, [5])], LoaderContext(), training=True).images
     assert torch.equal(shown[0], first[0])

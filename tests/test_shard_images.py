@@ -50,7 +50,7 @@ def refused(root: Path, told: str, **how) -> None:
     assert len(str(caught.value)) < 300 + 2 * len(str(root))
 
 
-ABOUT = {"form": "as_is", "own": True, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3,
+ABOUT = {"form": "as_is", "apply_exif_and_alpha": True, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3,
          "counts": {"train": 10, "val": 4, "test": 4}}  # fmt: skip
 
 
@@ -59,14 +59,14 @@ def test_a_sound_description_is_followed(root):
     data = ShardImages(str(root))
     assert data.spec.classes == ("a", "b")
     assert data.spec.std == (0.2,) * 3
-    assert data.own
+    assert data.apply_exif_and_alpha
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("form", "jpg"), ("form", None), ("form", []), ("short_side", None), ("short_side", "20"),
-        ("quality", None), ("quality", 9.5), ("own", 1), ("own", "false"), ("own", None),
+        ("quality", None), ("quality", 9.5), ("apply_exif_and_alpha", 1), ("apply_exif_and_alpha", "false"), ("apply_exif_and_alpha", None),
         ("classes", "ab"), ("classes", {"a": 1}), ("classes", ["a", 2]), ("classes", 7),
         ("mean", 0.5), ("mean", []), ("mean", [0.5] * 2), ("mean", ["0.5"] * 3),
         ("mean", [float("nan")] * 3), ("mean", "0.5"), ("mean", None), ("std", [0.0] * 3),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pictures import picture, saved
-from vit.data.shard_index import PARTS, digest_of
+from vit.data.shard_index import PARTS, array_digest
 from vit.data.shards import Shards
 
 IMAGE = saved(picture())
@@ -193,7 +193,7 @@ def test_parts_that_do_not_belong_together_are_made_again_whatever_their_digest(
     name, spoil = FORGED[how]
     parts = {key: part(file, key) for key in PARTS[:-1]}
     parts[name] = spoil(parts[name])
-    rewritten(file, **parts, digest=digest_of(*parts.values()))
+    rewritten(file, **parts, digest=array_digest(*parts.values()))
     assert same(Shards([path], tmp_path / "index"), first)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from launch import launch
 from pictures import folder, picture, saved
+from vit.batch import LoaderContext
 from vit.data import Digits, ImageFolder, ShardImages, listing, shard_images
 from vit.data.crops import Cut
 from vit.data.files import Files
@@ -170,8 +171,8 @@ def test_three_ranks_with_two_workers_meet_every_sample_once(tmp_path):
     source = Shards(sorted(shards(tmp_path, 7, 6).glob("*.tar")))  # 45 samples in 7 archives
 
     def rank(number: int, consumed: int) -> list[str]:
-        batches = TrainingBatches(len(source), 3, 1, 0, number, 3, lambda: consumed)
-        return keys(source, batches)
+        context = LoaderContext(rank=number, world_size=3, consumed=lambda: consumed)
+        return keys(source, TrainingBatches(len(source), 3, context))
 
     seen = [name for number in range(3) for name in rank(number, 0)]
     assert sorted(seen) == sorted(source.name(i) for i in range(45))
@@ -185,8 +186,8 @@ def test_three_ranks_with_two_workers_meet_every_sample_once(tmp_path):
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_evaluation_meets_every_sample_once_on_any_number_of_ranks(tmp_path, world):
     source = Shards(sorted(shards(tmp_path, 7, 6).glob("*.tar")))
-    seen = [name for rank in range(world)
-            for name in keys(source, EvaluationBatches(45, 4, rank, world))]  # fmt: skip
+    contexts = [LoaderContext(rank=rank, world_size=world) for rank in range(world)]
+    seen = [name for each in contexts for name in keys(source, EvaluationBatches(45, 4, each))]
     assert sorted(seen) == sorted(source.name(i) for i in range(45))
 
 
@@ -315,7 +316,10 @@ def test_a_persons_pictures_stay_turned_and_odd_kinds_are_kept(tmp_path):
         back = ShardImages(str(tmp_path / form), image_size=16, workers=0)
         for i in range(back.spec.counts["train"]):
             first, second = (
-                decode(d.open("train").source.read(int(d.open("train").places[i])), d.own)
+                decode(
+                    d.open("train").source.read(int(d.open("train").places[i])),
+                    d.apply_exif_and_alpha,
+                )
                 for d in (data, back)
             )
             assert torch.equal(first, second)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vit.data.tar import members
+from vit.data.tar import read_members
 
 END = b"\0" * 1024
 
@@ -61,7 +61,7 @@ def found(path: Path, data: bytes) -> list:
     path.write_bytes(data)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return list(members(descriptor, str(path)))
+        return list(read_members(descriptor, str(path)))
     finally:
         os.close(descriptor)
 
@@ -135,7 +135,7 @@ def test_what_follows_the_end_is_not_lost_without_a_word(tmp_path):
         file.write(one)
         file.truncate(1 << 32)  # a download that was begun: empty to its end
     with (tmp_path / "y.tar").open("rb") as file, pytest.raises(ValueError, match=r"y.tar, byte"):
-        list(members(file.fileno(), str(tmp_path / "y.tar")))
+        list(read_members(file.fileno(), str(tmp_path / "y.tar")))
 
 
 def test_folders_have_no_bytes_whatever_their_header_says(tmp_path):
@@ -150,13 +150,13 @@ def test_an_archive_cut_off_anywhere_before_its_end_is_refused(tmp_path, kind):
             (tmp_path / "file").write_bytes(b"1" * 700)
             tar.add(tmp_path / "file", name + ".jpg")
     whole = (tmp_path / "x.tar").read_bytes()
-    members_ = found(tmp_path / "y.tar", whole)
-    last = members_[-1].offset + 1024
+    members = found(tmp_path / "y.tar", whole)
+    last = members[-1].offset + 1024
     for length in range(0, len(whole), 100):
         if length < last + 512:
             assert "is cut off at byte" in refused(tmp_path / "y.tar", whole[:length])
         else:
-            assert found(tmp_path / "y.tar", whole[:length]) == members_
+            assert found(tmp_path / "y.tar", whole[:length]) == members
 
 
 def test_any_flipped_byte_of_a_header_is_refused_or_changes_nothing_that_is_read(tmp_path):

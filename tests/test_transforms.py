@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vit.batch import ViewSpec
+from vit.batch import LoaderContext, ViewSpec
 from vit.data import Digits, transforms
 from vit.data.erasing import Erasing
 from vit.data.sampling import BatchIndices
@@ -215,10 +215,11 @@ def test_a_view_of_another_size_without_augmentation_is_the_resized_image():
 def test_erasing_comes_last_and_spares_views_whose_pixels_are_targets():
     data = Digits(augmentation=Augmentation(erasing=Erasing(probability=1.0)))
     images = data.open("train")[BatchIndices(0, list(range(32)))]
-    plain = Digits().show(images, (ViewSpec(),), data.spec, training=True).images
-    erased = data.show(images, (ViewSpec(),), data.spec, training=True).images
+    plain = Digits().show(images, LoaderContext(), training=True).images
+    erased = data.show(images, LoaderContext(), training=True).images
     assert (erased != plain).flatten(1).any(1).all()
     assert erased.abs().max() > 1.5, "noise of deviation 1 around normalised pixels in [-1, 1]"
     for views, training in (((ViewSpec(resample=False),), True), ((ViewSpec(),), False)):
-        shown = data.show(images, views, data.spec, training).images
-        assert torch.equal(shown, Digits().show(images, views, data.spec, training).images)
+        context = LoaderContext(views)
+        shown = data.show(images, context, training).images
+        assert torch.equal(shown, Digits().show(images, context, training).images)

@@ -93,6 +93,45 @@ class ViewSpec:
         return bool(self.photometric or self.blur or self.solarise)
 
 
+def no_batches() -> int:
+    """A run that has not begun."""
+    return 0
+
+
+@dataclass(frozen=True)
+class LoaderContext:
+    """All that loaders need to know of the run around them; the defaults are one process, alone.
+
+    Args:
+        views: what the objective asks for.
+        seed: the run's.
+        consumed: asked when an epoch begins: micro-batches of this rank trained on so far.
+        rank: number of this process.
+        world_size: processes that share the work.
+        accumulation: micro-batches of an optimiser step.
+        device: where data in memory lives and views are cut.
+        normalisation: whose mean and deviation are used; None: the data's own.
+        needs_labels: the objective learns from labels and is evaluated by them.
+        limit: micro-batches of an epoch (int) or the fraction of them (float), as Lightning's
+            limit_train_batches.
+    """
+
+    views: tuple[ViewSpec, ...] = (ViewSpec(),)
+    seed: int = 0
+    consumed: Callable[[], int] = no_batches
+    rank: int = 0
+    world_size: int = 1
+    accumulation: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  a constant
+    normalisation: DataSpec | None = None
+    needs_labels: bool = False
+    limit: int | float = 1.0
+
+    def whole_images(self) -> "LoaderContext":
+        """The same for whoever looks at each image once, whatever the objective asks for."""
+        return replace(self, views=(ViewSpec(),))
+
+
 @dataclass
 class Batch:
     """One step's images on their way from the data to an objective.
@@ -145,7 +184,9 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         views = [change(view) for view in self.views]
-        accepted, repeat = (x if x is None else change(x) for x in (self.accepted, self.repeat))
+        accepted, repeat = (
+            None if tensor is None else change(tensor) for tensor in (self.accepted, self.repeat)
+        )
         return replace(
             self,
             views=views,

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from vit import lightning_workarounds as workarounds
-from vit.batch import Batch, DataSpec
+from vit.batch import Batch, DataSpec, LoaderContext
 from vit.collectives import mean_of_rows, share_statistics
 from vit.finite import RecentLosses
 from vit.flops import training_flops
@@ -108,8 +108,8 @@ class ViTModule(LightningModule):
         return encoder, replace(spec, mean=stored.spec.mean, std=stored.spec.std)
 
     @property
-    def judged(self) -> Objective:
-        """What evaluation reads: the averaged weights where there are some."""
+    def eval_objective(self) -> Objective:
+        """What is evaluated: the averaged weights where there are some."""
         return self.average.copy if self.average else self.objective
 
     def train(self, mode: bool = True) -> "ViTModule":
@@ -152,6 +152,11 @@ class ViTModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """The length of the run, which progress is measured by."""
+        if self.objective.whole_step and self.trainer.accumulate_grad_batches > 1:
+            raise ValueError(
+                f"trainer: {type(self.objective).__name__} compares all images of a step, which "
+                "accumulate_grad_batches would divide; set it to 1 and lower data.batch_size"
+            )
         steps = self.trainer.estimated_stepping_batches
         if steps in (0, float("inf")):
             raise ValueError("trainer: give max_epochs or max_steps; schedules need the length")
@@ -166,6 +171,22 @@ class ViTModule(LightningModule):
     def zero_loss(self) -> Tensor:
         """Zero, in which every parameter that learns has a part."""
         return sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
+
+    def loader_context(self) -> LoaderContext:
+        """What data is handed of this run; it is made here and nowhere else."""
+        trainer = self.trainer
+        return LoaderContext(
+            views=self.objective.views,
+            seed=self.seed,
+            consumed=lambda: self.consumed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            accumulation=trainer.accumulate_grad_batches,
+            device=self.device,
+            normalisation=self.spec,
+            needs_labels=self.objective.uses_labels,
+            limit=trainer.limit_train_batches,
+        )
 
     # ---- training -----------------------------------------------------------------------------
 
@@ -224,7 +245,7 @@ class ViTModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Nothing is carried over from an evaluation that was interrupted; damage is told first."""
         self.recent.check()
-        self.eval_metrics = EvalMetrics(self.judged.metrics())
+        self.eval_metrics = EvalMetrics(self.eval_objective.metrics())
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -232,9 +253,9 @@ class ViTModule(LightningModule):
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> tuple[Tensor, Tensor] | None:
         """Sums, padding left out; sample numbers and which were right, if classes are predicted."""
-        losses, counted = self.judged(batch, self.progress), batch.valid
-        counted = counted & (batch.labels >= 0) if self.judged.uses_labels else counted
-        right = losses.per_image.get("accuracy") if hasattr(self.judged, "predict") else None
+        losses, counted = self.eval_objective(batch, self.progress), batch.valid
+        counted = counted & (batch.labels >= 0) if self.eval_objective.uses_labels else counted
+        right = losses.per_image.get("accuracy") if hasattr(self.eval_objective, "predict") else None
         if dataloader_idx:
             name = self.trainer.datamodule.others[dataloader_idx - 1]
             self.eval_metrics.means.add(
@@ -260,7 +281,7 @@ class ViTModule(LightningModule):
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
-        values = self.eval_metrics.results(self.judged.summary)
+        values = self.eval_metrics.results(self.eval_objective.summary)
         self.results = {f"{stage}/{name}": value for name, value in values.items()}
         shown = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in self.results.items():
@@ -268,7 +289,7 @@ class ViTModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor, Tensor]:
         """Sample numbers, labels (B, or B L where there are several) and probabilities (B L)."""
-        logits = self.judged.predict(batch.images)["logits"].float()
+        logits = self.eval_objective.predict(batch.images)["logits"].float()
         if self.spec.multi_label:
             return batch.index, batch.accepted, logits.sigmoid()
         return batch.index, batch.labels, logits.softmax(-1)

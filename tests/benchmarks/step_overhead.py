@@ -69,14 +69,14 @@ class Clock(Callback):
 def bare(cli: CLI) -> float:
     """Seconds a step of a plain loop."""
     module, data = cli.model, cli.datamodule
-    objective, spec = module.objective.train(), module.spec
+    objective, context = module.objective.train(), module.loader_context()
     optimizer = cli.trainer.optimizers[0]
     loader, clock = data.train_dataloader(), Clock()
     epochs, limit = cli.trainer.max_epochs, cli.trainer.num_training_batches
     for _ in range(epochs):
         module.consumed = 0
         for batch in islice(loader, limit):
-            shown = data.show(batch, objective.views, spec, training=True)
+            shown = data.show(batch, context, training=True)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * module.schedule(0.5)
             optimizer.zero_grad()

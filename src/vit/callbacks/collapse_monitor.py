@@ -24,12 +24,15 @@ class CollapseMonitor(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """Look until something was said."""
-        objective = pl_module.judged
+        objective = pl_module.eval_objective
         unwanted = trainer.state.fn != "fit" or trainer.sanity_checking
         if unwanted or self.said or objective.uses_labels or pl_module.progress < EARLY:
             return
-        rank = rankme(frozen_features(pl_module, trainer.datamodule, objective.encoder, "val",
-                             most=IMAGES).features)  # fmt: skip
+        context = pl_module.loader_context()
+        features = frozen_features(
+            objective.encoder, trainer.datamodule, "val", context, most=IMAGES
+        )
+        rank = rankme(features.features)
         told = objective.collapse_message(pl_module.results) or flat(rank)
         if told:
             self.said = True

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from vit.batch import ViewSpec
 from vit.callbacks.pictures import enlarged
 from vit.callbacks.run import Run
 from vit.collectives import sum_over_ranks
@@ -35,7 +34,7 @@ class ConfusionMatrix(Callback):
     @torch.no_grad()
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """Look at the whole split once; the images shown are that rank 0 saw."""
-        objective, data = pl_module.judged, trainer.datamodule
+        objective, data = pl_module.eval_objective, trainer.datamodule
         if not objective.uses_labels or pl_module.spec.multi_label:
             if trainer.is_global_zero:
                 print(
@@ -47,8 +46,9 @@ class ConfusionMatrix(Callback):
         classes = len(pl_module.spec.classes)
         table = torch.zeros(classes, classes, device=pl_module.device)
         worst: list[tuple[float, Tensor]] = []
-        for batch in data.evaluation_loader("val"):
-            shown = data.show(batch.to(pl_module.device), (ViewSpec(),), pl_module.spec, False)
+        context = pl_module.loader_context().whole_images()
+        for batch in data.evaluation_loader("val", context):
+            shown = data.show(batch.to(pl_module.device), context, training=False)
             logits = objective.predict(shown.images)["logits"].float()
             known = shown.valid & (shown.labels >= 0)
             labels, guessed = shown.labels[known], logits.argmax(1)[known]

@@ -42,7 +42,7 @@ class KNN(Callback):
             untrained = pl_module.random_encoder().to(pl_module.device)
         run = next(c for c in trainer.callbacks if isinstance(c, Run))
         metrics = {}
-        encoders = {"accuracy": pl_module.judged.encoder, "accuracy_random": untrained}
+        encoders = {"accuracy": pl_module.eval_objective.encoder, "accuracy_random": untrained}
         for name, encoder in encoders.items():
             if (found := self.score(trainer, encoder, run)) is not None:
                 metrics[f"knn/{name}"] = found
@@ -56,8 +56,10 @@ class KNN(Callback):
     def score(self, trainer: Trainer, encoder: Encoder, run: Run) -> float | None:
         """Accuracy on the validation split; None where there is nothing to ask or to answer."""
         module, data = trainer.lightning_module, trainer.datamodule
+        context = module.loader_context()
         bank, queries = (
-            frozen_features(module, data, encoder, split).labelled() for split in ("train", "val")
+            frozen_features(encoder, data, split, context).labelled()
+            for split in ("train", "val")
         )
         if not len(bank.labels) or not len(queries.labels):
             return None

@@ -51,14 +51,14 @@ class Pictures(Callback):
             batch_idx
             or trainer.sanity_checking
             or trainer.state.fn != "fit"
-            or not hasattr(pl_module.judged, "pictures")
+            or not hasattr(pl_module.eval_objective, "pictures")
         ):
             return
         self.count += 1
         if (self.count - 1) % self.every:
             return
         with torch.no_grad():
-            pictures = pl_module.judged.pictures(batch)
+            pictures = pl_module.eval_objective.pictures(batch)
         for name, images in pictures.items():
             self.show(trainer, name, images)
         self.wanted = True

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, Trainer
 
 from vit.callbacks.run import Run, epoch_of
 from vit.evaluate.base import FrozenFeatures, Task
-from vit.evaluate.features import frozen_features, pixels
+from vit.evaluate.features import frozen_features, raw_pixels
 from vit.evaluate.knn import knn
 from vit.evaluate.rankme import rankme
 from vit.evaluate.ridge import ridge
@@ -41,14 +41,14 @@ class Probe(Callback):
         self.step, self.count = step, self.count + 1
         if (self.count - 1) % self.every and step < pl_module.total_steps:
             return
-        judged = bool(pl_module.spec.classes) and not pl_module.spec.multi_label
-        if judged and not self.controls:
+        has_labels = bool(pl_module.spec.classes) and not pl_module.spec.multi_label
+        if has_labels and not self.controls:
             self.controls = self.measure_controls(trainer, pl_module)
-        found = {split: self.features(trainer, pl_module, pl_module.judged.encoder, split)
+        found = {split: self.features(trainer, pl_module, pl_module.eval_objective.encoder, split)
                  for split in ("train", "val")}  # fmt: skip
         width = found["val"].features.shape[1]
         metrics = {"probe/rank": rankme(found["val"].features)}
-        if judged:
+        if has_labels:
             task = self.task(pl_module, found["train"], found["val"])
             metrics["probe/knn"] = knn(task).metrics["accuracy"]
             metrics["probe/linear"] = ridge(task, shots=()).metrics["accuracy"]
@@ -66,7 +66,8 @@ class Probe(Callback):
             untrained = module.random_encoder().to(module.device)
         both = ("train", "val")
         plain = [self.features(trainer, module, untrained, split) for split in both]
-        raw = [pixels(module, trainer.datamodule, split, self.images) for split in both]
+        context = module.loader_context()
+        raw = [raw_pixels(trainer.datamodule, split, context, self.images) for split in both]
         return {
             "probe/knn_random": knn(self.task(module, *plain)).metrics["accuracy"],
             "probe/knn_pixels": knn(self.task(module, *raw)).metrics["accuracy"],
@@ -76,8 +77,10 @@ class Probe(Callback):
         self, trainer: Trainer, module: ViTModule, encoder: torch.nn.Module, split: str
     ) -> FrozenFeatures:
         """On the CPU: every rank has all of them."""
-        found = frozen_features(module, trainer.datamodule, encoder, split, most=self.images)
-        return FrozenFeatures({k: v.cpu() for k, v in found.pooled.items()}, found.labels.cpu())
+        rows = frozen_features(
+            encoder, trainer.datamodule, split, module.loader_context(), most=self.images
+        )
+        return FrozenFeatures({k: v.cpu() for k, v in rows.pooled.items()}, rows.labels.cpu())
 
     def task(self, module: ViTModule, bank: FrozenFeatures, queries: FrozenFeatures) -> Task:
         """Nothing is chosen; unlabelled images neither teach nor ask."""

@@ -201,7 +201,7 @@ def header(trainer: Trainer, module: ViTModule) -> list[str]:
     """What a person should know before the first step."""
     data, spec, encoder = trainer.datamodule, module.spec, module.objective.encoder
     ranks, accumulate = trainer.world_size, trainer.accumulate_grad_batches
-    per_device = data.per_device()
+    per_device = data.per_device(module.loader_context())
     counts = ", ".join(f"{count:,} {split}" for split, count in spec.counts.items())
     size = "x".join(map(str, (*data.spec.image_size, spec.channels)))
     parameters = sum(p.numel() for p in encoder.parameters())

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from vit.batch import LoaderContext
 from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import write_json
 from vit.callbacks.run_log import RunLog
@@ -24,7 +25,7 @@ from vit.data.splits import carve
 from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.evaluate.catalogue import protocol, refuse
 from vit.evaluate.feature_cache import FeatureCache
-from vit.evaluate.features import LARGEST, OneProcess, frozen_features, pixels
+from vit.evaluate.features import LARGEST, frozen_features, raw_pixels
 from vit.evaluate.rankme import rankme
 from vit.models.torch_files import hash_of
 from vit.models.weights import open_checkpoint
@@ -61,7 +62,9 @@ class Evaluation:
         self.precision = str(cli.trainer.precision)
         self.functions = {name: protocol(name) for name in (*protocols, CLASSICAL)}
         self.module.to(cli.trainer.strategy.root_device)
-        self.data.trainer = OneProcess(self.module)
+        self.context = LoaderContext(
+            seed=self.module.seed, device=self.module.device, normalisation=self.module.spec
+        )
         self.needed = ["train", "val"] + (["test"] if "test" in splits else [])
         self.metrics: dict[str, float] = {}
         self.ids: dict[str, str] = {}
@@ -71,7 +74,7 @@ class Evaluation:
 
     def run(self) -> None:
         """Every protocol on every split; features are made once."""
-        encoder = self.module.judged.encoder
+        encoder = self.module.eval_objective.encoder
         features = self.features(encoder)
         self.rank = rankme(features["val"].features)
         self.score("", features, self.protocols)
@@ -81,7 +84,7 @@ class Evaluation:
                 untrained = self.module.random_encoder().to(self.module.device)
             self.score("_random", self.features(untrained), self.protocols)
         if "pixels" in self.controls:
-            raw = {s: pixels(self.module, self.data, s).labelled() for s in self.needed}
+            raw = {s: raw_pixels(self.data, s, self.context).labelled() for s in self.needed}
             names = [
                 name
                 for name in self.protocols
@@ -99,7 +102,7 @@ class Evaluation:
             features = self.cache.get(key)
             if features is None:
                 self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
-                features = frozen_features(self.module, self.data, encoder, split, tokens)
+                features = frozen_features(encoder, self.data, split, self.context, tokens)
                 self.cache.keep(key, features)
             found[split] = features.labelled()
         return found
@@ -199,7 +202,7 @@ def evaluate(own: dict[str, str], rest: list[str]) -> int:
 
 def write(folder: Path, work: Evaluation, seconds: float, extra: dict[str, Any]) -> None:
     """The summary, correctness image by image, and a line a figure in the list that only grows."""
-    encoder = work.module.judged.encoder
+    encoder = work.module.eval_objective.encoder
     about = {
         "status": "completed",
         "seed": work.module.seed,

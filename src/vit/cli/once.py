@@ -39,7 +39,7 @@ def first(line: str, launch: int) -> bool:
     except FileExistsError:
         try:
             old = time.time() - path.stat().st_mtime > RECENT
-            path.zero_loss()
+            path.touch()
             return old
         except OSError:
             return True

@@ -3,10 +3,8 @@
 import sys
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
-import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
 from rich.console import Console
@@ -42,7 +40,6 @@ def prepare(own: dict[str, str], rest: list[str]) -> int:
     if own.get("--to"):
         return shards(own, data)
     if flags == ["--show"]:
-        data.trainer = stand_in()
         name = Path(word_after(rest, "--data")).stem
         print(
             f"picture: {sheet(data, Path(own.get('--logs', 'logs')) / 'prepare' / f'{name}.png')}"
@@ -130,13 +127,6 @@ def word_after(words: list[str], key: str) -> str:
         if word.startswith(f"{key}="):
             return word.partition("=")[2]
     raise UsageError("prepare: say which data: --data configs/data/<file>.yaml")
-
-
-def stand_in() -> Any:
-    """What a data module asks of a Trainer, where there is none."""
-    objective = SimpleNamespace(uses_labels=False)
-    module = SimpleNamespace(seed=0, device=torch.device("cpu"), objective=objective)
-    return SimpleNamespace(lightning_module=module, world_size=1, global_rank=0)
 
 
 class bar:

@@ -38,7 +38,7 @@ def older(cli: CLI) -> str:
 
 def next_command(cli: CLI, folder: Path, argv: list[str]) -> str:
     """What people mostly do after such a fit."""
-    objective, metrics = cli.model.judged, cli.run_callback.metrics
+    objective, metrics = cli.model.eval_objective, cli.run_callback.metrics
     if not hasattr(objective, "predict"):
         data = data_words(argv)
         return (

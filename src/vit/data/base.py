@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vit.batch import Batch, DataSpec, ViewSpec
-from vit.data.content import Relabelling, content_of, refuse_changes
+from vit.batch import Batch, DataSpec, LoaderContext, ViewSpec
+from vit.data.content import content_of
 from vit.data.in_memory import InMemory
+from vit.data.lightning_hooks import LightningHooks
 from vit.data.normalisation import normalise
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
 from vit.data.splits import few
@@ -24,13 +24,16 @@ from vit.data.views import named, several
 from vit.orphans import end_with_parent
 
 BOUNDS = {
-    "batch_size": (1, 2**24), "eval_batch_size": (1, 2**24), "repeats": (1, 1000),
-    "workers": (0, 256), "image_size": (1, 2**14),
-}  # fmt: skip
+    "batch_size": (1, 2**24),
+    "eval_batch_size": (1, 2**24),
+    "workers": (0, 256),
+    "image_size": (1, 2**14),
+    "repeats": (1, 1000),
+}
 Split = str  # train, val, test, or one of a data module's `others`
 
 
-class Images(LightningDataModule):
+class Images(LightningHooks):
     """Loaders over three splits. A subclass sets `self.spec` in __init__ and opens splits.
 
     Args:
@@ -48,8 +51,6 @@ class Images(LightningDataModule):
     """
 
     spec: DataSpec
-    relabelling: Relabelling | None = None  # where a head that is tested counts classes otherwise
-    others: tuple[str, ...] = ()  # further test sets, which `test` reports beside its own
     notes: tuple[str, ...] = ()  # what a person should know before the start, in lines
 
     def __init__(
@@ -65,20 +66,22 @@ class Images(LightningDataModule):
         repeats: int = 1,
     ) -> None:
         super().__init__()
-        given = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "repeats": repeats,
-                 "workers": workers, "image_size": image_size}  # fmt: skip
-        for name, value in given.items():
-            least, most = BOUNDS[name]
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.workers = workers
+        self.augmentation = augmentation or Augmentation()
+        self.image_size = image_size
+        self.labels_per_class = labels_per_class
+        self.label_draw = label_draw
+        self.balanced = balanced
+        self.repeats = repeats
+        self._contents: dict[Split, str | None] = {}
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise ValueError(
                     f"{type(self).__name__}: {name} must be from {least} to {most:,}, got {value}"
                 )
-        self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
-        self.augmentation = augmentation or Augmentation()
-        self.image_size = image_size
-        self.labels_per_class, self.label_draw = labels_per_class, label_draw
-        self.balanced, self.repeats = balanced, repeats
-        self._contents: dict[Split, str | None] = {}
 
     @abstractmethod
     def open(self, split: Split) -> Dataset:
@@ -115,118 +118,103 @@ class Images(LightningDataModule):
         """Changes with a split's labels, class names and pictures; None where it is not there."""
         if split not in self._contents:
             try:
-                found = content_of(self.open(split), self.spec.classes)
+                self._contents[split] = content_of(self.open(split), self.spec.classes)
             except FileNotFoundError:  # a training needs no test images
-                found = None
-            self._contents[split] = found
+                self._contents[split] = None
         return self._contents[split]
 
-    def per_device(self) -> int:
+    # ---- loaders, from what they are handed -----------------------------------------------------
+
+    def per_device(self, context: LoaderContext) -> int:
         """Images of one micro-batch of one rank: batch_size / (ranks x accumulation)."""
-        ranks, accumulate = self.trainer.world_size, self.trainer.accumulate_grad_batches
-        if self.batch_size % (ranks * accumulate):
+        ranks, accumulation = context.world_size, context.accumulation
+        if self.batch_size % (ranks * accumulation):
             raise ValueError(
                 f"data: batch_size {self.batch_size} does not divide into {ranks} ranks x "
-                f"{accumulate} accumulated micro-batches"
+                f"{accumulation} accumulated micro-batches"
             )
-        objective = self.trainer.lightning_module.objective
-        if accumulate > 1 and objective.whole_step:
-            raise ValueError(
-                f"trainer: {type(objective).__name__} compares all images of a step, which "
-                "accumulate_grad_batches would divide; set it to 1 and lower data.batch_size"
-            )
-        return self.batch_size // (ranks * accumulate)
+        return self.batch_size // (ranks * accumulation)
 
-    def train_dataloader(self) -> ResumableLoader:
+    def loader(self, split: Split, context: LoaderContext | None = None) -> ResumableLoader:
+        """Batches of a split: of `train` to learn from, of any other to be evaluated on.
+
+        Images of a batch are uint8 and as the source has them; `show` makes the views.
+
+        Args:
+            split: train, val, test, or one of `others`.
+            context: what the run around it says; None: one process, each image whole.
+        """
+        context = context or LoaderContext()
+        if split == "train":
+            return self._training_loader(context)
+        loader = self.evaluation_loader(split, context)
+        labels = loader.dataset.labels
+        missing = int((labels < 0).sum()) if context.needs_labels else 0
+        if missing == len(labels):
+            raise ValueError(
+                f"data: no {split} image has a label, so nothing can be evaluated on it; label "
+                "some, or choose a self-supervised objective"
+            )
+        if missing:
+            print(f"data: {missing} of {len(labels)} {split} images have no label; not counted")
+        return loader
+
+    def evaluation_loader(
+        self, split: Split, context: LoaderContext | None = None, most: int | None = None
+    ) -> ResumableLoader:
+        """Every sample of any split exactly once over all ranks, never augmented.
+
+        Of a split with more than `most` samples only so many, evenly spread.
+        """
+        context = context or LoaderContext()
+        dataset = self.dataset(split, context, training=False)
+        batches = EvaluationBatches(len(dataset), self.eval_batch_size, context, most)
+        return self._loader(dataset, batches)
+
+    def _training_loader(self, context: LoaderContext) -> ResumableLoader:
         """Shuffled, seekable, the same images a step on any number of ranks."""
-        module, trainer = self.trainer.lightning_module, self.trainer
-        dataset = self._open("train", module.objective.views, training=True)
+        dataset = self.dataset("train", context, training=True)
         if len(dataset) < self.batch_size:
             raise ValueError(
                 f"data: batch_size {self.batch_size} is larger than the training split "
                 f"({len(dataset)} images)"
             )
-        batches = TrainingBatches(
-            len(dataset),
-            self.per_device(),
-            trainer.accumulate_grad_batches,
-            module.seed,
-            trainer.global_rank,
-            trainer.world_size,
-            lambda: module.consumed,
-            trainer.limit_train_batches,
-            self.weighed(dataset) if self.balanced else None,
-            self.repeats,
-        )
-        if batches.length % trainer.accumulate_grad_batches:
+        labels = self.single_labels(dataset) if self.balanced else None
+        per_device = self.per_device(context)
+        batches = TrainingBatches(len(dataset), per_device, context, labels, self.repeats)
+        if batches.length % context.accumulation:
             raise ValueError(
-                f"trainer: limit_train_batches {trainer.limit_train_batches} leaves "
-                f"{batches.length} micro-batches, no multiple of accumulate_grad_batches "
-                f"{trainer.accumulate_grad_batches}, so an epoch would end inside a step"
+                f"trainer: limit_train_batches {context.limit} leaves {batches.length} "
+                "micro-batches, no multiple of accumulate_grad_batches "
+                f"{context.accumulation}, so an epoch would end inside a step"
             )
         return self._loader(dataset, batches)
 
-    def weighed(self, dataset: Dataset) -> Tensor:
+    def single_labels(self, dataset: Dataset) -> Tensor:
         """The labels that balanced training draws by."""
         if self.spec.multi_label or (dataset.labels < 0).any():
-            raise ValueError("data: balanced wants exactly one label of every training image")
+            raise ValueError("data: balanced needs exactly one label of every training image")
         return dataset.labels.cpu()
 
-    def evaluation_loader(
-        self, split: Split, views: tuple[ViewSpec, ...] = (ViewSpec(),), most: int | None = None
-    ) -> ResumableLoader:
-        """Every sample of a split exactly once over all ranks; as `show` will show these views.
+    def dataset(self, split: Split, context: LoaderContext, training: bool) -> Dataset:
+        """The samples of a split, ready to be read in this run.
 
-        Of a split with more than `most` samples only so many, evenly spread.
+        Args:
+            split: which samples.
+            context: its seed goes into each batch; data in memory moves to its device.
+            training: augmentation may begin in the workers.
         """
-        dataset, trainer = self._open(split, views, training=False), self.trainer
-        batches = EvaluationBatches(
-            len(dataset), self.eval_batch_size, trainer.global_rank, trainer.world_size, most
-        )
-        return self._loader(dataset, batches)
-
-    def val_dataloader(self) -> ResumableLoader:
-        """The validation split."""
-        return self.judged("val")
-
-    def test_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
-        """The test split, which no choice may read, and the test sets of `others` after it."""
-        loaders = [self.judged(split) for split in ("test", *self.others)]
-        return loaders if self.others else loaders[0]
-
-    def predict_dataloader(self) -> ResumableLoader:
-        """The test split."""
-        return self.evaluation_loader("test", self.trainer.lightning_module.objective.views)
-
-    def _open(self, split: Split, views: tuple[ViewSpec, ...], training: bool) -> Dataset:
         dataset = self.open(split)
-        objective = self.trainer.lightning_module.objective
-        dataset.seed = self.trainer.lightning_module.seed
-        if training and objective.uses_labels and (dataset.labels < 0).any():
+        dataset.seed = context.seed
+        if training and context.needs_labels and (dataset.labels < 0).any():
             count = int((dataset.labels < 0).sum())
             raise ValueError(
-                f"data: {count} training images have no label, and {type(objective).__name__} "
-                "learns from labels; label them, or choose a self-supervised objective"
+                f"data: {count} training images have no label, and the objective learns from "
+                "labels; label them, or choose a self-supervised objective"
             )
         if isinstance(dataset, InMemory) and not self.workers:
-            dataset.to(self.trainer.lightning_module.device)
+            dataset.to(context.device)
         return dataset
-
-    def judged(self, split: Split) -> ResumableLoader:
-        """What an objective is judged on; images without a label count nowhere, which is told.
-
-        Raises:
-            ValueError: labels are asked for, and no image has one.
-        """
-        objective = self.trainer.lightning_module.objective
-        loader = self.evaluation_loader(split, objective.views)
-        labels = loader.dataset.labels
-        missing = int((labels < 0).sum()) if objective.uses_labels else 0
-        if missing == len(labels):
-            raise ValueError(f"data: no {split} image has a label, so nothing can be judged on it")
-        if missing:
-            print(f"data: {missing} of {len(labels)} {split} images have no label; not counted")
-        return loader
 
     def _loader(self, dataset: Dataset, batches: Any) -> ResumableLoader:
         on_device = isinstance(dataset, InMemory) and dataset.images.is_cuda
@@ -241,15 +229,9 @@ class Images(LightningDataModule):
             pin_memory=torch.cuda.is_available() and not on_device,
         )
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """uint8 images to normalised views, on the device."""
-        module = self.trainer.lightning_module
-        batch = self.relabelling(batch) if self.relabelling else batch
-        return self.show(batch, module.objective.views, module.spec, self.trainer.training)
+    # ---- views, cut and normalised on the device ------------------------------------------------
 
-    def show(
-        self, batch: Batch, views: tuple[ViewSpec, ...], spec: DataSpec, training: bool
-    ) -> Batch:
+    def show(self, batch: Batch, context: LoaderContext, training: bool) -> Batch:
         """Cut and normalise the views that an objective asks for.
 
         Evaluation shows each image whole and once, except to objectives that compare several
@@ -257,10 +239,10 @@ class Images(LightningDataModule):
 
         Args:
             batch: uint8 images as loaders emit them, on the device.
-            views: what to cut.
-            spec: whose normalisation is used: the data's, or that of pre-trained weights.
+            context: its views are cut, its normalisation is used.
             training: draw augmentations.
         """
+        views = context.views
         if training or several(views):
             images = [
                 self.cut(batch, place, view, f"view {name}")
@@ -270,7 +252,7 @@ class Images(LightningDataModule):
             size = tuple(self.spec.image_size)
             fits = tuple(batch.images.shape[-2:]) == size
             images = [batch.images if fits else resize(batch.images.float() / 255, size)]
-        normalised = [normalise(image, spec) for image in images]
+        normalised = [normalise(image, context.normalisation or self.spec) for image in images]
         if training and (erasing := self.augmentation.erasing):
             normalised = [
                 erasing(image, batch.keys(f"erasing {name}")) if view.resample else image
@@ -283,14 +265,11 @@ class Images(LightningDataModule):
         key = batch.keys(purpose)
         return cut_view(batch.images, key, view, self.augmentation, self.spec.image_size)
 
-    def state_dict(self) -> dict[str, Any]:
+    def contents(self) -> dict[str, Any]:
         """What was learned from, chosen on and is tested on, so that it can be told apart."""
         content = {split: self.content(split) for split in ("train", "val", "test")}
-        return {"classes": list(self.spec.classes), "content": content,
-                "val": torch.tensor(self.split_indices()["val"])}  # fmt: skip
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Refuse to go on with a training on other data; whatever is tested may be other."""
-        if self.trainer is not None and self.trainer.state.fn != "fit":
-            return
-        refuse_changes(state, self.state_dict())
+        return {
+            "classes": list(self.spec.classes),
+            "content": content,
+            "val": torch.tensor(self.split_indices()["val"]),
+        }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vit.batch import Batch, ViewSpec
+from vit.batch import Batch, LoaderContext, ViewSpec
 from vit.data.base import Images, Split
 from vit.data.crops import Cut, Interpolation
 from vit.data.files import Files, Source
@@ -58,12 +58,11 @@ class FileImages(Images):
             )
         if not 0 <= most_unread < 1:
             raise ValueError(f"{name}: most_unread must be in [0, 1), got {most_unread}")
-        self.center_crop_ratio, self.interpolation, self.shrink = (
-            center_crop_ratio,
-            interpolation,
-            shrink,
-        )
-        self.on_error, self.most_unread = on_error, most_unread
+        self.center_crop_ratio = center_crop_ratio
+        self.interpolation = interpolation
+        self.shrink = shrink
+        self.on_error = on_error
+        self.most_unread = most_unread
         self.unread: dict[str, str] = {}
 
     @abstractmethod
@@ -85,32 +84,33 @@ class FileImages(Images):
         """What workers cut of each image."""
         side = self.spec.image_size[0]
         if not training and not several(views):
-            return [
-                Cut(
-                    side, center_crop_ratio=self.center_crop_ratio, interpolation=self.interpolation
-                )
-            ]
-        crop_area, crop_ratio = self.augmentation.crop_area, self.augmentation.crop_ratio
+            center = self.center_crop_ratio
+            return [Cut(side, center_crop_ratio=center, interpolation=self.interpolation)]
         return [
-            Cut(view.size or side, view.area or crop_area, f"crop {name}", self.center_crop_ratio,
-                self.interpolation, None if view.area else crop_ratio)
+            Cut(
+                size=view.size or side,
+                area=view.area or self.augmentation.crop_area,
+                purpose=f"crop {name}",
+                center_crop_ratio=self.center_crop_ratio,
+                interpolation=self.interpolation,
+                crop_ratio=None if view.area else self.augmentation.crop_ratio,
+            )
             for name, view in named(views)
-        ]  # fmt: skip
+        ]
 
-    def _open(self, split: Split, views: tuple[ViewSpec, ...], training: bool) -> Files:
-        dataset = super()._open(split, views, training)
-        dataset.cuts, dataset.apply_exif_and_alpha = (
-            self.cuts(views, training),
-            self.apply_exif_and_alpha,
-        )
+    def dataset(self, split: Split, context: LoaderContext, training: bool) -> Files:
+        """The samples of a split, with what workers cut of each image; see Images."""
+        dataset = super().dataset(split, context, training)
+        dataset.cuts = self.cuts(context.views, training)
+        dataset.apply_exif_and_alpha = self.apply_exif_and_alpha
         dataset.shrink = self.shrink and training
         dataset.replace = training and self.on_error == "skip"
         return dataset
 
-    def show(self, batch: Batch, views: tuple[ViewSpec, ...], spec: Any, training: bool) -> Batch:
+    def show(self, batch: Batch, context: LoaderContext, training: bool) -> Batch:
         """What is left to do with views that workers cut; see Images."""
         self.note(batch.unread)
-        return super().show(batch, views, spec, training)
+        return super().show(batch, context, training)
 
     def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
         """The rest of one view: mirrored, moved, recoloured."""
@@ -143,10 +143,10 @@ class FileImages(Images):
     def split_hash(self, split: Split) -> str:
         """Twelve hexadecimal digits that change with the split's files, labels or their order."""
         source, labels = self.files()
-        found = sha256()
+        digest = sha256()
         for place in self.split_indices()[split]:
-            found.update(f"{source.name(place)} {labels[place]}\n".encode())
-        return found.hexdigest()[:12]
+            digest.update(f"{source.name(place)} {labels[place]}\n".encode())
+        return digest.hexdigest()[:12]
 
 
 def usual_workers() -> int:

@@ -109,28 +109,29 @@ class Files(Dataset):
         replace: bool = False,
         accepted: Tensor | None = None,
     ) -> None:
-        self.source, self.places, self.labels, self.cuts = source, places, labels, cuts
-        self.apply_exif_and_alpha, self.shrink, self.replace, self.seed = (
-            apply_exif_and_alpha,
-            shrink,
-            replace,
-            0,
-        )
+        self.source = source
+        self.places = places
+        self.labels = labels
+        self.cuts = cuts
+        self.apply_exif_and_alpha = apply_exif_and_alpha
+        self.shrink = shrink
+        self.replace = replace
+        self.seed = 0
         self.accepted = accepted
         self.memory = Memory()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, draw: BatchIndices) -> Batch:
-        index = torch.tensor(draw.indices)
-        repeat = torch.tensor(draw.repeats) if draw.repeats else None
+    def __getitem__(self, chosen: BatchIndices) -> Batch:
+        index = torch.tensor(chosen.index)
+        repeat = torch.tensor(chosen.repeat) if chosen.repeat else None
         views = [blank(len(index), cut.size) for cut in self.cuts]
         unread: list[tuple[str, str]] = []
         rows = (index >= 0).nonzero().flatten()
         for _ in range(len(self)):
             drawn = numbered(index, repeat)[rows]
-            failed = self._fill(views, rows, index[rows], drawn, draw.epoch, unread)
+            failed = self._fill(views, rows, index[rows], drawn, chosen.epoch, unread)
             rows = rows[failed]
             if not len(rows) or not self.replace:
                 break
@@ -139,7 +140,7 @@ class Files(Dataset):
         place, real = index.clamp(min=0), index >= 0
         labels = torch.where(real, self.labels[place], -1)
         accepted = None if self.accepted is None else self.accepted[place] & real[:, None]
-        return Batch(views, labels, index, self.seed, draw.epoch, tuple(unread), accepted, repeat)
+        return Batch(views, labels, index, self.seed, chosen.epoch, tuple(unread), accepted, repeat)
 
     def _fill(
         self,
@@ -151,21 +152,24 @@ class Files(Dataset):
         unread: list[tuple[str, str]],
     ) -> list[int]:
         """Show these images in these rows; which of them failed."""
-        found, sizes, failed = [], [], []
+        contents: list[bytes] = []
+        sizes: list[tuple[int, int]] = []
+        failed: list[int] = []
         places = self.places[index].tolist()
         for place in places:
             try:
-                found.append(self.source.read(place))
-                sizes.append(size_of(found[-1], self.apply_exif_and_alpha))
+                contents.append(self.source.read(place))
+                sizes.append(size_of(contents[-1], self.apply_exif_and_alpha))
             except (ValueError, OSError) as error:
                 unread.append((self.source.name(place), str(error)))
-                found[len(sizes) :] = [b""]
+                contents[len(sizes) :] = [b""]
                 sizes.append((1, 1))
         boxes = self._boxes(torch.tensor(sizes), drawn, epoch)
         for at, (place, row) in enumerate(zip(places, rows.tolist(), strict=True)):
             try:
-                if found[at]:
-                    self._show([view[row] for view in views], found[at], sizes[at], boxes[at])
+                if contents[at]:
+                    targets = [view[row] for view in views]
+                    self._show(targets, contents[at], sizes[at], boxes[at])
                     continue
             except ValueError as error:
                 unread.append((self.source.name(place), str(error)))
@@ -180,12 +184,12 @@ class Files(Dataset):
                 columns.append([None] * len(drawn))
                 continue
             uniforms = uniform(keys(self.seed, epoch, drawn, cut.purpose), 4)
-            found = (
+            boxes = (
                 boxes_of(uniforms, sizes, cut.area)
                 if cut.area
                 else parts_of(uniforms, sizes, cut.crop_ratio)
             )
-            columns.append(found)
+            columns.append(boxes)
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _show(

@@ -30,12 +30,12 @@ class InMemory(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, draw: BatchIndices) -> Batch:
-        index = torch.tensor(draw.indices)
+    def __getitem__(self, chosen: BatchIndices) -> Batch:
+        index = torch.tensor(chosen.index)
         if self.images.is_cuda:  # page-locked, so that nobody waits for the copy
             index = index.pin_memory().to(self.images.device, non_blocking=True)
         place = index.clamp(min=0)  # padding shows sample 0 and counts nowhere
         labels = torch.where(index < 0, -1, self.labels[place])
-        repeat = torch.tensor(draw.repeats, device=index.device) if draw.repeats else None
+        repeat = torch.tensor(chosen.repeat, device=index.device) if chosen.repeat else None
         images = self.images.index_select(0, place)
-        return Batch([images], labels, index, self.seed, draw.epoch, repeat=repeat)
+        return Batch([images], labels, index, self.seed, chosen.epoch, repeat=repeat)

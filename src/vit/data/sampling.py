@@ -6,7 +6,7 @@ any number of workers and whatever they had prefetched.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,15 +14,22 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from vit.batch import LoaderContext
 from vit.randomness import step_seed
 
 
 class BatchIndices(NamedTuple):
-    """One batch to fetch: the epoch (None in evaluation) and sample numbers (-1: padding)."""
+    """One batch to fetch.
+
+    Args:
+        epoch: which pass over the training split; None in evaluation.
+        index: sample numbers; -1: padding.
+        repeat: how often each sample came before in this epoch; None: never.
+    """
 
     epoch: int | None
-    indices: list[int]
-    repeats: list[int] | None = None  # which appearance in the epoch each one is; None: the first
+    index: list[int]
+    repeat: list[int] | None = None
 
 
 class TrainingBatches(Sampler[BatchIndices]):
@@ -35,44 +42,40 @@ class TrainingBatches(Sampler[BatchIndices]):
     Args:
         size: images in the split.
         per_device: images in a micro-batch of one rank.
-        accumulate: micro-batches per optimiser step.
-        limit: at most so many micro-batches an epoch (Lightning's limit_train_batches).
+        context: seed, ranks, accumulation, limit, and how far the run is.
         labels: draw images with replacement so that all classes come equally often; None: shuffle.
         repeats: each image so many times in a row, and so many times fewer images an epoch.
-        consumed: called when an epoch's iterator is made: micro-batches trained on so far.
     """
 
     def __init__(
         self,
         size: int,
         per_device: int,
-        accumulate: int,
-        seed: int,
-        rank: int,
-        world: int,
-        consumed: Callable[[], int],
-        limit: int | float = 1.0,
+        context: LoaderContext,
         labels: Tensor | None = None,
         repeats: int = 1,
     ) -> None:
-        self.size, self.per_device, self.seed = size, per_device, seed
-        self.rank, self.world, self.consumed = rank, world, consumed
-        self.labels, self.repeats = labels, repeats
-        steps = size // (per_device * world * accumulate)
-        self.full = steps * accumulate  # what Lightning applies its own limit to
-        self.length = limited(self.full, limit)
+        self.size = size
+        self.per_device = per_device
+        self.context = context
+        self.labels = labels
+        self.repeats = repeats
+        steps = size // (per_device * context.world_size * context.accumulation)
+        self.full = steps * context.accumulation  # what Lightning applies its own limit to
+        self.length = limited(self.full, context.limit)
 
     def __len__(self) -> int:
         return self.full
 
     def __iter__(self) -> Iterator[BatchIndices]:
-        epoch, start = divmod(self.consumed(), self.length)
-        generator = torch.Generator().manual_seed(step_seed(self.seed, "order", epoch))
-        order, repeats = self.order(generator)
+        context = self.context
+        epoch, start = divmod(context.consumed(), self.length)
+        generator = torch.Generator().manual_seed(step_seed(context.seed, "order", epoch))
+        order, repeat = self.order(generator)
         for batch in range(start, self.length):
-            at = (batch * self.world + self.rank) * self.per_device
-            part = slice(at, at + self.per_device)
-            yield BatchIndices(epoch, order[part], repeats and repeats[part])
+            first = (batch * context.world_size + context.rank) * self.per_device
+            rows = slice(first, first + self.per_device)
+            yield BatchIndices(epoch, order[rows], repeat and repeat[rows])
 
     def order(self, generator: torch.Generator) -> tuple[list[int], list[int] | None]:
         """An epoch's samples, and which appearance each is where some come more than once."""
@@ -101,24 +104,26 @@ class EvaluationBatches(Sampler[BatchIndices]):
 
     Args:
         size: samples of the split.
-        per_device: of a batch.
-        rank: this process's number.
-        world: how many processes there are.
+        per_device: samples of a batch.
+        context: ranks.
         most: look at so many samples only, evenly spread; None: at all.
     """
 
     def __init__(
-        self, size: int, per_device: int, rank: int, world: int, most: int | None = None
+        self, size: int, per_device: int, context: LoaderContext, most: int | None = None
     ) -> None:
-        self.whole, self.size = size, min(size, most or size)
-        self.per_device, self.rank, self.world = per_device, rank, world
+        self.whole = size
+        self.size = min(size, most or size)
+        self.per_device = per_device
+        self.context = context
 
     def __len__(self) -> int:
-        return math.ceil(self.size / (self.world * self.per_device))
+        return math.ceil(self.size / (self.context.world_size * self.per_device))
 
     def __iter__(self) -> Iterator[BatchIndices]:
-        mine = [i * self.whole // self.size for i in range(self.rank, self.size, self.world)]
-        longest = math.ceil(self.size / self.world)
+        rank, world_size = self.context.rank, self.context.world_size
+        mine = [i * self.whole // self.size for i in range(rank, self.size, world_size)]
+        longest = math.ceil(self.size / world_size)
         mine += [-1] * (longest - len(mine))
         for start in range(0, longest, self.per_device):
             yield BatchIndices(None, mine[start : start + self.per_device])

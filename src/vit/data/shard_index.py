@@ -20,14 +20,23 @@ from typing import Any
 import numpy as np
 
 from vit.data.files import Names
-from vit.data.tar import AGAIN, BLOCK, Member, members
+from vit.data.tar import AGAIN, BLOCK, Member, read_members
 from vit.whole_files import replacing
 
 IMAGES = frozenset("jpg jpeg png webp gif bmp tif tiff ppm avif jp2 jpeg2000 raw".split())
 VERSION = 2
 PARTS = ("about", "text", "ends", "places", "labels", "digest")  # of an index file
-BROKEN = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, OverflowError,
-          zipfile.BadZipFile, tokenize.TokenError)  # fmt: skip
+BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    OverflowError,
+    zipfile.BadZipFile,
+    tokenize.TokenError,
+)
 MOST = {"cls": 32, "json": 1 << 20}  # bytes that are read for a label
 WHOLE = re.compile(rb"\s*[+-]?[0-9]+\s*")
 CLASSES = 1_000_000  # a label beyond is a mistake, and a name for each would fill the memory
@@ -48,7 +57,7 @@ class Index:
     labels: np.ndarray
 
 
-def index_of(path: Path) -> Index:
+def build_index(path: Path) -> Index:
     """Look through one archive.
 
     Raises:
@@ -57,7 +66,7 @@ def index_of(path: Path) -> Index:
     names, places, labels = [], [], []
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        for key, parts in samples(members(descriptor, str(path)), str(path)):
+        for key, parts in samples(read_members(descriptor, str(path)), str(path)):
             images = [member for kind, member in parts.items() if kind in IMAGES]
             if len(images) != 1:
                 kinds = ", ".join(list(parts)[:10])
@@ -101,7 +110,7 @@ def keyed(files: Iterator[Member]) -> Iterator[tuple[str, str, Member]]:
 
 
 def label_of(descriptor: int, parts: dict[str, Member], where: str) -> int:
-    """-1 where the sample says none."""
+    """The label of a sample; -1 where it says none."""
     kind = "cls" if "cls" in parts else "json"
     if kind not in parts:
         return -1
@@ -113,7 +122,7 @@ def label_of(descriptor: int, parts: dict[str, Member], where: str) -> int:
         )
     data = os.pread(descriptor, size, offset)
     try:
-        label = (int(data) if WHOLE.fullmatch(data) else data) if kind == "cls" else told(data)
+        label = (int(data) if WHOLE.fullmatch(data) else data) if kind == "cls" else label_in_json(data)
     except (ValueError, RecursionError) as error:
         why = f"{where} has no number for a label ({error}); write its json again"
         raise ValueError(why) from error
@@ -125,8 +134,8 @@ def label_of(descriptor: int, parts: dict[str, Member], where: str) -> int:
     return label
 
 
-def told(data: bytes) -> Any:
-    """What a json says under label."""
+def label_in_json(data: bytes) -> Any:
+    """What a json says under label; -1 where it says nothing."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if sum(key == "label" for key, _ in pairs) > 1:
@@ -139,32 +148,32 @@ def told(data: bytes) -> Any:
     return sample.get("label", -1)
 
 
-def remembered(path: Path, file: Path | None) -> Index:
+def cached_index(path: Path, file: Path | None) -> Index:
     """The index of an archive, from the file that keeps it if the archive is still the same."""
     status = path.stat()
     same = f"{VERSION} {status.st_size} {status.st_mtime_ns}".encode()
     about = np.frombuffer(same, np.uint8)
-    kept = file and recalled(file, about)
-    if kept:
-        return kept
-    index = index_of(path)
+    cached = file and read_index(file, about)
+    if cached:
+        return cached
+    index = build_index(path)
     if file:
-        keep(file, index, about)
+        write_index(file, index, about)
     return index
 
 
-def recalled(file: Path, about: np.ndarray) -> Index | None:
-    """What a file keeps; None where it is not there, torn, packed, of old, or does not fit."""
+def read_index(file: Path, about: np.ndarray) -> Index | None:
+    """The index that a file keeps; None where it is not there, torn, packed, of old, or does not fit."""
     try:
-        if not stored(file):
+        if not is_uncompressed(file):
             return None
         with np.load(file, allow_pickle=False) as kept:
             parts = [kept[name] for name in PARTS]
         if not all(isinstance(part, np.ndarray) for part in parts):
             return None
         then, text, ends, places, labels, digest = parts
-        whole = np.array_equal(digest, digest_of(*parts[:-1])) and np.array_equal(then, about)
-        if not (whole and fit(text, ends, places, labels)):
+        whole = np.array_equal(digest, array_digest(*parts[:-1])) and np.array_equal(then, about)
+        if not (whole and belong_together(text, ends, places, labels)):
             return None
         names = Names([])
         names.text, names.ends = text, ends
@@ -173,7 +182,7 @@ def recalled(file: Path, about: np.ndarray) -> Index | None:
         return None
 
 
-def stored(file: Path) -> bool:
+def is_uncompressed(file: Path) -> bool:
     """Does it hold its parts as they are, so that it cannot unpack to more than its size?"""
     most = file.stat().st_size
     with zipfile.ZipFile(file) as kept:
@@ -182,7 +191,9 @@ def stored(file: Path) -> bool:
     return plain and sorted(m.filename for m in members) == sorted(f"{name}.npy" for name in PARTS)
 
 
-def fit(text: np.ndarray, ends: np.ndarray, places: np.ndarray, labels: np.ndarray) -> bool:
+def belong_together(
+    text: np.ndarray, ends: np.ndarray, places: np.ndarray, labels: np.ndarray
+) -> bool:
     """Do the parts of an index belong together?"""
     count = ends.size
     kinds = [part.dtype for part in (text, ends, places, labels)]
@@ -197,7 +208,7 @@ def fit(text: np.ndarray, ends: np.ndarray, places: np.ndarray, labels: np.ndarr
     )
 
 
-def digest_of(*parts: np.ndarray) -> np.ndarray:
+def array_digest(*parts: np.ndarray) -> np.ndarray:
     """The sha256 of arrays, their kinds and shapes."""
     digest = sha256()
     for part in parts:
@@ -205,13 +216,13 @@ def digest_of(*parts: np.ndarray) -> np.ndarray:
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def keep(file: Path, index: Index, about: np.ndarray) -> None:
-    """Whole or not at all; where nobody may write, the index is made again next time."""
+def write_index(file: Path, index: Index, about: np.ndarray) -> None:
+    """Keep an index, whole or not at all; where nobody may write, the index is made again next time."""
     names = Names(index.names)
     parts = (about, names.text, names.ends, index.places, index.labels)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as stream:
-            np.savez(stream, **dict(zip(PARTS, (*parts, digest_of(*parts)), strict=True)))
+            np.savez(stream, **dict(zip(PARTS, (*parts, array_digest(*parts)), strict=True)))
     except OSError:
         return

@@ -15,8 +15,8 @@ import numpy as np
 
 from vit.data.files import Names, Source
 from vit.data.patience import Patience
-from vit.data.shard_index import Index, digest_of, remembered
-from vit.data.tar import BLOCK, check
+from vit.data.shard_index import Index, array_digest, cached_index
+from vit.data.tar import BLOCK, check_header
 
 OPEN = 256  # archives that a process keeps open
 
@@ -89,7 +89,7 @@ class Shards(Source):
         try:
             if len(data) < BLOCK + size:
                 raise ValueError("it is shorter")
-            check(data[:BLOCK], str(self.paths[archive]), offset - BLOCK)
+            check_header(data[:BLOCK], str(self.paths[archive]), offset - BLOCK)
         except ValueError as error:
             raise ValueError(
                 f"the archive does not match its index ({error}); remove the index"
@@ -116,7 +116,7 @@ def indices_of(paths: list[Path], cache: Path | None) -> dict[Path, Index]:
 
     def index(path: Path) -> Index:
         place = path.relative_to(top)
-        return remembered(path, cache and cache / place.with_name(f"{place.name}.index.npz"))
+        return cached_index(path, cache and cache / place.with_name(f"{place.name}.index.npz"))
 
     with ThreadPoolExecutor(min(len(paths), 16)) as pool:
         patience = Patience(f"looking through the shards of {top}", len(paths), step=1)
@@ -126,4 +126,4 @@ def indices_of(paths: list[Path], cache: Path | None) -> dict[Path, Index]:
 def fingerprint(index: Index) -> bytes:
     """The same for the same keys, places and labels."""
     names = Names(index.names)
-    return digest_of(names.text, names.ends, index.places, index.labels).tobytes()
+    return array_digest(names.text, names.ends, index.places, index.labels).tobytes()

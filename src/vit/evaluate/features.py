@@ -3,56 +3,46 @@
 M images of the split, N patches, D width.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vit.batch import ViewSpec
+from vit.batch import LoaderContext
 from vit.collectives import gather_rows
 from vit.data.base import Images, Split
 from vit.evaluate.base import FrozenFeatures
 from vit.models.base import Features
-from vit.module import ViTModule
 
 LARGEST = 32  # side of raw pixels that are judged: 50,000 photographs of 224 px would be 30 GB
 
 
-@dataclass
-class OneProcess:
-    """What a data module asks its Trainer, where there is none."""
-
-    lightning_module: ViTModule
-    world_size: int = 1
-    global_rank: int = 0
-
-
 @torch.no_grad()
 def frozen_features(
-    module: ViTModule,
-    data: Images,
     encoder: nn.Module,
+    data: Images,
     split: Split,
+    context: LoaderContext,
     tokens: bool = False,
     most: int | None = None,
 ) -> FrozenFeatures:
     """What an encoder makes of a split, never augmented; every rank must call it.
 
     Args:
-        module: whose normalisation and device are used.
-        data: attached to a Trainer, or to OneProcess.
         encoder: in any mode; its modes are put back.
+        data: prepared.
         split: which images.
+        context: its ranks share the work; its device and normalisation are used, its views not.
         tokens: the patch tokens too, where there are some.
         most: only so many images, evenly spread over the split.
     """
-    modes = [(part, part.training) for part in encoder.modules()]  # frozen parts differ
+    modes = [(part, part.training) for part in encoder.modules()]  # frozen layers differ
     encoder.eval()
+    context = context.whole_images()
     parts: dict[str, list[Tensor]] = {}
-    for batch in data.evaluation_loader(split, most=most):
-        shown = data.show(batch.to(module.device), (ViewSpec(),), module.spec, training=False)
+    for batch in data.evaluation_loader(split, context, most):
+        shown = data.show(batch.to(context.device), context, training=False)
         features = encoder(shown.images)
         rows = {"labels": shown.labels, "index": shown.index, **poolings(encoder, features)}
         if tokens and features.tokens is not None:
@@ -72,13 +62,13 @@ def frozen_features(
 
 def poolings(encoder: nn.Module, features: Features) -> dict[str, Tensor]:
     """One vector an image, in every way that this encoder offers; its own comes first."""
-    own = encoder.settings.get("pool", "pooled")
-    found = {own: features.pooled.float()}
+    own_name = encoder.settings.get("pool", "pooled")
+    vectors = {own_name: features.pooled.float()}
     if features.cls is not None:
-        found.setdefault("cls", features.cls.float())
+        vectors.setdefault("cls", features.cls.float())
     if features.tokens is not None:
-        found.setdefault("mean", features.tokens.float().mean(1))
-    return found
+        vectors.setdefault("mean", features.tokens.float().mean(1))
+    return vectors
 
 
 class Pixels(nn.Module):
@@ -93,11 +83,10 @@ class Pixels(nn.Module):
         return Features(images.flatten(1))
 
 
-def pixels(
-    module: ViTModule, data: Images, split: Split, most: int | None = None
+def raw_pixels(
+    data: Images, split: Split, context: LoaderContext, most: int | None = None
 ) -> FrozenFeatures:
-    """The images themselves, as evaluation shows them; every rank must call it."""
-    found = frozen_features(module, data, Pixels(), split, most=most)
-    return FrozenFeatures(
-        {name: rows.cpu() for name, rows in found.pooled.items()}, found.labels.cpu()
-    )
+    """The images themselves, as evaluation shows them, on the CPU; every rank must call it."""
+    rows = frozen_features(Pixels(), data, split, context, most=most)
+    pooled = {name: values.cpu() for name, values in rows.pooled.items()}
+    return FrozenFeatures(pooled, rows.labels.cpu())

@@ -89,8 +89,12 @@ class Objective(nn.Module, ABC):
         return means
 
 
-def in_range(name: str, **fractions: float) -> None:
-    """Name the first fraction that is none."""
+def check_fractions(name: str, **fractions: float) -> None:
+    """Refuse the first setting that is no fraction.
+
+    Raises:
+        ValueError: naming it and the class whose setting it is.
+    """
     for key, value in fractions.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name}: {key} must be in [0, 1], got {value}")

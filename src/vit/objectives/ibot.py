@@ -2,13 +2,14 @@
 
 Paper: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", arXiv:2111.07832, section
 3: the student sees large views with hidden patches, the teacher sees them whole; one head for both.
-Differs from it: the student's encoder is kept and judged, not the teacher's; schedules are
+Differs from it: the student's encoder is kept and evaluated, not the teacher's; schedules are
 fractions of the run instead of epochs; the last layer's length is fixed to 1.
 
 B batch, V views, N patches, K patches that may be hidden, D width, L prototypes.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,31 +20,68 @@ from torch.nn import functional as F
 from vit.batch import Batch, DataSpec
 from vit.models.base import TokenEncoder
 from vit.models.ema import EMA
-from vit.objectives.base import Losses, Objective, in_range
-from vit.objectives.parts.heads import PrototypeHead
+from vit.objectives.base import Losses, Objective, check_fractions
+from vit.objectives.parts.heads import Projection, PrototypeHead
 from vit.objectives.parts.masking import block_mask, hidden_count, kept_patches, random_order
-from vit.objectives.parts.multi_crop import multi_crop
+from vit.objectives.parts.multi_crop import MultiCrop
 from vit.objectives.parts.self_distillation import (
-    Centre,
+    Branch,
+    Center,
+    SelfDistillation,
     across_views,
     collapse_message,
     cross_entropy,
     entropy,
     explained,
     marginal_entropy,
-    rising,
-    warmed,
 )
 from vit.patches import patchify, unpatchify
 from vit.randomness import uniform
 
+CROPS = MultiCrop(local_crops=10, global_area=(0.25, 1.0), local_area=(0.05, 0.25))  # the paper's
+PROJECTION = Projection(prototypes=8192)
+DISTILLATION = SelfDistillation(teacher_temperature=(0.04, 0.07), temperature_warmup=0.04)
 
-class Branch(nn.Module):
-    """Encoder and projection together: what the teacher is a copy of."""
 
-    def __init__(self, encoder: TokenEncoder, head: PrototypeHead) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
+@dataclass(frozen=True)
+class ViewMasking:
+    """Which patches of the large views the student does not see.
+
+    Args:
+        probability: fraction of the large views in which patches are hidden at all. Paper: 0.5.
+        ratio: fraction of their patches, from and to. Paper: (0.1, 0.5).
+        shape: of what is hidden; block: rectangles (paper), random: single patches (its code finds
+            them slightly better).
+    """
+
+    probability: float = 0.5
+    ratio: tuple[float, float] = (0.1, 0.5)
+    shape: Literal["block", "random"] = "block"
+
+    def __post_init__(self) -> None:
+        check_fractions("ViewMasking", probability=self.probability)
+        if not 0 < self.ratio[0] <= self.ratio[1] < 1:
+            raise ValueError(
+                f"ViewMasking: ratio must rise within (0, 1), got {tuple(self.ratio)}"
+            )
+
+    def draw(self, batch: Batch, grid: tuple[int, int]) -> Bool[Tensor, "two_B N"]:
+        """Hidden patches of both large views."""
+        masks, total, (low, high) = [], math.prod(grid), self.ratio
+        for view in range(2):
+            key = batch.keys(f"ibot {view}")
+            uniforms = uniform(batch.keys(f"ibot share {view}"), 2)
+            count = ((low + (high - low) * uniforms[:, 1]) * total).round().clamp(1, total - 1)
+            count = torch.where(uniforms[:, 0] < self.probability, count, 0).long()
+            if self.shape == "block":
+                masks.append(block_mask(key, grid, count))
+            else:
+                masks.append(random_order(key, total).argsort(1) < count[:, None])
+        return torch.cat(masks)
+
+
+class PatchBranch(Branch):
+    """A branch that projects patches too."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return project(self.encoder, self.head, self.encoder.embed(images))
@@ -55,80 +93,39 @@ class IBOT(Objective):
     Args:
         encoder: with patch tokens, each made from its own pixels alone.
         spec: the data.
-        prototypes: L, shared by images and patches. Paper: 8192.
-        hidden_width: width of the projection's hidden layers. Paper: 2048.
-        bottleneck: width before the prototypes. Paper: 256.
-        masked_images: fraction of the large views in which patches are hidden at all. Paper: 0.5.
-        masked: fraction of their patches, from and to. Paper: (0.1, 0.5).
-        shape: of what is hidden; block: rectangles (paper), random: single patches (its code finds
-            them slightly better).
+        head: the projection to prototypes, one for images and patches.
+        crops: the views; two of them large.
+        distillation: temperatures and momenta; center_momentum is that of both centres.
+        masking: what is hidden of the large views.
         patch_weight: of the patches' loss beside the images'. Paper: 1.
-        local_crops: small views an image. Paper: 10.
-        local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
-        global_area: fraction of the image a large view covers. Paper: (0.25, 1).
-        local_area: fraction of the image a small view covers. Paper: (0.05, 0.25).
-        photometric: strength of brightness and colour changes.
-        distorted: blur and solarise as the paper does; for photographs of about 224 px.
-        student_temperature: Paper: 0.1.
-        teacher_temperature: at the start and after the warm-up. Paper: (0.04, 0.07).
-        temperature_warmup: fraction of the run over which it rises. Paper: 30 of 800 epochs.
-        momentum: of the teacher at the start; a cosine takes it to 1. Paper: 0.996.
-        centre_momentum: of both centres. Paper: 0.9.
-        last_layer_frozen: fraction of the run before the prototypes learn. Paper: 1 of 800 epochs.
     """
 
     def __init__(
         self,
         encoder: TokenEncoder,
         spec: DataSpec,
-        prototypes: int = 8192,
-        hidden_width: int = 2048,
-        bottleneck: int = 256,
-        masked_images: float = 0.5,
-        masked: tuple[float, float] = (0.1, 0.5),
-        shape: Literal["block", "random"] = "block",
+        head: Projection = PROJECTION,
+        crops: MultiCrop = CROPS,
+        distillation: SelfDistillation = DISTILLATION,
+        masking: ViewMasking = ViewMasking(),  # noqa: B008  it is frozen
         patch_weight: float = 1.0,
-        local_crops: int = 10,
-        local_size: int | None = None,
-        global_area: tuple[float, float] = (0.25, 1.0),
-        local_area: tuple[float, float] = (0.05, 0.25),
-        photometric: float = 0.5,
-        distorted: bool = False,
-        student_temperature: float = 0.1,
-        teacher_temperature: tuple[float, float] = (0.04, 0.07),
-        temperature_warmup: float = 0.04,
-        momentum: float = 0.996,
-        centre_momentum: float = 0.9,
-        last_layer_frozen: float = 0.0,
     ) -> None:
         super().__init__(encoder, spec)
-        self.views = multi_crop(
-            "IBOT", encoder, spec, 2, local_crops, local_size, global_area, local_area, photometric,
-            distorted,
-        )  # fmt: skip
-        in_range("IBOT", masked_images=masked_images, momentum=momentum)
-        in_range("IBOT", centre_momentum=centre_momentum, last_layer_frozen=last_layer_frozen)
-        in_range("IBOT", temperature_warmup=temperature_warmup)
-        if not 0 < masked[0] <= masked[1] < 1:
-            raise ValueError(f"IBOT: masked must rise within (0, 1), got {masked}")
-        if (
-            not min(student_temperature, *teacher_temperature) > 0
-            or not 0 <= patch_weight < math.inf
-        ):
-            raise ValueError("IBOT: temperatures must be above 0 and patch_weight at least 0")
-        if prototypes < 2 or math.prod(encoder.grid) < 2:
-            raise ValueError("IBOT: wants at least 2 prototypes and 2 patches")
+        self.views = crops.teacher_views(encoder, spec)
+        if not 0 <= patch_weight < math.inf:
+            raise ValueError(f"IBOT: patch_weight must be at least 0, got {patch_weight}")
+        if math.prod(encoder.grid) < 2:
+            raise ValueError("IBOT: the image is one patch; set a smaller patch_size")
         if not encoder.local_embedding:
             raise ValueError("IBOT: this encoder's stem mixes patches, so hidden pixels leak")
-        self.masked_images, self.masked, self.shape = masked_images, tuple(masked), shape
-        self.patch_weight, self.student_temperature = patch_weight, student_temperature
-        self.teacher_temperature, self.warmup = tuple(teacher_temperature), temperature_warmup
-        self.momentum, self.last_layer_frozen = momentum, last_layer_frozen
+        self.distillation = distillation
+        self.masking = masking
+        self.patch_weight = patch_weight
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
-        self.head = PrototypeHead(encoder.width, prototypes, hidden_width, bottleneck)
-        self.teacher = EMA(Branch(encoder, self.head))
-        self.centre = Centre(prototypes, centre_momentum)
-        self.patch_centre = Centre(prototypes, centre_momentum)
+        self.head = PrototypeHead(encoder.width, head)
+        self.teacher = EMA(PatchBranch(encoder, self.head))
+        self.centre = Center(head.prototypes, distillation.center_momentum)
+        self.patch_centre = Center(head.prototypes, distillation.center_momentum)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -136,72 +133,84 @@ class IBOT(Objective):
 
     def mask(self, batch: Batch) -> Bool[Tensor, "two_B N"]:
         """Hidden patches of both large views."""
-        grid, found = self.encoder.grid, []
-        total, (low, high) = math.prod(grid), self.masked
-        for view in range(2):
-            key = batch.keys(f"ibot {view}")
-            uniforms = uniform(batch.keys(f"ibot share {view}"), 2)
-            count = ((low + (high - low) * uniforms[:, 1]) * total).round().clamp(1, total - 1)
-            count = torch.where(uniforms[:, 0] < self.masked_images, count, 0).long()
-            if self.shape == "block":
-                found.append(block_mask(key, grid, count))
-            else:
-                found.append(random_order(key, total).argsort(1) < count[:, None])
-        return torch.cat(found)
+        return self.masking.draw(batch, self.encoder.grid)
 
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step: two student passes (large views, small views), one of the teacher."""
-        count, fixed_prototypes = len(batch), progress < self.last_layer_frozen
         images, mask = torch.cat(batch.views[:2]), self.mask(batch)
-        most = hidden_count(mask.shape[1], self.masked[1])
+        most = hidden_count(mask.shape[1], self.masking.ratio[1])
         places = kept_patches(~mask, most)  # 2B K: the hidden ones
-        asked = mask.gather(1, places).float()
-        taught, taught_patches = self.teacher(images)
+        teacher_logits, teacher_patches = self.teacher(images)
+        student, student_patches = self.student_logits(batch, images, mask, places, progress)
+
+        temperature = self.distillation.temperature(progress)
+        target = self.centre.targets(teacher_logits, temperature)
+        image_loss = across_views(
+            student, target.view(2, len(batch), -1), self.distillation.student_temperature
+        )
+        patch_targets = self.patch_centre.targets(teacher_patches, temperature)  # 2B N L
+        hidden_targets = patch_targets.gather(
+            1, places[..., None].expand(-1, -1, patch_targets.shape[2])
+        )
+        error = cross_entropy(
+            student_patches, hidden_targets, self.distillation.student_temperature
+        )  # 2B K
+        counted = mask.gather(1, places).float()
+        patch_loss = (error * counted).sum(1) / counted.sum(1).clamp(min=1)
+        patch_loss = patch_loss.view(2, len(batch)).mean(0)
+        if self.training:
+            self.centre.note(teacher_logits)
+            self.patch_centre.note(teacher_patches)
+        losses = image_loss + self.patch_weight * patch_loss
+        mean_entropy, marginal = entropy(target).mean(), marginal_entropy(target)
+        monitors = {
+            "teacher_entropy": mean_entropy,
+            "teacher_marginal_entropy": marginal,
+            "explained": explained(image_loss.mean(), mean_entropy, marginal),
+            "patch_entropy": entropy(patch_targets).mean(),
+            "patch_marginal_entropy": marginal_entropy(patch_targets),
+        }
+        per_image = {"loss": losses, "image_loss": image_loss, "patch_loss": patch_loss}
+        return Losses(losses.mean(), per_image, monitors)
+
+    def student_logits(
+        self,
+        batch: Batch,
+        images: Float[Tensor, "two_B C H W"],
+        mask: Bool[Tensor, "two_B N"],
+        places: Int[Tensor, "two_B K"],
+        progress: float,
+    ) -> tuple[Float[Tensor, "V B L"], Float[Tensor, "two_B K L"]]:
+        """The student's logits of all views, and of the patches at `places` of the large ones."""
+        fixed_prototypes = progress < self.distillation.last_layer_frozen
         patches = self.encoder.embed(images)
         patches = torch.where(mask[..., None], self.mask_token.to(patches.dtype), patches)
-        large, said = project(self.encoder, self.head, patches, fixed_prototypes, places)
-        student = [large]
+        large, of_patches = project(self.encoder, self.head, patches, fixed_prototypes, places)
+        logits = [large]
         if len(batch.views) > 2:
             small = self.encoder(torch.cat(batch.views[2:])).pooled
-            student.append(self.head(small, fixed_prototypes).float())
-        student = torch.cat(student).view(-1, count, large.shape[1])  # V B L
-
-        temperature = warmed(*self.teacher_temperature, self.warmup, progress)
-        target = self.centre.targets(taught, temperature)
-        of_images = across_views(student, target.view(2, count, -1), self.student_temperature)
-        answers = self.patch_centre.targets(taught_patches, temperature)  # 2B N L
-        wanted = answers.gather(1, places[..., None].expand(-1, -1, answers.shape[2]))
-        error = cross_entropy(said, wanted, self.student_temperature)  # 2B K
-        of_patches = (error * asked).sum(1) / asked.sum(1).clamp(min=1)
-        of_patches = of_patches.view(2, count).mean(0)
-        if self.training:
-            self.centre.note(taught)
-            self.patch_centre.note(taught_patches)
-        losses = of_images + self.patch_weight * of_patches
-        own, spread = entropy(target).mean(), marginal_entropy(target)
-        monitors = {
-            "teacher_entropy": own,
-            "teacher_marginal_entropy": spread,
-            "explained": explained(of_images.mean(), own, spread),
-            "patch_entropy": entropy(answers).mean(),
-            "patch_marginal_entropy": marginal_entropy(answers),
-        }
-        per_image = {"loss": losses, "image_loss": of_images, "patch_loss": of_patches}
-        return Losses(losses.mean(), per_image, monitors)
+            logits.append(self.head(small, fixed_prototypes).float())
+        return torch.cat(logits).view(-1, len(batch), large.shape[1]), of_patches
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """The teacher follows the student; the centres follow the teacher's mean logits."""
-        self.teacher.follow(Branch(self.encoder, self.head), rising(self.momentum, progress))
+        student = PatchBranch(self.encoder, self.head)
+        self.teacher.follow(student, self.distillation.teacher_momentum(progress))
         self.centre.follow()
         self.patch_centre.follow()
 
     def collapse_message(self, results: dict[str, float]) -> str | None:
         """Collapse, as the teacher shows it on images or on patches."""
         for monitor, shown in (("teacher", "images"), ("patch", "patches")):
-            told = results[f"val/{monitor}_entropy"], results[f"val/{monitor}_marginal_entropy"]
-            if found := collapse_message(*told, len(self.centre.mean), shown):
-                return found
+            message = collapse_message(
+                results[f"val/{monitor}_entropy"],
+                results[f"val/{monitor}_marginal_entropy"],
+                len(self.centre.mean),
+                shown,
+            )
+            if message:
+                return message
         return None
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
@@ -233,7 +242,8 @@ def project(
         places: only of these patches; None: of all.
     """
     tokens = encoder.encode(encoder.add_position(patches))
-    own = tokens[:, -patches.shape[1] :]
+    encoded = tokens[:, -patches.shape[1] :]
     if places is not None:
-        own = own.gather(1, places[..., None].expand(-1, -1, own.shape[2]))
-    return head(encoder.pool(tokens), fixed_prototypes).float(), head(own, fixed_prototypes).float()
+        encoded = encoded.gather(1, places[..., None].expand(-1, -1, encoded.shape[2]))
+    pooled = head(encoder.pool(tokens), fixed_prototypes).float()
+    return pooled, head(encoded, fixed_prototypes).float()

@@ -6,19 +6,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vit.batch import Batch, ViewSpec
+from vit.batch import Batch, LoaderContext
 from vit.data.base import Images
 from vit.data.sampling import BatchIndices
 
 IMAGES, AUGMENTED = 8, 5
-PLAIN = (ViewSpec(),)
+ALONE = LoaderContext()
 
 
 def sheet(data: Images, path: Path) -> Path:
     """Write a PNG: a row an image of the training split, evenly chosen, named by its class.
 
     Args:
-        data: prepared, and attached to what it asks its Trainer.
+        data: prepared.
         path: where.
     """
     from matplotlib.figure import Figure  # slow to load, and only needed here
@@ -46,8 +46,8 @@ def sheet(data: Images, path: Path) -> Path:
 def view(data: Images, chosen: list[int], epoch: int | None) -> Batch:
     """These images as one epoch shows them; None: as evaluation does."""
     training = epoch is not None
-    dataset = data._open("train", PLAIN, training)
-    return data.show(dataset[BatchIndices(epoch, chosen)], PLAIN, data.spec, training)
+    dataset = data.dataset("train", ALONE, training)
+    return data.show(dataset[BatchIndices(epoch, chosen)], ALONE, training)
 
 
 def title(batch: Batch, row: int, classes: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ from vit.data.base import Images
 from vit.data.file_images import FileImages
 from vit.data.in_memory import InMemory
 from vit.data.shard_description import ABOUT, SPLITS, Form, read_about
-from vit.data.shard_index import index_of
+from vit.data.shard_index import build_index
 from vit.published.decode import JPEG, decode, packed
 from vit.whole_files import replacing, write_text
 
@@ -77,7 +77,7 @@ def write(
                 shard(path, split, {number: one(number) for number in range(start, end)})
             tell(split, end, count)
     written = {
-        split: sum(len(index_of(path).names) for path in folder.glob(f"{split}-*.tar"))
+        split: sum(len(build_index(path).names) for path in folder.glob(f"{split}-*.tar"))
         for split in SPLITS
     }
     keep(file, about | {"counts": written})

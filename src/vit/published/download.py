@@ -60,7 +60,7 @@ def fetch_all(archives: tuple[tuple[str, str], ...], folder: Path) -> None:
         if not file.is_file() or md5_of(file) != md5:
             fetch(url, file, md5)
         unpack(file, folder)
-        done.zero_loss()
+        done.touch()
 
 
 def unpack(file: Path, folder: Path) -> None:

@@ -3,6 +3,8 @@
 B batch, D width, L classes or prototypes.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,6 +30,28 @@ class LinearHead(nn.Linear):
         nn.init.constant_(self.bias, self.bias_start)
 
 
+@dataclass(frozen=True)
+class Projection:
+    """The size of a PrototypeHead.
+
+    Args:
+        prototypes: L. DINO: 65536, for 1.3 million images; 1024 is plenty for a thousand. iBOT: 8192.
+        hidden_width: width of the two hidden layers. Papers: 2048.
+        bottleneck: numbers before the prototypes. Papers: 256.
+    """
+
+    prototypes: int
+    hidden_width: int = 2048
+    bottleneck: int = 256
+
+    def __post_init__(self) -> None:
+        if self.prototypes < 2 or min(self.hidden_width, self.bottleneck) < 1:
+            raise ValueError(
+                "Projection: prototypes must be at least 2, hidden_width and bottleneck at least "
+                f"1, got {self.prototypes}, {self.hidden_width} and {self.bottleneck}"
+            )
+
+
 class PrototypeHead(nn.Module):
     """DINO's projection: MLP, unit length, cosine with L prototypes.
 
@@ -37,18 +61,12 @@ class PrototypeHead(nn.Module):
 
     Args:
         width: D.
-        prototypes: L. Paper: 65536.
-        hidden_width: width of the two hidden layers. Paper: 2048.
-        bottleneck: numbers before the prototypes. Paper: 256.
+        size: of the layers and of what they end in.
     """
 
-    def __init__(self, width: int, prototypes: int, hidden_width: int, bottleneck: int) -> None:
+    def __init__(self, width: int, size: Projection) -> None:
         super().__init__()
-        if min(prototypes, hidden_width, bottleneck) < 1:
-            raise ValueError(
-                "PrototypeHead: prototypes, hidden_width and bottleneck must be at least 1, "
-                f"got {prototypes}, {hidden_width} and {bottleneck}"
-            )
+        hidden_width, bottleneck = size.hidden_width, size.bottleneck
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden_width),
             nn.GELU(),
@@ -56,7 +74,7 @@ class PrototypeHead(nn.Module):
             nn.GELU(),
             nn.Linear(hidden_width, bottleneck),
         )
-        self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
+        self.prototypes = nn.Parameter(torch.empty(size.prototypes, bottleneck))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -64,7 +82,7 @@ class PrototypeHead(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
-        nn.init.kaiming_uniform_(self.prototypes, a=5**0.5)  # nn.Linear's own, as in DINO's code
+        nn.init.kaiming_uniform_(self.prototypes, a=5**0.5)  # nn.Linear's start, as in DINO's code
 
     def forward(self, features: Float[Tensor, "... D"], fixed_prototypes: bool = False) -> Tensor:
         """Logits; fixed prototypes get a gradient of zeros, since all ranks wait for one."""

@@ -1,59 +1,81 @@
 """Multi-crop: a few large views of each image, and small ones that are cheap to look at."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vit.batch import DataSpec, ViewSpec
 from vit.models.base import Encoder, TokenEncoder
-from vit.objectives.base import in_range
+from vit.objectives.base import check_fractions
 
 
-def multi_crop(
-    name: str,
-    encoder: Encoder,
-    spec: DataSpec,
-    global_crops: int,
-    local_crops: int,
-    local_size: int | None,
-    global_area: tuple[float, float],
-    local_area: tuple[float, float],
-    photometric: float,
-    distorted: bool = False,
-) -> tuple[ViewSpec, ...]:
-    """Large views and, where wanted, small ones (Caron et al., arXiv:2006.09882, section 3.3).
+@dataclass(frozen=True)
+class MultiCrop:
+    """Large and small views of each image (Caron et al., arXiv:2006.09882, section 3.3).
 
     Args:
-        name: of the objective, for messages.
-        encoder: whose patches small views must be made of.
-        spec: the data.
-        global_crops: large views, of the data's own size.
-        local_crops: small views.
-        local_size: their side in pixels; None: 96/224 of the image, rounded to whole patches.
-        global_area: fraction of the image that a large view covers.
-        local_area: fraction of the image that a small view covers.
+        local_crops: small views of each image.
+        global_area: fraction of the image that a large view covers, from and to.
+        local_area: fraction of the image that a small view covers, from and to.
+        local_size: side of the small views in pixels; null: 96/224 of the image, rounded to whole
+            patches.
         photometric: strength of brightness and colour changes.
-        distorted: blur and solarise as BYOL and DINO do: the first large view is always blurred, a
-            tenth of the others and half of the small ones are; a fifth of the others is solarised.
+        distorted: blur and solarise as the objective's paper does; for photographs of about 224 px.
+        global_crops: large views of each image, of the data's own size.
     """
-    for key, (low, high) in (("global_area", global_area), ("local_area", local_area)):
-        if not 0 < low <= high <= 1:
-            raise ValueError(f"{name}: {key} must rise within (0, 1], got {(low, high)}")
-    for key, crops in (("global_crops", global_crops), ("local_crops", local_crops)):
-        if not 0 <= crops <= 100:
-            raise ValueError(f"{name}: {key} must be from 0 to 100, got {crops}")
-    in_range(name, photometric=photometric)
-    patch = encoder.patch_size if isinstance(encoder, TokenEncoder) else 1
-    usual = max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
-    side = usual if local_size is None else local_size
-    if not 0 < side <= max(spec.image_size) or side % patch:
-        raise ValueError(
-            f"{name}: local_size must be a multiple of patch_size {patch} up to the image's "
-            f"{max(spec.image_size)} px, got {side}"
-        )
-    large = ViewSpec(global_crops, None, tuple(global_area), photometric)
-    small = ViewSpec(local_crops, side, tuple(local_area), photometric)
-    views = (large, small) if local_crops else (large,)
-    if not distorted:
-        return views
-    first = replace(large, count=1, blur=1.0)
-    others = replace(large, count=global_crops - 1, blur=0.1, solarise=0.2)
-    return (first, others, *(replace(view, blur=0.5) for view in views[1:]))
+
+    local_crops: int
+    global_area: tuple[float, float]
+    local_area: tuple[float, float]
+    local_size: int | None = None
+    photometric: float = 0.5
+    distorted: bool = False
+    global_crops: int = 2
+
+    def __post_init__(self) -> None:
+        for key in ("global_area", "local_area"):
+            low, high = getattr(self, key)
+            if not 0 < low <= high <= 1:
+                raise ValueError(f"MultiCrop: {key} must rise within (0, 1], got {(low, high)}")
+        for key in ("global_crops", "local_crops"):
+            if not 0 <= getattr(self, key) <= 100:
+                raise ValueError(
+                    f"MultiCrop: {key} must be from 0 to 100, got {getattr(self, key)}"
+                )
+        check_fractions("MultiCrop", photometric=self.photometric)
+
+    def views(self, encoder: Encoder, spec: DataSpec) -> tuple[ViewSpec, ...]:
+        """The large views and, where there are some, the small ones, all without distortion.
+
+        Raises:
+            ValueError: small views are not made of whole patches of this encoder.
+        """
+        patch = encoder.patch_size if isinstance(encoder, TokenEncoder) else 1
+        usual = max(round(min(spec.image_size) * 96 / 224 / patch), 1) * patch
+        side = usual if self.local_size is None else self.local_size
+        if not 0 < side <= max(spec.image_size) or side % patch:
+            raise ValueError(
+                f"MultiCrop: local_size must be a multiple of patch_size {patch} up to the image's "
+                f"{max(spec.image_size)} px, got {side}"
+            )
+        large = ViewSpec(self.global_crops, None, tuple(self.global_area), self.photometric)
+        small = ViewSpec(self.local_crops, side, tuple(self.local_area), self.photometric)
+        return (large, small) if self.local_crops else (large,)
+
+    def teacher_views(self, encoder: Encoder, spec: DataSpec) -> tuple[ViewSpec, ...]:
+        """The views of a student whose teacher sees the two large ones (DINO, iBOT).
+
+        Distorted as by BYOL: the first large view is always blurred, a tenth of the second's images
+        and half of the small ones are; a fifth of the second's is solarised.
+
+        Raises:
+            ValueError: there are not two large views.
+        """
+        if self.global_crops != 2:
+            raise ValueError(
+                f"MultiCrop: global_crops must be 2 for a teacher, got {self.global_crops}"
+            )
+        large, *small = self.views(encoder, spec)
+        if not self.distorted:
+            return (large, *small)
+        first = replace(large, count=1, blur=1.0)
+        second = replace(large, count=1, blur=0.1, solarise=0.2)
+        return (first, second, *(replace(view, blur=0.5) for view in small))

@@ -8,42 +8,104 @@ B batch, V views, G large views, L prototypes, M tokens.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vit.collectives import mean_over_ranks
+from vit.models.base import Encoder
+from vit.objectives.base import check_fractions
+from vit.objectives.parts.heads import PrototypeHead
 from vit.precision import as_given
 
 
-class Centre(nn.Module):
+@dataclass(frozen=True)
+class SelfDistillation:
+    """How sharply a student and its teacher choose, and how the teacher follows.
+
+    Args:
+        student_temperature: divides the student's logits. Papers: 0.1.
+        teacher_temperature: divides the teacher's, at the start and after the warm-up. DINO:
+            (0.04, 0.04), or to 0.07; iBOT: (0.04, 0.07).
+        temperature_warmup: fraction of the run over which it rises. DINO: 30 of 100 epochs; iBOT:
+            30 of 800.
+        momentum: of the teacher at the start; a cosine takes it to 1. Papers: 0.996.
+        center_momentum: of the mean of the teacher's logits. Papers: 0.9.
+        last_layer_frozen: fraction of the run before the prototypes learn. Papers: 1 epoch.
+    """
+
+    student_temperature: float = 0.1
+    teacher_temperature: tuple[float, float] = (0.04, 0.04)
+    temperature_warmup: float = 0.3
+    momentum: float = 0.996
+    center_momentum: float = 0.9
+    last_layer_frozen: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fractions(
+            "SelfDistillation",
+            momentum=self.momentum,
+            center_momentum=self.center_momentum,
+            temperature_warmup=self.temperature_warmup,
+            last_layer_frozen=self.last_layer_frozen,
+        )
+        if not min(self.student_temperature, *self.teacher_temperature) > 0:
+            raise ValueError(
+                "SelfDistillation: student_temperature and teacher_temperature must be above 0, "
+                f"got {self.student_temperature} and {tuple(self.teacher_temperature)}"
+            )
+
+    def temperature(self, progress: float) -> float:
+        """The teacher's temperature: linear from start to end over the warm-up."""
+        start, end = self.teacher_temperature
+        return linear_warmup(start, end, self.temperature_warmup, progress)
+
+    def teacher_momentum(self, progress: float) -> float:
+        """How much of itself the teacher keeps at a step."""
+        return cosine_to_one(self.momentum, progress)
+
+
+class Branch(nn.Module):
+    """An encoder and the projection on it: what a teacher is a copy of."""
+
+    def __init__(self, encoder: Encoder, head: PrototypeHead) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, images: Tensor, fixed_prototypes: bool = False) -> Tensor:
+        return self.head(self.encoder(images).pooled, fixed_prototypes).float()
+
+
+class Center(nn.Module):
     """The running mean of a teacher's logits, over micro-batches and ranks.
 
     Args:
         prototypes: L.
-        momentum: paper: 0.9.
+        momentum: fraction of the mean that stays at each step. Papers: 0.9.
     """
 
     def __init__(self, prototypes: int, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
         self.register_buffer("mean", torch.zeros(prototypes))
-        self.seen: list[Tensor] = []  # means of this step's micro-batches
+        self.step_means: list[Tensor] = []  # of this step's micro-batches
 
-    def targets(self, taught: Float[Tensor, "... L"], temperature: float) -> Tensor:
-        """Probabilities; no gradient flows into them."""
-        return ((taught - self.mean) / temperature).softmax(-1).detach()
+    def targets(self, logits: Float[Tensor, "... L"], temperature: float) -> Tensor:
+        """The teacher's probabilities; no gradient flows into them."""
+        return ((logits - self.mean) / temperature).softmax(-1).detach()
 
-    def note(self, taught: Float[Tensor, "... L"]) -> None:
+    def note(self, logits: Float[Tensor, "... L"]) -> None:
         """Remember a micro-batch's logits for `follow`."""
-        self.seen.append(taught.detach().flatten(0, -2).mean(0))
+        self.step_means.append(logits.detach().flatten(0, -2).mean(0))
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Once a step, after the optimiser's."""
-        mean = mean_over_ranks(torch.stack(self.seen).mean(0))
-        self.seen.clear()
+        """Move towards the mean of the logits noted since the last call; once a step."""
+        mean = mean_over_ranks(torch.stack(self.step_means).mean(0))
+        self.step_means.clear()
         self.mean.mul_(self.momentum).add_(mean, alpha=1 - self.momentum)
 
 
@@ -66,23 +128,23 @@ def across_views(
 def cross_entropy(
     student: Float[Tensor, "... L"], target: Float[Tensor, "... L"], temperature: float
 ) -> Float[Tensor, "..."]:
-    """Of each row."""
+    """The cross-entropy of each row of logits with its target."""
     return -(target * (student / temperature).log_softmax(-1)).sum(-1)
 
 
 def entropy(target: Float[Tensor, "... L"]) -> Float[Tensor, "..."]:
-    """Of each row: near 0 all is one prototype, near ln L all prototypes are alike."""
+    """The entropy of each row: near 0 all is one prototype, near ln L all prototypes are alike."""
     return -(target * target.clamp(min=1e-12).log()).sum(-1)
 
 
-def warmed(start: float, end: float, fraction: float, progress: float) -> float:
-    """Linear from start to end over the first fraction of a run."""
+def linear_warmup(start: float, end: float, fraction: float, progress: float) -> float:
+    """A value that goes linearly from start to end over the first fraction of a run."""
     return start + (end - start) * min(progress / fraction if fraction else 1.0, 1.0)
 
 
-def rising(momentum: float, progress: float) -> float:
-    """A teacher's momentum: half a cosine from its start to 1."""
-    return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+def cosine_to_one(start: float, progress: float) -> float:
+    """A value that goes from its start to 1 by half a cosine."""
+    return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
 
 
 def marginal_entropy(target: Float[Tensor, "... L"]) -> Float[Tensor, ""]:
@@ -91,7 +153,7 @@ def marginal_entropy(target: Float[Tensor, "... L"]) -> Float[Tensor, ""]:
 
 
 def explained(loss: Tensor, entropy: Tensor, marginal_entropy: Tensor) -> Tensor:
-    """Fraction of what the teacher tells apart that the student foretells.
+    """Fraction of the teacher's distinctions that the student predicts.
 
     0: no better than one answer for all images; 1: the teacher's own targets. All three are means,
     in nats.
@@ -106,7 +168,7 @@ def collapse_message(
 
     Args:
         entropy: mean over the targets.
-        marginal_entropy: that of their mean.
+        marginal_entropy: the entropy of their mean.
         prototypes: L.
         shown: what the targets are of.
     """
