@@ -1,9 +1,12 @@
 """Small real things that many tests need."""
 
 import importlib
+import inspect
 from collections.abc import Callable
+from dataclasses import is_dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -32,13 +35,39 @@ def batch_of(spec: DataSpec = GREY, count: int = 4, epoch: int | None = 0, seed:
 
 
 def every_objective() -> dict[str, Callable[..., Objective]]:
-    """By name, as its leaf in configs/objective sets it; without those that want a teacher."""
-    found = {}
+    """Objectives by name, as configs/objective sets them; without those that need a teacher."""
+    builders = {}
     for leaf in sorted(LEAVES.glob("*.yaml")):
         settings = yaml.safe_load(leaf.read_text())
         module, _, name = settings["class_path"].rpartition(".")
-        given = settings.get("init_args", {}).items()
-        arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in given}
+        family = getattr(importlib.import_module(module), name)
+        arguments = settings.get("init_args", {})
         if "teacher" not in arguments:
-            found[leaf.stem] = partial(getattr(importlib.import_module(module), name), **arguments)
-    return found
+            builders[leaf.stem] = partial(family, **with_groups(family, arguments))
+    return builders
+
+
+def grouped(family: type, **settings: Any) -> dict[str, Any]:
+    """Settings by their last names, put into the groups of arguments that have them."""
+    defaults = {name: p.default for name, p in inspect.signature(family).parameters.items()}
+    groups = {name: group for name, group in defaults.items() if is_dataclass(group)}
+    arguments = {}
+    for key, value in settings.items():
+        home = next((name for name, group in groups.items() if key in vars(group)), None)
+        if home:
+            arguments[home] = replace(arguments.get(home, groups[home]), **{key: value})
+        else:
+            arguments[key] = value
+    return arguments
+
+
+def with_groups(family: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of YAML as the class takes them: tuples, and groups on its defaults."""
+    defaults = inspect.signature(family).parameters
+
+    def built(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return replace(defaults[key].default, **{k: built(k, v) for k, v in value.items()})
+        return tuple(value) if isinstance(value, list) else value
+
+    return {key: built(key, value) for key, value in arguments.items()}

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "src" / "vit"
 TESTS = Path(__file__).parent
 FLOORS = [
     {
-        "batch", "collectives", "metrics", "orphans", "patches", "precision", "randomness",
+        "batch", "collectives", "digest", "metrics", "orphans", "patches", "precision", "randomness",
         "whole_files", "yaml_text",
     },
     {"models", "published"},

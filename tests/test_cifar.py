@@ -33,10 +33,10 @@ def miniature(tmp_path, monkeypatch) -> Path:
                              test_list=listed[5:])  # fmt: skip
     monkeypatch.setattr(CIFAR10, "published", source)
     monkeypatch.setattr(module, "carve", lambda labels, held_out: carve(labels, 50))
-    module.read.cache_clear()
+    module.read_batches.cache_clear()
     module._carved.cache_clear()
     yield tmp_path
-    module.read.cache_clear()
+    module.read_batches.cache_clear()
     module._carved.cache_clear()
 
 

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from builders import GREY, RGB, small_vit
+from builders import GREY, RGB, grouped, small_vit
 from launch import launch
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.data import Digits
@@ -18,7 +18,12 @@ from vit.models import ResNet
 from vit.models.ema import EMA
 from vit.module import ViTModule
 from vit.objectives.dino import DINO
-from vit.objectives.parts.self_distillation import Centre, across_views, entropy, rising
+from vit.objectives.parts.self_distillation import (
+    Center,
+    across_views,
+    cosine_to_one,
+    entropy,
+)
 from vit.objectives.supervised import Supervised
 
 SMALL = {"prototypes": 16, "hidden_width": 24, "bottleneck": 8, "local_crops": 2}
@@ -27,7 +32,7 @@ PAPER = DataSpec(("a", "b"), (224, 224), 3, (0.5,) * 3, (0.5,) * 3)
 
 def dino(encoder=None, **settings) -> DINO:
     """16 prototypes; seeded."""
-    return DINO(encoder or small_vit(), GREY, **(SMALL | settings))
+    return DINO(encoder or small_vit(), GREY, **grouped(DINO, **SMALL | settings))
 
 
 def crops(count: int = 3, seed: int = 0, local: int = 2) -> Batch:
@@ -49,7 +54,7 @@ def weights(module: torch.nn.Module) -> Tensor:
 
 def self_distillation(student, taught, centre, student_temperature, teacher_temperature):
     """DINO's loss of each image and the entropy of its targets."""
-    running = Centre(len(centre), 0.9)
+    running = Center(len(centre), 0.9)
     running.mean.copy_(centre)
     target = running.targets(taught, teacher_temperature)
     return across_views(student, target, student_temperature), entropy(target).mean(0)
@@ -174,7 +179,7 @@ def test_a_teacher_that_learns_would_be_noticed(monkeypatch):
 
     monkeypatch.setattr(EMA, "__init__", learning)
     monkeypatch.setattr(EMA, "forward", lambda self, *inputs: self.copy(*inputs))
-    monkeypatch.setattr(Centre, "targets", lambda self, taught, t: (taught / t).softmax(-1))
+    monkeypatch.setattr(Center, "targets", lambda self, taught, t: (taught / t).softmax(-1))
     with pytest.raises(AssertionError):
         test_the_teacher_gets_no_gradient_and_moves_only_after_the_step()
 
@@ -194,7 +199,7 @@ class Followed(Callback):
 
 def test_in_a_fit_the_teacher_follows_the_student_that_has_just_stepped():
     data, seen = Digits(batch_size=8), Followed()
-    learner = partial(DINO, **SMALL | {"local_size": 4}, momentum=0.5)
+    learner = partial(DINO, **grouped(DINO, **SMALL, local_size=4, momentum=0.5))
     module = ViTModule(learner, small_vit, lambda groups: torch.optim.AdamW(groups, lr=0.01),
                        spec=data.spec)  # fmt: skip
     expected = weights(module.objective.teacher)
@@ -203,13 +208,13 @@ def test_in_a_fit_the_teacher_follows_the_student_that_has_just_stepped():
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     ).fit(module, data)  # fmt: skip
     for step, (student, teacher) in enumerate(zip(seen.students, seen.teachers, strict=True)):
-        momentum = rising(0.5, step / 4)
+        momentum = cosine_to_one(0.5, step / 4)
         expected = momentum * expected + (1 - momentum) * student
         torch.testing.assert_close(teacher, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("settings", "centre_momentum", "words"),
+    ("settings", "center_momentum", "words"),
     [
         ("[1000.0, 1000.0]", "0.9", "the teacher finds all prototypes alike"),
         (
@@ -220,13 +225,14 @@ def test_in_a_fit_the_teacher_follows_the_student_that_has_just_stepped():
     ],
 )
 def test_a_collapsed_run_is_told_once_with_what_to_change(
-    tmp_path, settings, centre_momentum, words
+    tmp_path, settings, center_momentum, words
 ):
     ended = launch(
         "fit", "--config", "configs/pretrain/dino.yaml", "--trainer.max_steps", "12",
         "--trainer.val_check_interval", "4", "--trainer.callbacks", "null",
-        "--model.encoder.depth", "1", "--model.objective.teacher_temperature", settings,
-        "--model.objective.centre_momentum", centre_momentum, cwd=tmp_path,
+        "--model.encoder.depth", "1",
+        "--model.objective.distillation.teacher_temperature", settings,
+        "--model.objective.distillation.center_momentum", center_momentum, cwd=tmp_path,
     )  # fmt: skip
     assert ended.code == 0, ended.everything
     assert ended.everything.count("warning: collapsed at step") == 1
@@ -251,7 +257,7 @@ def test_the_teacher_stays_in_eval_mode():
 
 
 def test_the_centre_follows_the_mean_over_accumulated_batches():
-    objective, start = dino(centre_momentum=0.75), torch.linspace(-1, 1, 16)
+    objective, start = dino(center_momentum=0.75), torch.linspace(-1, 1, 16)
     objective.centre.mean.copy_(start)
     logits = []
     for seed in (1, 2):
@@ -265,7 +271,7 @@ def test_the_centre_follows_the_mean_over_accumulated_batches():
 
 
 def test_each_step_centres_on_its_own_batches():
-    objective = dino(centre_momentum=0.0, momentum=1.0)
+    objective = dino(center_momentum=0.0, momentum=1.0)
     for seed in (1, 2):
         objective(crops(seed=seed), 0.0)
         objective.after_step(0.0)
@@ -274,7 +280,7 @@ def test_each_step_centres_on_its_own_batches():
 
 
 def test_evaluation_leaves_the_centre_alone():
-    objective = dino(centre_momentum=0.0).eval()
+    objective = dino(center_momentum=0.0).eval()
     with torch.no_grad():
         objective(crops(seed=5), 0.0)
     objective.train()(crops(seed=1), 0.0)
@@ -310,7 +316,7 @@ def test_the_student_sees_views_of_one_size_in_one_pass():
 
 def test_the_views_are_the_papers():
     encoder = small_vit(PAPER, patch_size=16)
-    large, small = DINO(encoder, PAPER, prototypes=16, hidden_width=24).views
+    large, small = DINO(encoder, PAPER, **grouped(DINO, prototypes=16, hidden_width=24)).views
     assert large == ViewSpec(count=2, size=None, area=(0.4, 1.0), photometric=0.5)
     assert small == ViewSpec(count=8, size=96, area=(0.05, 0.4), photometric=0.5)
 
@@ -318,7 +324,8 @@ def test_the_views_are_the_papers():
 def test_distorted_views_are_those_of_the_papers_code():
     """data_augmentation in main_dino.py: blur 1.0; blur 0.1 and solarisation 0.2; blur 0.5."""
     encoder = small_vit(PAPER, patch_size=16)
-    views = DINO(encoder, PAPER, prototypes=16, hidden_width=24, distorted=True).views
+    tiny = grouped(DINO, prototypes=16, hidden_width=24, distorted=True)
+    views = DINO(encoder, PAPER, **tiny).views
     assert [(v.count, v.size, v.blur, v.solarise) for v in views] == [
         (1, None, 1.0, 0.0), (1, None, 0.1, 0.2), (8, 96, 0.5, 0.0)
     ]  # fmt: skip
@@ -326,7 +333,7 @@ def test_distorted_views_are_those_of_the_papers_code():
 
 def test_small_views_are_whole_patches():
     assert dino().views[1].size == 4  # 8 x 96 / 224 = 3.4 pixels, patches of 2
-    assert DINO(small_vit(RGB, patch_size=4), RGB, **SMALL).views[1].size == 8
+    assert DINO(small_vit(RGB, patch_size=4), RGB, **grouped(DINO, **SMALL)).views[1].size == 8
     assert dino(local_size=6).views[1].size == 6
 
 
@@ -339,11 +346,12 @@ def test_without_small_views_there_is_one_kind():
 )
 def test_the_teachers_temperature_warms_up(progress, expected):
     objective = dino(teacher_temperature=(0.04, 0.07), temperature_warmup=0.3)
-    assert objective.temperature(progress) == pytest.approx(expected)
+    assert objective.distillation.temperature(progress) == pytest.approx(expected)
 
 
 def test_without_a_warm_up_the_temperature_is_the_last():
-    assert dino(teacher_temperature=(0.04, 0.07), temperature_warmup=0.0).temperature(0.0) == 0.07
+    objective = dino(teacher_temperature=(0.04, 0.07), temperature_warmup=0.0)
+    assert objective.distillation.temperature(0.0) == 0.07
 
 
 def test_thirty_steps_on_one_batch_bring_student_and_teacher_together():
@@ -385,12 +393,14 @@ def test_pictures_show_all_crops_side_by_side_between_zero_and_one():
         ({"global_area": (0.4, 1.1)}, r"global_area must rise within \(0, 1\], got \(0.4, 1.1\)"),
         ({"local_area": (0.4, 0.1)}, r"local_area must rise within \(0, 1\], got \(0.4, 0.1\)"),
         ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
-        ({"centre_momentum": 2.0}, "DINO: centre_momentum .* got 2.0"),
-        ({"student_temperature": 0.0}, "DINO: student_temperature .* got 0.0 and"),
+        ({"center_momentum": 2.0}, "SelfDistillation: center_momentum .* got 2.0"),
+        ({"student_temperature": 0.0}, "SelfDistillation: student_temperature .* got 0.0 and"),
         ({"teacher_temperature": (0.0, 0.04)}, r"teacher_temperature .* and \(0.0, 0.04\)"),
-        ({"prototypes": 0}, "DINO: prototypes .* got 0"),
-        ({"local_crops": -1}, "DINO: local_crops .* got -1"),
-        ({"local_size": 3}, "DINO: local_size .* 3"),  # patches of 2
+        ({"prototypes": 0}, "Projection: prototypes .* got 0"),
+        ({"prototypes": 1}, "Projection: prototypes must be at least 2"),
+        ({"global_crops": 3}, "MultiCrop: global_crops must be 2 for a teacher, got 3"),
+        ({"local_crops": -1}, "MultiCrop: local_crops .* got -1"),
+        ({"local_size": 3}, "MultiCrop: local_size .* 3"),  # patches of 2
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):

@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 from torch import nn
 from torchvision import models
 
-from builders import RGB, batch_of, small_vit
+from builders import RGB, batch_of, grouped, small_vit
 from launch import launch
 from vit.flops import training_flops
 from vit.models.classifier import IMAGENET, Classifier, classifier
@@ -33,7 +33,7 @@ def teacher(monkeypatch) -> Classifier:
 
 def learner(**settings) -> Distillation:
     torch.manual_seed(0)
-    objective = Distillation(small_vit(RGB), RGB, "somewhere", **settings)
+    objective = Distillation(small_vit(RGB), RGB, "somewhere", **grouped(Distillation, **settings))
     for head in (objective.head, objective.taught_head):
         nn.init.normal_(head.weight)
     return objective
@@ -60,7 +60,7 @@ def test_the_hard_loss_is_deits(teacher):
 
 
 def test_the_soft_loss_is_the_papers(teacher):
-    objective, batch = learner(kind="soft", teacher_weight=0.1, temperature=3.0), batch_of(RGB)
+    objective, batch = learner(kind="soft", weight=0.1, temperature=3.0), batch_of(RGB)
     own, taught, answers = parts(objective, batch)
     target = softmax(answers / 3, 1)
     gap = (target * (np.log(target) - log_softmax(taught / 3, 1))).sum(1) * 9
@@ -129,8 +129,9 @@ def test_another_teacher_is_noticed_on_resume(teacher):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"teacher_weight": 1.5}, r"share in \[0, 1\]"),
-        ({"temperature": 0.0}, "temperature above 0"),
+        ({"weight": 1.5}, r"TeacherLoss: weight must be in \[0, 1\], got 1.5"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
     ],
 )
 def test_a_wrong_setting_is_named(teacher, settings, words):

@@ -5,13 +5,13 @@ import pytest
 import scipy.special
 import torch
 
-from vit.objectives.parts.heads import LinearHead, PrototypeHead
+from vit.objectives.parts.heads import LinearHead, Projection, PrototypeHead
 
 
 def prototype_head() -> PrototypeHead:
     """Five prototypes; every parameter, the biases too, moved away from its start."""
     torch.manual_seed(0)
-    head = PrototypeHead(8, prototypes=5, hidden_width=16, bottleneck=4)
+    head = PrototypeHead(8, Projection(prototypes=5, hidden_width=16, bottleneck=4))
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.add_(torch.randn_like(parameter))
@@ -68,7 +68,7 @@ def test_prototype_logits_are_those_of_numpy():
 
 def test_the_projection_starts_as_in_the_released_dino():
     torch.manual_seed(0)
-    head = PrototypeHead(64, prototypes=256, hidden_width=128, bottleneck=64)
+    head = PrototypeHead(64, Projection(prototypes=256, hidden_width=128, bottleneck=64))
     for layer in head.mlp[::2]:
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
         assert layer.bias.abs().max() == 0

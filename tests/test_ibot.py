@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from builders import GREY, small_vit
+from builders import GREY, grouped, small_vit
 from vit.batch import Batch, ViewSpec
-from vit.objectives.ibot import IBOT, Branch
+from vit.objectives.ibot import IBOT, PatchBranch
 from vit.patches import patchify
 
 SMALL = {"prototypes": 16, "hidden_width": 24, "bottleneck": 8, "local_crops": 2}
@@ -15,7 +15,7 @@ SMALL = {"prototypes": 16, "hidden_width": 24, "bottleneck": 8, "local_crops": 2
 
 def ibot(**settings) -> IBOT:
     torch.manual_seed(0)
-    return IBOT(small_vit(), GREY, **(SMALL | {"masked_images": 1.0} | settings))
+    return IBOT(small_vit(), GREY, **grouped(IBOT, **SMALL | {"probability": 1.0} | settings))
 
 
 def crops(count: int = 3, seed: int = 0, local: int = 2, epoch: int | None = 0) -> Batch:
@@ -85,7 +85,7 @@ def test_hidden_pixels_do_not_reach_the_student_and_the_teacher_sees_them():
 
 
 def test_the_patches_centre_is_the_mean_of_all_patches_hidden_or_not():
-    objective, batch = ibot(centre_momentum=0.0, masked_images=0.5), crops()
+    objective, batch = ibot(center_momentum=0.0, probability=0.5), crops()
     _, patches = everything(objective, torch.cat(batch.views[:2]), None)
     objective(batch, 0.0)
     objective.after_step(0.0)
@@ -104,7 +104,7 @@ def test_a_collapse_of_images_or_of_patches_is_told(monitor, shown):
 
 
 def test_half_of_the_views_have_hidden_patches_between_a_tenth_and_a_half():
-    objective = ibot(masked_images=0.5, masked=(0.1, 0.5))
+    objective = ibot(probability=0.5, ratio=(0.1, 0.5))
     count = 2000
     batch = Batch([torch.zeros(count, 1, 8, 8)] * 2, torch.zeros(count).long(),
                   torch.arange(count), epoch=0)  # fmt: skip
@@ -117,13 +117,13 @@ def test_half_of_the_views_have_hidden_patches_between_a_tenth_and_a_half():
 
 
 def test_views_without_hidden_patches_cost_nothing_for_patches():
-    losses = ibot(masked_images=0.0)(crops(), 0.5)
+    losses = ibot(probability=0.0)(crops(), 0.5)
     assert losses.per_image["patch_loss"].tolist() == [0, 0, 0]
     torch.testing.assert_close(losses.per_image["loss"], losses.per_image["image_loss"])
 
 
 def test_the_teacher_gets_no_gradient_and_both_centres_follow_after_the_step():
-    objective = ibot(centre_momentum=0.0, momentum=0.9)
+    objective = ibot(center_momentum=0.0, momentum=0.9)
     batch = crops()
     start = [p.detach().clone() for p in objective.teacher.parameters()]
     objective(batch, 0.0).loss.backward()
@@ -133,7 +133,7 @@ def test_the_teacher_gets_no_gradient_and_both_centres_follow_after_the_step():
         for parameter in objective.encoder.parameters():
             parameter.add_(1.0)
     objective.after_step(0.0)
-    student = list(Branch(objective.encoder, objective.head).parameters())
+    student = list(PatchBranch(objective.encoder, objective.head).parameters())
     for teacher, before, now in zip(objective.teacher.parameters(), start, student, strict=True):
         torch.testing.assert_close(teacher, 0.9 * before + 0.1 * now)
     assert objective.centre.mean.abs().max() > 0
@@ -156,11 +156,15 @@ def test_pictures_show_what_is_hidden():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"masked": (0.5, 0.1)}, r"masked must rise within \(0, 1\), got \(0.5, 0.1\)"),
-        ({"masked_images": 2.0}, r"masked_images must be in \[0, 1\], got 2.0"),
-        ({"student_temperature": 0.0}, "temperatures must be above 0"),
-        ({"prototypes": 1}, "at least 2 prototypes"),
-        ({"local_size": 3}, "IBOT: local_size must be a multiple of patch_size 2 up to"),
+        ({"ratio": (0.5, 0.1)}, r"ViewMasking: ratio must rise within \(0, 1\), got \(0.5, 0.1\)"),
+        ({"probability": 2.0}, r"ViewMasking: probability must be in \[0, 1\], got 2.0"),
+        (
+            {"student_temperature": 0.0},
+            "student_temperature and teacher_temperature must be above 0",
+        ),
+        ({"prototypes": 1}, "prototypes must be at least 2"),
+        ({"patch_weight": -1.0}, "IBOT: patch_weight must be at least 0, got -1.0"),
+        ({"local_size": 3}, "MultiCrop: local_size must be a multiple of patch_size 2 up to"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, words):

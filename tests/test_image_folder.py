@@ -18,7 +18,12 @@ FAST = ("--data.image_size", "16", "--data.workers", "0", "--data.batch_size", "
 @pytest.fixture(autouse=True)
 def _fresh():
     """Each test looks at its own folder; a process looks at one once."""
-    for known in (listing.survey, image_folder.chosen, image_folder.opened, image_folder.splits):
+    for known in (
+        listing.survey,
+        image_folder.chosen_listing,
+        image_folder.open_folder,
+        image_folder.draw_splits,
+    ):
         known.cache_clear()
 
 
@@ -64,7 +69,7 @@ def test_folders_of_splits_are_kept_and_classes_are_those_of_train(tmp_path):
     assert {labels[i] for i in data.split_indices()["val"]} == {1}
     folder(tmp_path, {"test/c": 1})
     listing.survey.cache_clear()
-    image_folder.chosen.cache_clear()
+    image_folder.chosen_listing.cache_clear()
     with pytest.raises(ValueError, match="class c is in test only"):
         ImageFolder(str(tmp_path))
 
@@ -193,7 +198,12 @@ def test_the_same_split_has_the_same_hash_wherever_it_lies(tmp_path):
         hashes.add(ImageFolder(str(tmp_path / place)).split_hash("test"))
     assert len(hashes) == 1
     (tmp_path / "there/a/0000.jpg").rename(tmp_path / "there/b/0000.jpg")
-    for known in (listing.survey, image_folder.chosen, image_folder.opened, image_folder.splits):
+    for known in (
+        listing.survey,
+        image_folder.chosen_listing,
+        image_folder.open_folder,
+        image_folder.draw_splits,
+    ):
         known.cache_clear()
     moved = ImageFolder(str(tmp_path / "there"))
     assert {moved.split_hash(s) for s in ("train", "val", "test")} - hashes
@@ -324,7 +334,7 @@ def test_a_run_on_several_labels_is_judged_by_average_precision(tmp_path):
 def test_classes_too_small_for_every_part_still_make_parts(tmp_path):
     folder(tmp_path, dict.fromkeys("abcdefgh", 4))
     found = listing.survey(tmp_path)
-    parts = [image_folder.part(tmp_path, found, list(range(32)), 5, i) for i in range(5)]
+    parts = [image_folder.draw_fold(tmp_path, found, list(range(32)), 5, i) for i in range(5)]
     assert sorted(place for part in parts for place in part) == list(range(32))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from builders import GREY, small_vit
+from builders import GREY, grouped, small_vit
 from vit.batch import Batch, ViewSpec
 from vit.objectives import lejepa
 from vit.objectives.lejepa import LeJEPA, sigreg
@@ -17,7 +17,7 @@ SMALL = {"outputs": 8, "hidden_width": 24, "directions": 32, "local_crops": 2}
 
 def objective(**settings) -> LeJEPA:
     torch.manual_seed(0)
-    return LeJEPA(small_vit(), GREY, **(SMALL | settings))
+    return LeJEPA(small_vit(), GREY, **grouped(LeJEPA, **SMALL | settings))
 
 
 def crops(count: int = 6, seed: int = 0, local: int = 2, epoch: int | None = 0) -> Batch:
@@ -178,8 +178,8 @@ def test_fifty_steps_pull_views_together_and_keep_the_cloud_apart():
         ({"global_crops": 1, "local_crops": 0}, "two views in all"),
         ({"weight": 1.5}, r"weight must be in \[0, 1\], got 1.5"),
         ({"knots": 1}, "knots at least 2, got 8, "),
-        ({"local_size": 3}, "LeJEPA: local_size must be a multiple of patch_size 2 up to"),
-        ({"local_area": (0.5, 0.1)}, "LeJEPA: local_area must rise"),
+        ({"local_size": 3}, "MultiCrop: local_size must be a multiple of patch_size 2 up to"),
+        ({"local_area": (0.5, 0.1)}, "MultiCrop: local_area must rise"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, words):

@@ -14,7 +14,12 @@ from vit.data.listing import Listing
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    for known in (listing.survey, image_folder.chosen, image_folder.opened, image_folder.splits):
+    for known in (
+        listing.survey,
+        image_folder.chosen_listing,
+        image_folder.open_folder,
+        image_folder.draw_splits,
+    ):
         known.cache_clear()
 
 
@@ -33,8 +38,8 @@ def gone_through(count: int, monkeypatch) -> int:
     labels = Counted([i % 4 for i in range(count)])
     names = [f"{i:05d}.jpg" for i in range(count)]
     known = Listing(names, labels, tuple("abcd"), [""] * count)
-    monkeypatch.setattr(image_folder, "chosen", lambda *_: known)
-    image_folder.splits.__wrapped__(Path(), None, None, True, 5, 0, 0.1)
+    monkeypatch.setattr(image_folder, "chosen_listing", lambda *_: known)
+    image_folder.draw_splits.__wrapped__(Path(), None, None, True, 5, 0, 0.1)
     return labels.starts
 
 
@@ -60,8 +65,8 @@ def test_folds_that_nobody_asked_for_are_not_kept(monkeypatch):
 
     monkeypatch.setattr(StratifiedKFold, "split", counted)
     known = Listing([str(i) for i in range(400)], [0, 1] * 200, ("a", "b"), [""] * 400)
-    monkeypatch.setattr(image_folder, "chosen", lambda *_: known)
-    image_folder.splits.__wrapped__(Path(), None, None, True, 5, 2, 0.01)
+    monkeypatch.setattr(image_folder, "chosen_listing", lambda *_: known)
+    image_folder.draw_splits.__wrapped__(Path(), None, None, True, 5, 2, 0.01)
     assert len(made) == 3 + 1  # of 5 the third, of 100 the first
 
 
@@ -111,7 +116,7 @@ def test_the_names_are_those_that_python_s_own_walk_finds_in_their_order(tmp_pat
             elif not file.startswith("."):
                 other[path.suffix.lower()] += path.suffix.lower() == ".heic"
     found = Counter()
-    assert sorted(listing.walk(root, found)) == sorted(names)
+    assert sorted(listing.find_pictures(root, found)) == sorted(names)
     assert found == +other
     assert listing.survey(root).names == sorted(names)
 

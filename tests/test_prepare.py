@@ -11,8 +11,8 @@ from PIL import Image
 from launch import launch
 from pictures import folder
 from vit.data import Digits, ImageFolder
-from vit.prepare.check import check
-from vit.prepare.contact_sheet import ALONE, pixels, view
+from vit.prepare.check import check_data
+from vit.prepare.contact_sheet import ALONE, displayable, view
 
 MINE = ("--data", "configs/data/image_folder.yaml", "--data.root", "mine")
 
@@ -58,7 +58,7 @@ def test_whatever_is_wrong_is_listed(tmp_path):
 
 
 def test_data_in_memory_is_checked_too():
-    found = check(Digits(), silent)
+    found = check_data(Digits(), silent)
     assert found.clean
     assert found.counts == {"train": 1293, "val": 144, "test": 360}
 
@@ -79,7 +79,7 @@ def test_what_is_shown_is_undone_to_the_pixels_of_the_file(tmp_path):
     batch = view(data, [0], None)
     source, _ = data.files()
     file = tmp_path / "mine" / source.name(data.split_indices()["train"][0])
-    shown = pixels(batch.images[0], data) * 255
+    shown = displayable(batch.images[0], data) * 255
     assert torch.equal(shown.round().byte(), torch.from_numpy(np.array(Image.open(file))))
     first, second = (view(data, [0], epoch).images for epoch in (0, 1))
     assert not torch.equal(first, second) or ALONE.views[0].area is None

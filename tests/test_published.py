@@ -25,7 +25,7 @@ from vit.published.order import published_order
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    for known in (imagenet.listed, imagenet.folders, oxford.opened):
+    for known in (imagenet.list_imagenet, imagenet.list_imagenet21k, oxford.read_published):
         known.cache_clear()
 
 
@@ -89,7 +89,7 @@ def test_flat_validation_goes_by_number(tmp_path):
     assert source.read(data.split_indices()["test"][1])[:2] == b"\xff\xd8"
     few = imagenet_folder(tmp_path / "few", classes[:3])
     (few / "val/ILSVRC2012_val_00000001.JPEG").write_bytes(b"x")
-    with pytest.raises(ValueError, match="wants all 1,000 classes below train, there are 3"):
+    with pytest.raises(ValueError, match="needs all 1,000 classes below train, there are 3"):
         ImageNet(str(few))
 
 
@@ -168,7 +168,7 @@ def test_pets_are_read_by_their_lists_and_odd_files_by_their_content(tmp_path):
 
 def test_original_labels_score_what_is_published_on_the_reassessed_ones():
     file = Path(timm.__file__).parent / "data/_info/imagenet_real_labels.json"
-    table, labels = imagenet.reassessed(file), torch.tensor(imagenet.published_labels().tolist())
+    table, labels = imagenet.read_real(file), torch.tensor(imagenet.published_labels().tolist())
     assert int(table.any(1).sum()) == 46_837
     assert int(table.gather(1, labels[:, None]).sum()) == 42_164
 
@@ -176,9 +176,9 @@ def test_original_labels_score_what_is_published_on_the_reassessed_ones():
 def test_classes_of_imagenet_v2_are_numbers_and_not_text(tmp_path):
     for name in ("10", "2", "0"):
         folder(tmp_path / "imagenetv2-matched-frequency-format-val", {name: 1})
-    found = imagenet.numbered(next(iter(imagenet.second(tmp_path).values())))
+    found = imagenet.files_by_number(next(iter(imagenet.imagenet_v2(tmp_path).values())))
     assert [name.split("/")[0] for name in found] == ["0", "2", "10"]
-    assert list(imagenet.second(tmp_path)) == ["v2_matched_frequency"]
+    assert list(imagenet.imagenet_v2(tmp_path)) == ["v2_matched_frequency"]
 
 
 class Reader(Supervised):
@@ -222,7 +222,7 @@ def test_one_test_reports_top_1_reassessed_labels_and_v2(tmp_path):
 def test_damaged_reassessed_labels_are_named(tmp_path, text):
     (tmp_path / "real.json").write_text(text)
     with pytest.raises(ValueError, match=r"real\.json is damaged or not the published file"):
-        imagenet.reassessed(tmp_path / "real.json")
+        imagenet.read_real(tmp_path / "real.json")
 
 
 @pytest.mark.parametrize(
@@ -237,4 +237,4 @@ def test_a_validation_image_of_another_name_is_named(name):
 def test_a_folder_of_imagenet_v2_that_is_no_number_is_named(tmp_path, name):
     folder(tmp_path, {"0": 1, name: 1})
     with pytest.raises(ValueError, match=f"holds {name}; its folders are called 0 to 999"):
-        imagenet.numbered(tmp_path)
+        imagenet.files_by_number(tmp_path)

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from vit.batch import ViewSpec
 from vit.data import randaugment
-from vit.data.randaugment import NUMBER, OPERATIONS, RandAugment, apply
+from vit.data.randaugment import NUMBER, OPERATIONS, RandAugment, apply_operation
 from vit.data.transforms import Augmentation, cut_view
 from vit.randomness import keys, uniform
 
@@ -55,7 +55,7 @@ def ours(images: Tensor, name: str, level: float, sign: float) -> np.ndarray:
     """In 255ths, not rounded."""
     count = len(images)
     operation, signs = torch.full((count,), NUMBER[name]), torch.full((count,), sign)
-    return apply(images / 255, operation, level / 30, signs).double().numpy() * 255
+    return apply_operation(images / 255, operation, level / 30, signs).double().numpy() * 255
 
 
 def torchvisions(images: Tensor, name: str, level: int, sign: float) -> np.ndarray:
@@ -149,7 +149,7 @@ def test_public_functions_agree_by_name():
 def test_a_batch_of_all_operations_is_each_on_its_own():
     images, operation = noise(14), torch.arange(14)
     sign = torch.tensor([1.0, -1.0] * 7)
-    together = apply(images / 255, operation, 0.3, sign).double().numpy() * 255
+    together = apply_operation(images / 255, operation, 0.3, sign).double().numpy() * 255
     for row, name in enumerate(OPERATIONS):
         alone = ours(images[row : row + 1], name, 9, sign[row].item())
         assert np.abs(together[row : row + 1] - alone).max() < 1e-4
@@ -166,7 +166,7 @@ def drawn(monkeypatch, augment: RandAugment, count: int) -> list[tuple[Tensor, T
         asked.append((operation, sign))
         return images
 
-    monkeypatch.setattr(randaugment, "apply", note)
+    monkeypatch.setattr(randaugment, "apply_operation", note)
     key = keys(0, 0, torch.arange(count), "view")
     augment(torch.zeros(count, 1, 1, 1), uniform(key, augment.draws))
     return asked

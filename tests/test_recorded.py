@@ -18,12 +18,12 @@ from vit import lightning_workarounds as workarounds
 from vit.cli.errors import UsageError
 from vit.cli.recorded import (
     LIGHTNING,
-    check,
+    check_settings,
     importable,
     known_lightning,
     settings_of,
     trusted_modules,
-    walk,
+    walk_settings,
 )
 from vit.models.weights import stored_encoder
 
@@ -97,7 +97,7 @@ ATTACKS = {
 @pytest.mark.parametrize("line", ATTACKS)
 def test_what_is_not_listed_is_refused_by_its_key_and_class(line):
     with pytest.raises(ValueError, match=re.escape(line)) as caught:
-        check(ATTACKS[line], WHERE)
+        check_settings(ATTACKS[line], WHERE)
     assert str(caught.value).startswith("run/last.ckpt: ")
     assert "\n" not in str(caught.value)
 
@@ -117,9 +117,9 @@ def test_a_bomb_of_aliases_is_not_expanded():
 
 def test_a_person_may_trust_a_package_and_its_classes_alone():
     settings = {"data": {"class_path": "logs.foreign.Pictures"}}
-    assert check(settings, WHERE, trusted=("logs",)) == settings
+    assert check_settings(settings, WHERE, trusted=("logs",)) == settings
     with pytest.raises(ValueError, match=r"--trust logs$"):
-        check(settings, WHERE, trusted=("log",))
+        check_settings(settings, WHERE, trusted=("log",))
 
 
 def test_a_trusted_module_that_is_not_there_is_a_mistake_of_usage():
@@ -137,10 +137,10 @@ def test_every_listed_class_of_lightnings_passes_as_the_parser_records_it():
     names = [name.split(".")[1] for name in LIGHTNING if name.startswith("callbacks.")]
     words += [f"--trainer.callbacks+={name}" for name in names if name != "EarlyStopping"]
     settings = yaml.safe_load(parser.dump(parser.parse_args(words), skip_unset=False))
-    named = {value["class_path"] for _, value in walk(settings, "")
+    named = {value["class_path"] for _, value in walk_settings(settings, "")
              if isinstance(value, dict) and "class_path" in value}  # fmt: skip
     assert named == set(known_lightning())
-    assert check(settings, WHERE) == settings
+    assert check_settings(settings, WHERE) == settings
 
 
 @pytest.fixture(scope="module")

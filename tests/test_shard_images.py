@@ -14,7 +14,7 @@ from vit.prepare import shards as to_shards
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    for known in (shard_images.opened, shard_images.carved):
+    for known in (shard_images.open_archives, shard_images.carved):
         known.cache_clear()
 
 

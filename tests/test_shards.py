@@ -18,9 +18,9 @@ from vit.data import Digits, ImageFolder, ShardImages, listing, shard_images
 from vit.data.crops import Cut
 from vit.data.files import Files
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
-from vit.data.shard_index import index_of
+from vit.data.shard_index import build_index
 from vit.data.shards import Shards
-from vit.data.tar import members
+from vit.data.tar import read_members
 from vit.prepare import shards as to_shards
 from vit.published.decode import decode, packed
 
@@ -39,7 +39,7 @@ def archive(path: Path, files: dict[str, bytes], **how) -> Path:
 def found(path: Path) -> list:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return list(members(descriptor, str(path)))
+        return list(read_members(descriptor, str(path)))
     finally:
         os.close(descriptor)
 
@@ -116,7 +116,7 @@ def test_samples_are_neighbours_that_share_a_name(tmp_path):
         "n/1.jpg": image, "n/1.json": json.dumps({"label": 7}).encode(), "README": b"passed over",
         "2.tar.cls": b"3", "2.jpg": image, "3.PNG": image,
     })  # fmt: skip
-    index = index_of(path)
+    index = build_index(path)
     assert index.names == ["n/1", "2", "3"]
     assert index.labels.tolist() == [7, -1, -1]  # the second's label is called tar.cls
     source = Shards([path])
@@ -127,7 +127,7 @@ def test_samples_are_neighbours_that_share_a_name(tmp_path):
         ({"1.jpg": b"", "1.cls": b"cat"}, "has no number for a label"),
     ):
         with pytest.raises(ValueError, match=error):
-            index_of(archive(tmp_path / "y.tar", files))
+            build_index(archive(tmp_path / "y.tar", files))
 
 
 def test_webdataset_s_own_files_are_read(tmp_path):
@@ -143,7 +143,7 @@ def test_webdataset_s_own_files_are_read(tmp_path):
 def test_an_index_is_made_once_and_again_when_its_archive_changed(tmp_path, monkeypatch):
     root = shards(tmp_path, 1, 3)
     first = Shards([root / "train-00.tar"], root / "index")
-    monkeypatch.setattr("vit.data.shard_index.index_of", lambda path: 1 / 0)
+    monkeypatch.setattr("vit.data.shard_index.build_index", lambda path: 1 / 0)
     again = Shards([root / "train-00.tar"], root / "index")
     assert np.array_equal(again.places, first.places)
     assert [again.name(i) for i in range(3)] == [first.name(i) for i in range(3)]
@@ -196,7 +196,7 @@ def test_evaluation_meets_every_sample_once_on_any_number_of_ranks(tmp_path, wor
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    for known in (listing.survey, shard_images.opened, shard_images.carved):
+    for known in (listing.survey, shard_images.open_archives, shard_images.carved):
         known.cache_clear()
 
 
@@ -208,7 +208,7 @@ def ours(tmp_path) -> ImageFolder:
 @pytest.mark.parametrize("form", ["as_is", "jpeg", "raw"])
 def test_shards_of_a_folder_hold_its_images_and_labels(tmp_path, form):
     data = ours(tmp_path)
-    to_shards.write(data, tmp_path / "out", form, 20, 7, lambda *_: None)
+    to_shards.write_shards(data, tmp_path / "out", form, 20, 7, lambda *_: None)
     back = ShardImages(str(tmp_path / "out"), image_size=16, workers=0)
     assert back.spec.classes == data.spec.classes
     assert back.spec.counts == data.spec.counts
@@ -222,7 +222,7 @@ def test_shards_of_a_folder_hold_its_images_and_labels(tmp_path, form):
                 assert first == second
             else:
                 assert decode(second).shape == (3, 20, 25)
-                small = to_shards.encoded(decode(first), form, 20)[1]
+                small = to_shards.encode_image(decode(first), form, 20)[1]
                 assert second == small
 
 
@@ -236,7 +236,7 @@ def test_raw_pixels_are_the_pixels(tmp_path):
 
 def test_writing_goes_on_where_it_stopped_and_ends_with_the_same_bytes(tmp_path):
     data = ours(tmp_path)
-    to_shards.write(data, tmp_path / "whole", "jpeg", 20, 5, lambda *_: None)
+    to_shards.write_shards(data, tmp_path / "whole", "jpeg", 20, 5, lambda *_: None)
 
     class Killed(Exception):
         pass
@@ -248,18 +248,18 @@ def test_writing_goes_on_where_it_stopped_and_ends_with_the_same_bytes(tmp_path)
                 raise Killed
 
         with pytest.raises(Killed):
-            to_shards.write(data, tmp_path / "parts", "jpeg", 20, 5, tell)
-    to_shards.write(data, tmp_path / "parts", "jpeg", 20, 5, lambda *_: None)
+            to_shards.write_shards(data, tmp_path / "parts", "jpeg", 20, 5, tell)
+    to_shards.write_shards(data, tmp_path / "parts", "jpeg", 20, 5, lambda *_: None)
     files = sorted(p.name for p in (tmp_path / "whole").iterdir())
     assert files == sorted(p.name for p in (tmp_path / "parts").iterdir())
     for name in files:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     with pytest.raises(ValueError, match="written otherwise; choose another"):
-        to_shards.write(data, tmp_path / "parts", "raw", 20, 5, lambda *_: None)
+        to_shards.write_shards(data, tmp_path / "parts", "raw", 20, 5, lambda *_: None)
 
 
 def test_data_in_memory_becomes_shards_too(tmp_path):
-    to_shards.write(Digits(), tmp_path, "as_is", 8, 500, lambda *_: None)
+    to_shards.write_shards(Digits(), tmp_path, "as_is", 8, 500, lambda *_: None)
     back = ShardImages(str(tmp_path), image_size=8, workers=0)
     source, labels = back.files()
     test = back.split_indices()["test"]
@@ -311,8 +311,8 @@ def test_a_persons_pictures_stay_turned_and_odd_kinds_are_kept(tmp_path):
             path.with_suffix(".gif").write_bytes(saved(picture(number, 50, 40), "GIF"))
     data = ImageFolder(str(tmp_path / "mine"), image_size=16, workers=0)
     for form in ("as_is", "raw"):
-        shard_images.opened.cache_clear()
-        to_shards.write(data, tmp_path / form, form, 100, 7, lambda *_: None)
+        shard_images.open_archives.cache_clear()
+        to_shards.write_shards(data, tmp_path / form, form, 100, 7, lambda *_: None)
         back = ShardImages(str(tmp_path / form), image_size=16, workers=0)
         for i in range(back.spec.counts["train"]):
             first, second = (
@@ -329,14 +329,14 @@ def test_an_unreadable_file_is_named_before_it_reaches_a_shard(tmp_path):
     data = ours(tmp_path)
     (tmp_path / "mine/a/0003.jpg").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"a/0003.jpg cannot be read .* prepare --check lists"):
-        to_shards.write(data, tmp_path / "out", "as_is", 20, 7, lambda *_: None)
+        to_shards.write_shards(data, tmp_path / "out", "as_is", 20, 7, lambda *_: None)
 
 
 def written(tmp_path, **how) -> Path:
     folder(tmp_path / "mine", {"a": 40, "b": 40}, width=20, height=20)
     data = ImageFolder(str(tmp_path / "mine"))
     settings = {"form": "as_is", "short_side": 16, "per_shard": 10, "tell": lambda *_: None} | how
-    return to_shards.write(data, tmp_path / "shards", **settings)
+    return to_shards.write_shards(data, tmp_path / "shards", **settings)
 
 
 @pytest.mark.parametrize(
@@ -372,9 +372,9 @@ def test_a_bad_picture_neither_spoils_the_folder_nor_blocks_it(tmp_path, capsys)
     out = tmp_path / "shards"
     words = ("as_is", 16, 10, lambda *_: None)
     with pytest.raises(ValueError, match=r"a/0003\.jpg cannot be read"):
-        to_shards.write(ImageFolder(str(tmp_path / "mine")), out, *words)
+        to_shards.write_shards(ImageFolder(str(tmp_path / "mine")), out, *words)
     skipping = ImageFolder(str(tmp_path / "mine"), on_error="skip")
-    to_shards.write(skipping, out, *words)
+    to_shards.write_shards(skipping, out, *words)
     assert "skipped a/0003.jpg" in capsys.readouterr().err
     assert sum(ShardImages(str(out)).spec.counts.values()) == 79
     bad.write_bytes(kept)

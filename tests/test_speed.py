@@ -15,8 +15,8 @@ from builders import small_vit
 from launch import Ended, launch
 from vit.callbacks import speed
 from vit.callbacks.run_log import RunLog
-from vit.callbacks.speed import Speed, memory, row
-from vit.cli.report import data_words, shown, table
+from vit.callbacks.speed import Speed, memory, rates
+from vit.cli.report import as_text, data_argv, summary_table
 from vit.data import Digits
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
@@ -48,12 +48,12 @@ def test_rates_are_those_worked_out_by_hand(monkeypatch):
     learner, trainer = module(), SimpleNamespace(world_size=2)
     learner.trainer, learner.flops_per_image = trainer, 2e9
     clock = {"busy": 3.0, "waited": 1.0, "images": 200.0}
-    values = row(clock, learner)
+    values = rates(clock, learner)
     assert values.keys() == {"images_per_second", "data_wait", "memory_gb"}
     assert values["images_per_second"] == 50
     assert values["data_wait"] == 0.25
     monkeypatch.setattr(speed, "peak_of", lambda device: 1e12)
-    assert row(clock, learner)["mfu"] == pytest.approx(50 * 2e9 / (2 * 1e12))
+    assert rates(clock, learner)["mfu"] == pytest.approx(50 * 2e9 / (2 * 1e12))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
@@ -112,16 +112,16 @@ def test_where_nothing_was_trained_there_is_no_speed():
 
 
 def test_the_table_shows_shares_in_percent_and_losses_as_they_are():
-    rates = {"images_per_second": 12345.6, "data_wait": 0.021, "memory_gb": 1.234}
-    lines = table({"val/accuracy": 0.98765, "val/loss": 0.12345}, rates)
+    speed_of = {"images_per_second": 12345.6, "data_wait": 0.021, "memory_gb": 1.234}
+    lines = summary_table({"val/accuracy": 0.98765, "val/loss": 0.12345}, speed_of)
     assert [line.split(maxsplit=1) for line in lines] == [
         ["val/accuracy", "98.8 %"],
         ["val/loss", "0.1235"],
         ["speed", "12,346 images/s, 2.1% of it waiting for data, 1.23 GB"],
     ]
-    assert table({}, rates | {"mfu": 0.4567})[0].endswith("45.7% of the data sheet's peak")
-    assert table({"knn/accuracy_random": 0.5}, {}) == [f"{'knn/accuracy_random':<28} 50.0 %"]
-    assert shown("val/always_most_common", 0.418) == "41.8 %"
+    assert summary_table({}, speed_of | {"mfu": 0.4567})[0].endswith("45.7% of the data sheet's peak")
+    assert summary_table({"probe/knn_random": 0.5}, {}) == [f"{'probe/knn_random':<28} 50.0 %"]
+    assert as_text("val/always_most_common", 0.418) == "41.8 %"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_the_table_shows_shares_in_percent_and_losses_as_they_are():
     ],
 )  # fmt: skip
 def test_the_words_that_chose_the_data_are_kept(typed, kept):
-    assert data_words(["train.py", *shlex.split(typed)]) == kept
+    assert data_argv(["train.py", *shlex.split(typed)]) == kept
 
 
 @pytest.fixture(scope="module")

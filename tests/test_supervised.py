@@ -165,7 +165,7 @@ def judged(objective: Supervised, logits: torch.Tensor, monkeypatch, **labels) -
         parts = {name: values[rows] for name, values in labels.items()}
         parts.setdefault("labels", torch.zeros(7, dtype=torch.int64))
         losses = objective(Batch([torch.zeros(7, 1, 8, 8)], index=index, **parts), 1.0)
-        eval_metrics.add(losses.per_image, losses.monitors, losses.predicted, index >= 0)
+        eval_metrics.add(losses.per_image, losses.monitors, losses.predicted, losses.masked, index >= 0)
     return eval_metrics.results(objective.summary)
 
 

@@ -19,13 +19,13 @@ from vit.data import VTAB, vtab
 from vit.data.transforms import Augmentation
 from vit.prepare import vtab as prepare
 from vit.published import scenes
-from vit.published.arrays import PatchCamelyon, SmallNorb, Svhn, matrix, plain_array
+from vit.published.arrays import PatchCamelyon, SmallNorb, Svhn, plain_array, read_matrix
 from vit.published.dmlab import DmLab
 from vit.published.folders import Caltech101, Dtd, EuroSat, Flowers, Pets, Resisc45, Sun397
 from vit.published.retinopathy import Retinopathy, levelled
 from vit.published.scenes import Clevr, Kitti
 from vit.published.sources import SOURCES
-from vit.published.tasks import TASKS, Task
+from vit.published.tasks import TASKS, VTABTask
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -119,7 +119,7 @@ def test_a_matrix_of_another_format_is_named(tmp_path, head):
     path = tmp_path / "a.mat"
     path.write_bytes(struct.pack("<ii3i", *head, 1, 1, 1))
     with pytest.raises(ValueError, match=f"{path} is damaged .* no matrix of NORB's format"):
-        matrix(path)
+        read_matrix(path)
 
 
 def test_a_matrix_larger_than_it_says_is_not_unpacked(tmp_path):
@@ -128,10 +128,10 @@ def test_a_matrix_larger_than_it_says_is_not_unpacked(tmp_path):
     body = struct.pack("<ii3i", 0x1E3D4C55, 1, 3, 1, 1) + bytes(10**8)
     path.write_bytes(gzip.compress(body, 1))
     with pytest.raises(ValueError, match=r"is cut off|larger|4 of 3 values"):
-        matrix(path)
+        read_matrix(path)
     path.write_bytes(gzip.compress(struct.pack("<ii4i", 0x1E3D4C55, 4, *[2**30] * 4)))
     with pytest.raises(ValueError, match="its sizes are"):
-        matrix(path)
+        read_matrix(path)
 
 
 def test_patch_camelyon_is_read_row_by_row(tmp_path):
@@ -180,7 +180,7 @@ def test_smallnorb_shows_the_first_camera_and_halves_the_azimuth(tmp_path):
     assert np.array_equal(pixels(azimuth.image("train", 1)), images[1, 0])
     (tmp_path / "cut.mat").write_bytes(norb(info)[:-4])
     with pytest.raises(ValueError, match="is cut off: 11 of 12 values"):
-        matrix(tmp_path / "cut.mat")
+        read_matrix(tmp_path / "cut.mat")
 
 
 def test_dtd_is_numbered_by_its_sorted_classes(tmp_path):
@@ -384,8 +384,9 @@ def test_a_black_photograph_has_no_eye_and_half_its_height_stands_for_it():
 @pytest.fixture
 def small(monkeypatch, tmp_path) -> Path:
     """The task dtd with few images."""
-    monkeypatch.setitem(TASKS, "dtd", Task("natural", 2, "train[:8]", "validation[:4]", "test", 6))
-    monkeypatch.setattr(prepare, "members", small_members)
+    task = VTABTask("natural", 2, "train[:8]", "validation[:4]", "test", 6)
+    monkeypatch.setitem(TASKS, "dtd", task)
+    monkeypatch.setattr(prepare, "keys_of_part", small_members)
     raw = tmp_path / "raw/dtd"
     folder(raw / "images", {"banded": 10, "zigzagged": 10})
     names = sorted(p.relative_to(raw / "images").as_posix() for p in raw.glob("images/*/*"))
@@ -396,7 +397,7 @@ def small(monkeypatch, tmp_path) -> Path:
         ("test1", names[3::4][:6] + names[1:2]),
     ):
         (raw / f"labels/{split}.txt").write_text("\n".join(part))
-    vtab.listed.cache_clear()
+    vtab.read_lists.cache_clear()
     return tmp_path
 
 
@@ -407,7 +408,7 @@ def small_members(raw, task, part):
 
 def test_a_prepared_folder_keeps_every_byte_and_goes_on_where_it_stopped(small):
     raw = Dtd(small / "raw")
-    done = prepare.prepare("dtd", raw, small / "vtab", lambda *_: None)
+    done = prepare.write_task("dtd", raw, small / "vtab", lambda *_: None)
     lines = (done / "train800.txt").read_text().splitlines()
     assert len(lines) == 8
     keys = prepare.ordered(raw, "train")[:8]
@@ -429,11 +430,11 @@ def test_a_prepared_folder_keeps_every_byte_and_goes_on_where_it_stopped(small):
 
     again = small / "again"
     with pytest.raises(Killed):
-        prepare.prepare("dtd", raw, again, stop)
-    prepare.prepare("dtd", raw, again, lambda *_: None)
+        prepare.write_task("dtd", raw, again, stop)
+    prepare.write_task("dtd", raw, again, lambda *_: None)
     after = {again / "dtd" / path.relative_to(done): data for path, data in before.items()}
     assert {path: path.read_bytes() for path in after} == after
-    prepare.prepare("dtd", raw, small / "vtab", lambda *_: None)
+    prepare.write_task("dtd", raw, small / "vtab", lambda *_: None)
     assert (done / lines[0].split()[0]).stat().st_mtime_ns == stamp
 
 
@@ -443,7 +444,7 @@ def test_raw_data_that_is_not_complete_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"train800 should be 800 images \(train\[:800\]\), there are 1;"
     ):
-        prepare.members(Dtd(tmp_path), TASKS["dtd"], "train800")
+        prepare.keys_of_part(Dtd(tmp_path), TASKS["dtd"], "train800")
 
 
 def lists(root: Path, name: str, suffix: str = "jpg") -> Path:

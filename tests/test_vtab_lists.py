@@ -9,7 +9,7 @@ from vit.published.tasks import TASKS
 @pytest.fixture
 def task(tmp_path):
     """A task's folder with lists of the right length, and the cache forgotten."""
-    vtab.listed.cache_clear()
+    vtab.read_lists.cache_clear()
     folder = tmp_path / "dtd"
     folder.mkdir()
     for part, count in (("train800", 800), ("val200", 200), ("test", TASKS["dtd"].tested)):
@@ -18,7 +18,7 @@ def task(tmp_path):
 
 
 def test_lists_of_the_right_length_are_read(task):
-    source, labels, ends = vtab.listed(task)
+    source, labels, ends = vtab.read_lists(task)
     assert ends == (800, 1000, 1000 + TASKS["dtd"].tested)
     assert set(labels) == {3}
     assert source.name(799) == "images/799.jpg"
@@ -46,7 +46,7 @@ def test_a_line_that_cannot_be_is_named(task, line, told):
     lines[6] = line
     (task / "val200.txt").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"val200\.txt, line 7: ") as caught:
-        vtab.listed(task)
+        vtab.read_lists(task)
     assert told in str(caught.value)
     assert len(str(caught.value)) < 300
 
@@ -54,10 +54,10 @@ def test_a_line_that_cannot_be_is_named(task, line, told):
 def test_a_list_of_another_kind_is_named(task):
     (task / "test.txt").write_bytes(b"caf\xe9.jpg 3\n")
     with pytest.raises(ValueError, match=r"test\.txt is not UTF-8"):
-        vtab.listed(task)
+        vtab.read_lists(task)
     (task / "test.txt").write_text("")
     with pytest.raises(ValueError, match=r"test\.txt needs 1,880 lines .* has 0 with labels to 0;"):
-        vtab.listed(task)
+        vtab.read_lists(task)
     (task / "test.txt").write_text("x.jpg 47\n" * 1880)
     with pytest.raises(ValueError, match="labels below 47, has 1,880 with labels to 47; get"):
-        vtab.listed(task)
+        vtab.read_lists(task)

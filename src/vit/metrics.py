@@ -60,6 +60,7 @@ class EvalMetrics:
         per_image: dict[str, Tensor],
         monitors: dict[str, Tensor],
         predicted: tuple[Tensor, Tensor] | None,
+        masked: dict[str, tuple[Tensor, Tensor]] | None,
         valid: Tensor,
     ) -> None:
         """Count in one batch.
@@ -68,8 +69,11 @@ class EvalMetrics:
             per_image: B or B k each.
             monitors: scalars.
             predicted: what the metrics compare, B rows each.
+            masked: B or B k each, and for each which rows count instead of `valid`.
             valid: B, rows that count.
         """
+        for name, (values, mask) in (masked or {}).items():
+            self.means.add({name: values}, mask)
         self.means.add(per_image, valid)
         if monitors:
             one = torch.ones(1, dtype=torch.bool, device=valid.device)

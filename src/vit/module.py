@@ -107,6 +107,12 @@ class ViTModule(LightningModule):
         self.coverage = load_into(encoder, stored, spec.channels)
         return encoder, replace(spec, mean=stored.spec.mean, std=stored.spec.std)
 
+    def untrained_encoder(self) -> Encoder:
+        """The control of probes: random weights, the same in each of a run's measurements."""
+        with torch.random.fork_rng():
+            torch.manual_seed(step_seed(self.seed, "untrained encoder"))
+            return self.random_encoder().to(self.device)
+
     @property
     def eval_objective(self) -> Objective:
         """What is evaluated: the averaged weights where there are some."""
@@ -255,19 +261,18 @@ class ViTModule(LightningModule):
         """Sums, padding left out; sample numbers and which were right, if classes are predicted."""
         losses, counted = self.eval_objective(batch, self.progress), batch.valid
         counted = counted & (batch.labels >= 0) if self.eval_objective.uses_labels else counted
-        right = losses.per_image.get("accuracy") if hasattr(self.eval_objective, "predict") else None
+        right = (
+            losses.per_image.get("accuracy") if hasattr(self.eval_objective, "predict") else None
+        )
         if dataloader_idx:
             name = self.trainer.datamodule.others[dataloader_idx - 1]
             self.eval_metrics.means.add(
                 {} if right is None else {f"{name}_accuracy": right}, counted
             )
             return None
-        accepted = losses.per_image.pop("accepted", None)
-        if accepted is not None:
-            self.eval_metrics.means.add(
-                {"real_accuracy": accepted}, batch.valid & batch.accepted.any(1)
-            )
-        self.eval_metrics.add(losses.per_image, losses.monitors, losses.predicted, counted)
+        self.eval_metrics.add(
+            losses.per_image, losses.monitors, losses.predicted, losses.masked, counted
+        )
         return None if right is None else (torch.where(counted, batch.index, -1), right)
 
     test_step = validation_step

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 
 def end_with_parent(*_: object) -> None:
-    """To be called in the new process (DataLoader's worker_init_fn, a pool's initializer)."""
+    """End this process with its parent; a worker_init_fn, or the initializer of a pool."""
     when_parent_ends(lambda: os._exit(1))
 
 
 def when_parent_ends(act: Callable[[], None]) -> None:
-    """Wait for it in a thread of its own, and act."""
+    """Wait for the parent's end in a separate thread, then call `act`."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), act()), daemon=True).start()

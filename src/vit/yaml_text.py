@@ -28,7 +28,7 @@ def load(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=LOADER)
     except yaml.YAMLError as error:
-        raise ValueError(told(error, text, where)) from error
+        raise ValueError(parser_message(error, text, where)) from error
     except (ValueError, LookupError, AttributeError) as error:  # as !!int '' or 2024-13-45
         raise ValueError(f"{where}: not YAML: a value does not fit its type ({error})") from error
 
@@ -45,7 +45,7 @@ def count(text: str, where: str) -> int:
     total = 0
     for event in events(text, where):
         if isinstance(event, yaml.AliasEvent):
-            total += size_of(event, sizes, where)
+            total += alias_size(event, sizes, where)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
             sizes[event.anchor] = 1
@@ -59,7 +59,7 @@ def count(text: str, where: str) -> int:
         if total > LARGEST:
             raise ValueError(f"{where}: more than {LARGEST:,} values; write fewer, or shorter")
         if len(above) > DEEPEST:
-            raise ValueError(f"{place(event, where)}: not YAML: more than {DEEPEST} levels")
+            raise ValueError(f"{position(event, where)}: not YAML: more than {DEEPEST} levels")
     return total
 
 
@@ -68,28 +68,28 @@ def events(text: str, where: str) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=LOADER)
     except yaml.YAMLError as error:
-        raise ValueError(told(error, text, where)) from error
+        raise ValueError(parser_message(error, text, where)) from error
     except UnicodeEncodeError as error:  # half a character, as a command line may hold
         raise ValueError(f"{where}: not YAML: a letter is not UTF-8") from error
 
 
-def size_of(alias: yaml.AliasEvent, sizes: dict[str | None, int | None], where: str) -> int:
-    """Of what an alias names; 1 where nothing does, which the parser will say."""
+def alias_size(alias: yaml.AliasEvent, sizes: dict[str | None, int | None], where: str) -> int:
+    """The size of what an alias names; 1 where nothing does, which the parser will say."""
     size = sizes.get(alias.anchor, 1)
     if size is None:
         raise ValueError(
-            f"{place(alias, where)}: not YAML: alias {alias.anchor} stands inside itself"
+            f"{position(alias, where)}: not YAML: alias {alias.anchor} stands inside itself"
         )
     return size
 
 
-def place(event: yaml.Event, where: str) -> str:
+def position(event: yaml.Event, where: str) -> str:
     """File, line and column, from 1."""
     return f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
 
 
-def told(error: yaml.YAMLError, text: str, where: str) -> str:
-    """The parser's complaint in one line."""
+def parser_message(error: yaml.YAMLError, text: str, where: str) -> str:
+    """What the parser says is wrong, in one line."""
     mark = getattr(error, "problem_mark", None)
     if mark:
         where = f"{where}, line {mark.line + 1}, column {mark.column + 1}"

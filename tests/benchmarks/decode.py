@@ -28,7 +28,7 @@ from vit.data.crops import Cut
 from vit.data.files import Files, Folder, Source
 from vit.data.sampling import BatchIndices
 from vit.data.shards import Shards
-from vit.prepare.shards import encoded, shard
+from vit.prepare.shards import encode_image, write_shard
 from vit.published import decode
 
 BATCH, SIDE, AREA = 33, 224, (0.08, 1.0)
@@ -57,8 +57,10 @@ def theirs(root: Path, transform: Callable) -> Callable[[int, list[int]], torch.
 def shards(root: Path, names: list[str], form: str, folder: Path) -> Shards:
     """The same pictures as one shard of short side 288."""
     files = Folder(root, names)
-    parts = [(*encoded(decode.decode(files.read(i)), form, 288), 0) for i in range(len(files))]
-    shard(folder / f"{form}.tar", parts, 0)
+    samples = {
+        i: (*encode_image(decode.decode(files.read(i)), form, 288), 0) for i in range(len(files))
+    }
+    write_shard(folder / f"{form}.tar", "train", samples)
     return Shards([folder / f"{form}.tar"])
 
 

@@ -9,7 +9,7 @@ import pkgutil
 from pathlib import Path
 
 import vit
-from vit.compare.identity import VERSION, parameters
+from vit.compare.identity import VERSION, is_group, parameters
 from vit.data.base import Images
 from vit.data.erasing import Erasing
 from vit.data.randaugment import RandAugment
@@ -46,12 +46,20 @@ def now() -> dict[str, dict[str, str]]:
     """Class by class, the defaults that ids leave out."""
     return {
         f"{family.__module__}.{family.__qualname__}": {
-            name: repr(parameter.default)
+            key: repr(default)
             for name, parameter in parameters(family).items()
             if parameter.default is not parameter.empty
+            for key, default in written_out(name, parameter.default).items()
         }
         for family in classes()
     }
+
+
+def written_out(name: str, default: object) -> dict[str, object]:
+    """A default, or those of a whole group of settings by their keys."""
+    if is_group(default):
+        return {f"{name}.{key}": value for key, value in vars(default).items()}
+    return {name: default}
 
 
 def complaints(held: dict, version: int, found: dict[str, dict[str, str]]) -> list[str]:

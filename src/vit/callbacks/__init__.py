@@ -1,10 +1,11 @@
-"""What happens around training: the run folder, checkpoints, predictions, probes, pictures."""
+"""What happens around training: the run folder, checkpoints, predictions, probes, pictures.
 
-from vit.callbacks.checkpoints import Checkpoints
+Every run has those of `defaults.py`; the ones below are for `trainer.callbacks` in YAML.
+"""
+
 from vit.callbacks.confusion_matrix import ConfusionMatrix
-from vit.callbacks.knn import KNN
 from vit.callbacks.pictures import Pictures
 from vit.callbacks.probe import Probe
 from vit.callbacks.profile import Profile
 
-__all__ = ["KNN", "Checkpoints", "ConfusionMatrix", "Pictures", "Probe", "Profile"]
+__all__ = ["ConfusionMatrix", "Pictures", "Probe", "Profile"]

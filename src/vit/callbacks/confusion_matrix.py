@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from vit.callbacks.pictures import enlarged
-from vit.callbacks.run import Run
+from vit.callbacks.run import Run, callback_of
 from vit.collectives import sum_over_ranks
 from vit.module import ViTModule
 
@@ -72,7 +72,7 @@ class ConfusionMatrix(Callback):
         classes: tuple[str, ...],
     ) -> None:
         """Both pictures."""
-        files = next(c for c in trainer.callbacks if isinstance(c, Run)).files
+        files = callback_of(trainer, Run).files
         files.picture("pictures/confusion", matrix(table, classes), trainer.global_step)
         if worst:
             images = enlarged(torch.stack([image for _, image in worst])).clamp(0, 1)

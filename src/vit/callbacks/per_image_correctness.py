@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from vit.callbacks.run import Run
+from vit.callbacks.run import Run, callback_of
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.tables import write_rows
 from vit.collectives import gather_rows
@@ -52,6 +52,4 @@ class PerImageCorrectness(Callback):
         order = [row for row in index.argsort().tolist() if index[row] >= 0]
         rows = ([int(index[row]), f"{float(right[row]):g}"] for row in order)
         sha256 = write_rows(self.files.folder / "correct.csv", ["index", "accuracy"], rows)
-        for callback in trainer.callbacks:
-            if isinstance(callback, Run):
-                callback.plan.extra["correct_sha256"] = sha256
+        callback_of(trainer, Run).plan.extra["correct_sha256"] = sha256

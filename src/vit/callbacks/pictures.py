@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from vit.callbacks.run import Run
+from vit.callbacks.run import Run, callback_of
 from vit.module import ViTModule
 
 SIDE = 96  # pixels; an 8x8 digit would be a speck in TensorBoard
@@ -65,7 +65,7 @@ class Pictures(Callback):
 
     def show(self, trainer: Trainer, name: str, images: Tensor) -> None:
         """One row of images."""
-        run = next(c for c in trainer.callbacks if isinstance(c, Run))
+        run = callback_of(trainer, Run)
         shown = enlarged(images[: self.images].float().clamp(0, 1).cpu())
         grid = make_grid(shown, nrow=self.images, padding=4, pad_value=1.0)
         run.files.picture(f"pictures/{name}", grid, trainer.global_step)

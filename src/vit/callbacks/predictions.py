@@ -31,22 +31,23 @@ class Predictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the batch."""
+        """Keep what the batch gave."""
         self.parts.append(outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Gather and write."""
+        """Gather the ranks' images and write them."""
         index, labels, chances = (
             gather_rows(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
         )
         if trainer.is_global_zero:
             path = self.files.folder / "predictions.csv"
-            write(path, pl_module.spec.classes, index, labels, chances,
-                  trainer.datamodule.names("test"))  # fmt: skip
+            files = trainer.datamodule.names("test")
+            classes = pl_module.spec.classes
+            write_predictions(path, classes, index, labels, chances, files)
         self.parts = []
 
 
-def write(
+def write_predictions(
     path: Path,
     classes: tuple[str, ...],
     index: torch.Tensor,
@@ -69,8 +70,8 @@ def write(
             [
                 *([files[int(index[row])]] if files else []),
                 int(index[row]),
-                named(classes, label),
-                named(classes, best),
+                class_names(classes, label),
+                class_names(classes, best),
                 f"{chance.max():.6f}",
                 *(f"{p:.6f}" for p in chance.tolist()),
             ]
@@ -79,8 +80,8 @@ def write(
     write_rows(path, ["file", *header] if files else header, rows)
 
 
-def named(classes: tuple[str, ...], label: torch.Tensor) -> str:
-    """Of one number (-1: none), or of L yes and no."""
+def class_names(classes: tuple[str, ...], label: torch.Tensor) -> str:
+    """The class of a number (-1: none), or those of L yes and no."""
     if label.ndim:
         return ";".join(name for name, holds in zip(classes, label.tolist(), strict=True) if holds)
     return classes[label] if label >= 0 else ""

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from vit.callbacks.run import Run
+from vit.callbacks.run import Run, callback_of
 
 ROWS = 12  # of the printed table
 
@@ -29,7 +29,7 @@ class Profile(Callback):
             return
         activities = [ProfilerActivity.CPU]
         activities += [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
-        run = next(c for c in trainer.callbacks if isinstance(c, Run))
+        run = callback_of(trainer, Run)
         folder = run.files.folder / "profile"
         folder.mkdir(exist_ok=True)
         self.profiler = profile(

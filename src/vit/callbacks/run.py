@@ -4,7 +4,7 @@ import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -14,7 +14,7 @@ from vit.callbacks.run_folder import CONFIG, environment, hold, new_folder, writ
 from vit.callbacks.run_log import RunLog
 from vit.module import ViTModule
 
-FEW = 50_000  # logs/records/2026-11-28_digits_all, 2026-11-28_cifar_classes: validity of each arm
+Kind = TypeVar("Kind", bound=Callback)
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Plan:
         resuming: the folder holds an interrupted run.
         config: the resolved settings a run began with, where it has begun.
         trusted: modules outside this project whose classes a file might name (--trust).
+        extra: what else the summary holds.
     """
 
     verb: str
@@ -46,7 +47,7 @@ class Plan:
 
 
 class Run(Callback):
-    """Make the folder, record the metrics, and leave a summary however the run ends.
+    """Make the folder, keep what the summary holds, and leave one however the run ends.
 
     Args:
         plan: from the command line.
@@ -54,16 +55,20 @@ class Run(Callback):
     """
 
     def __init__(self, plan: Plan, files: RunLog) -> None:
-        self.plan, self.files, self.protocol_ids = plan, files, {}
-        self.started, self.before, self.metrics = time.perf_counter(), 0.0, {}
+        self.plan = plan
+        self.files = files
+        self.protocol_ids: dict[str, str] = {}
+        self.metrics: dict[str, float] = {}
+        self.started = time.perf_counter()
+        self.before = 0.0  # seconds of work before the last resumption
 
     # ---- the folder ---------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Rank 0 names and fills the folder and tells the others."""
         if self.files.folder is None:
-            made = self._make(pl_module) if trainer.is_global_zero else None
-            self.files.folder = trainer.strategy.broadcast(made)
+            folder = self._make(pl_module) if trainer.is_global_zero else None
+            self.files.folder = trainer.strategy.broadcast(folder)
 
     def _make(self, module: ViTModule) -> Path:
         folder = self.plan.folder or new_folder(self.plan.parent, self.plan.seed)
@@ -77,54 +82,40 @@ class Run(Callback):
             file.write(self.plan.command + "\n")
         return folder
 
-    # ---- metrics ------------------------------------------------------------------------------
-
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Say what will happen."""
-        if self.plan.resuming:
-            workarounds.restore_metrics(trainer, self.metrics)
-        if self.plan.resuming and pl_module.consumed == 0:
+        """A run that goes on knows its metrics; one without a checkpoint forgets them."""
+        if not self.plan.resuming:
+            return
+        workarounds.restore_metrics(trainer, self.metrics)
+        if pl_module.consumed == 0:
             self.files.go_back(0, 0)  # killed before its first checkpoint: from the start
             if trainer.is_global_zero:
                 print("resumed: there was no checkpoint yet, so this starts again from step 0")
-        if trainer.is_global_zero:
-            print("\n".join(header(trainer, pl_module)), flush=True)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Every log_every_n_steps optimiser steps, one row a value."""
-        step = trainer.global_step
-        if pl_module.consumed % trainer.accumulate_grad_batches:
-            return
-        if step % trainer.log_every_n_steps:
-            pl_module.step_losses.clear()
-            return
-        pl_module.recent.check()
-        metrics = pl_module.take_step_metrics()
-        for name in ("train/loss", "train/accuracy"):
-            if name in metrics:
-                pl_module.log(name, metrics[name], prog_bar=True, logger=False)
-        group = trainer.optimizers[0].param_groups[0]
-        metrics["train/lr"] = group["lr"] / group["lr_factor"]
-        self.files.record(metrics, step, epoch_of(trainer, pl_module))
+    # ---- what the summary holds ---------------------------------------------------------------
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """One row a value, once a step even if Lightning repeats a validation after a resume."""
-        if trainer.sanity_checking:
-            return
-        self.metrics |= pl_module.results
-        if trainer.state.fn != "fit" or pl_module.validated == trainer.global_step:
-            return
-        pl_module.validated = trainer.global_step
-        self.files.record(pl_module.results, trainer.global_step, epoch_of(trainer, pl_module))
+        """The last validation counts."""
+        if not trainer.sanity_checking:
+            self.metrics |= pl_module.results
 
     def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Kept for the summary."""
+        """The test's figures stand beside the validation's."""
         self.metrics |= pl_module.results
 
+    def seconds(self) -> float:
+        """The time of work so far, as far as checkpoints remember it, over all resumptions."""
+        return self.before + time.perf_counter() - self.started
+
+    # ---- checkpoints --------------------------------------------------------------------------
+
+    @property
+    def state_key(self) -> str:
+        """One name in the checkpoint, whatever this class is called with."""
+        return "Run"
+
     def state_dict(self) -> dict[str, Any]:
-        """How much of metrics.csv belongs to the checkpoint."""
+        """What the summary will hold, and how much of metrics.csv belongs to the checkpoint."""
         size = self.files.size() if rank_zero_only.rank == 0 else 0
         return {
             "bytes": size,
@@ -133,24 +124,16 @@ class Run(Callback):
             "seconds": self.seconds(),
         }
 
-    def seconds(self) -> float:
-        """Of work so far, as far as checkpoints remember it, over all resumptions."""
-        return self.before + time.perf_counter() - self.started
-
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Only a resumed fit goes back; a test reads the same checkpoints and must not."""
         if trainer.state.fn == "fit":
             state = checkpoint["callbacks"]["Run"]
-            self.metrics, self.before = dict(state["metrics"]), state.get("seconds", 0.0)
+            self.metrics = dict(state["metrics"])
+            self.before = state.get("seconds", 0.0)
             self.protocol_ids = dict(state.get("protocol_ids", {}))
             self.files.go_back(state["bytes"], checkpoint["global_step"])
-
-    @property
-    def state_key(self) -> str:
-        """One name in the checkpoint, whatever this class is called with."""
-        return "Run"
 
     # ---- the end ------------------------------------------------------------------------------
 
@@ -192,58 +175,6 @@ class Run(Callback):
         self.files.finalize(status)
 
 
-def epoch_of(trainer: Trainer, module: ViTModule) -> int:
-    """The epoch of the last batch, from our own counter."""
-    return max(module.consumed - 1, 0) // trainer.num_training_batches
-
-
-def header(trainer: Trainer, module: ViTModule) -> list[str]:
-    """What a person should know before the first step."""
-    data, spec, encoder = trainer.datamodule, module.spec, module.objective.encoder
-    ranks, accumulate = trainer.world_size, trainer.accumulate_grad_batches
-    per_device = data.per_device(module.loader_context())
-    counts = ", ".join(f"{count:,} {split}" for split, count in spec.counts.items())
-    size = "x".join(map(str, (*data.spec.image_size, spec.channels)))
-    parameters = sum(p.numel() for p in encoder.parameters())
-    groups = trainer.optimizers[0].param_groups
-    lr = groups[0]["base_lr"] / groups[0]["lr_factor"]
-    seen = module.total_steps * data.batch_size
-    patch = getattr(encoder, "patch_size", None)
-    lines = [
-        f"data: {type(data).__name__}, {counts}, {size} pixels",
-        *(f"data: {note}" for note in data.notes),
-        f"encoder: {encoder.class_path.rpartition('.')[2]}, {parameters:,} parameters"
-        + (
-            f", patches of {patch} px on a {encoder.grid[0]}x{encoder.grid[1]} grid"
-            if patch
-            else ""
-        ),
-        f"batch: {per_device} per device x {ranks} ranks x {accumulate} accumulated = "
-        f"{data.batch_size} images a step; lr {lr:.4g} after scaling ({module.lr_scaling})",
-        f"length: {module.total_steps:,} steps, {seen:,} images, "
-        f"{module.flops_per_image * seen:.3g} FLOPs",
-    ]
-    lines += short(module, seen)
-    still = sum(p.numel() for p in encoder.parameters() if not p.requires_grad)
-    if still:
-        begun = "" if module.coverage else ", which nothing has trained (no model.pretrained)"
-        lines.append(f"frozen: {still:,} parameters of the encoder{begun}")
-    if module.consumed:
-        lines.append(f"resumed at step {trainer.global_step:,}")
-    elif module.coverage:
-        lines.append(module.coverage)
-    for group in groups:
-        count = sum(p.numel() for p in group["params"])
-        decay = group["base_weight_decay"]
-        lines.append(f"group: {group['name']}: {count:,} parameters, weight decay {decay:g}")
-    return lines
-
-
-def short(module: ViTModule, seen: int) -> list[str]:
-    """A line where a self-supervised run sees so few images that it may learn nothing."""
-    if seen >= FEW or module.objective.uses_labels:
-        return []
-    return [
-        f"length: few for self-supervision; below {FEW:,} images 7 of 12 arms of our studies on "
-        "small pictures were no better than an untrained encoder"
-    ]
+def callback_of(trainer: Trainer, kind: type[Kind]) -> Kind:
+    """The one callback of a kind that a trainer has."""
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))

@@ -120,7 +120,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_config(folder: Path, text: str) -> None:
     """A run's settings, with a checksum: a cut at the end of a line would still be YAML."""
-    write_text(folder / CONFIG, f"{CHECKSUM}{digest_of(text)}\n{text}")
+    write_text(folder / CONFIG, f"{CHECKSUM}{sha256_of(text)}\n{text}")
 
 
 def read_config(folder: Path) -> str:
@@ -131,7 +131,7 @@ def read_config(folder: Path) -> str:
     """
     path = folder / CONFIG
     first, _, text = path.read_text(errors="replace").partition("\n")
-    if first != CHECKSUM + digest_of(text):
+    if first != CHECKSUM + sha256_of(text):
         raise ValueError(
             f"{path} is damaged or was edited; a run goes on only with the settings it began "
             f"with: begin a new one, python train.py fit --config {path}, once it reads as you want"
@@ -139,7 +139,7 @@ def read_config(folder: Path) -> str:
     return text
 
 
-def digest_of(text: str) -> str:
+def sha256_of(text: str) -> str:
     """sha256 in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -29,7 +29,7 @@ class Speed(Callback):
 
     def __init__(self, files: RunLog) -> None:
         self.files = files
-        self.busy = self.waited = self.images = 0.0  # of this epoch
+        self.busy = self.waited = self.images = 0.0  # seconds, seconds and images of this epoch
         self.total: dict[str, float] = {"busy": 0.0, "waited": 0.0, "images": 0.0}
         self.started = 0.0
         self.left: float | None = None
@@ -45,33 +45,33 @@ class Speed(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The step is done (on a GPU: queued)."""
+        """The step is done; on a GPU it is queued."""
         self.left = time.perf_counter()
         self.busy += self.left - self.started
         self.images += trainer.datamodule.batch_size / trainer.accumulate_grad_batches
 
     def on_validation_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """What comes now is no waiting."""
+        """A validation is no waiting for data."""
         self.left = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """One row."""
+        """Write the epoch's rates."""
         self.left = None
         if not self.images:
             return
         now = {"busy": self.busy, "waited": self.waited, "images": self.images}
         for name, value in now.items():
             self.total[name] += value
-        self.files.record_time(trainer.global_step, trainer.current_epoch, row(now, pl_module))
+        self.files.record_time(trainer.global_step, trainer.current_epoch, rates(now, pl_module))
         self.busy = self.waited = self.images = 0.0
 
     def summary(self, module: ViTModule) -> dict[str, float]:
-        """Of the whole fit; empty where nothing was trained."""
-        return row(self.total, module) if self.total["images"] else {}
+        """The rates of the whole fit; empty where nothing was trained."""
+        return rates(self.total, module) if self.total["images"] else {}
 
 
-def row(clock: dict[str, float], module: ViTModule) -> dict[str, float]:
-    """Rates from seconds and images; mfu only where the peak is known."""
+def rates(clock: dict[str, float], module: ViTModule) -> dict[str, float]:
+    """Rates from seconds and images; mfu only where the device's peak is known."""
     seconds = clock["busy"] + clock["waited"]
     rate = clock["images"] / seconds
     values = {
@@ -87,7 +87,7 @@ def row(clock: dict[str, float], module: ViTModule) -> dict[str, float]:
 
 
 def memory(device: torch.device) -> float:
-    """The most that was used so far, in 10**9 bytes: of the GPU, else of this process."""
+    """The most memory used so far, in 10**9 bytes: of the GPU, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     if resource is None:

@@ -4,124 +4,13 @@ import difflib
 import gc
 import sys
 
-VERBS = {
-    "fit": "train: python train.py fit --config configs/quickstart.yaml",
-    "validate": "score a run on the validation split: --from <run folder | checkpoint>",
-    "test": "score it on the test split: --from <run folder | checkpoint>",
-    "predict": "write predictions.csv for the test split: --from <run folder | checkpoint>",
-    "evaluate": "judge frozen features by kNN, ridge, linear and attentive probes",
-    "prepare": "get, check and show data: --check --data configs/data/image_folder.yaml",
-    "compare": "arms x seeds x protocols under one budget: --config configs/compare/quick.yaml",
-}
-
-FIT_HELP = """\
-usage: python train.py fit --config <file.yaml> [options]
-
-Files come first and single keys last: what stands later wins.
-
-  --config FILE               a YAML file; several are layered
-  --data FILE                 another data set: configs/data/*.yaml
-  --model.encoder FILE        another encoder: configs/encoder/*.yaml
-  --model.objective FILE      another objective: configs/objective/*.yaml
-  --trainer FILE              where it runs: configs/trainer/*.yaml
-  --model.pretrained PATH     start from the encoder of a run folder or checkpoint
-  --seed_everything N         the run's seed (default 0)
-  --test_after_fit true       read the test split once at the end
-  --keep_best true            keep best.ckpt, the best on validation, beside the last
-  --trainer.max_epochs N      how long; --data.batch_size N, --model.optimizer.lr X and every
-                              other key of the YAML files work the same way
-  --name NAME, --logs DIR     the run lies in DIR/NAME/<date-time>_seed<N>; default: logs and the
-                              first config's name
-  --resume RUN_FOLDER         go on with an interrupted run, exactly
-  --trust MODULES             classes of these that a stored file may name (a,b); see SECURITY.md
-  --print_config              show the merged settings and stop
-  --debug                     show tracebacks
-
-All keys: python train.py fit --help-all
-"""
-
-FROM_HELP = """\
-usage: python train.py {verb} --from <run folder | checkpoint> [options]
-
-The run's own config and weights: a folder means its best.ckpt where there is one, else last.ckpt.
-
-  --data FILE                 other data: configs/data/*.yaml
-  --trainer FILE              where it runs: configs/trainer/*.yaml; single keys work too
-  --seed_everything N         another seed
-  --name NAME, --logs DIR     for a bare checkpoint: where the new folder lies
-  --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
-  --debug                     show tracebacks
-
-Writes summary.{verb}.json (predict: predictions.csv too) into the run folder.
-"""
-
-
-EVALUATE_HELP = """\
-usage: python train.py evaluate <run folder | checkpoint> [options]
-
-Judges the frozen encoder by protocols that train no weight of it, beside an untrained encoder of
-the same kind and raw pixels. Without a run: --config <recipe> judges an untrained encoder.
-
-  --data FILE                 other data: configs/data/*.yaml; single keys work too
-  --protocols LIST            of knn,ridge,linear,attentive (default: all four)
-  --split LIST                val (default), test, or val,test; a reading of test is recorded
-  --controls LIST             of random,pixels (default: both), or none
-  --seed_everything N         for what a protocol draws
-  --cache DIR                 where features are kept (default logs/cache); none: nowhere
-  --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
-  --name NAME, --logs DIR     for a bare checkpoint: where the new folder lies
-  --debug                     show tracebacks
-
-Writes summary.evaluate.json, correct.<split>.csv and a line a figure in evaluations.csv.
-"""
-
-COMPARE_HELP = """\
-usage: python train.py compare --config configs/compare/<study>.yaml [options]
-
-Plans and runs a study: ordinary fits, tests and evaluations, never repeated, begun where they
-stopped. Every key of the study can be given here too: --seeds 3 --tuning.trials 1.
-
-  --dry-run                   list every run, its cost and what is done; run nothing
-  --jobs N                    runs at a time (default: one a core, or one a GPU)
-  --emit slurm                write the runs as job arrays instead of running them
-  --rerun-stale               repeat runs that were made by other code
-  --logs DIR                  results in DIR/compare/<study>, runs in DIR/compare/runs
-  --name NAME                 of the study (default: the file's)
-  --trust MODULES             classes of these that its runs may name (a,b); see SECURITY.md
-  --data FILE                 other data for all of it: configs/data/*.yaml
-  --data.KEY VALUE            a key of all its data, such as --data.root my_pictures
-  --debug                     show tracebacks
-"""
-
-PREPARE_HELP = """\
-usage: python train.py prepare --data <file.yaml> [--data.root DIR] [--check | --show]
-       python train.py prepare --vtab <task,task,... | all> [--raw DIR] [--out DIR]
-
-Gets a data set (downloads what can be downloaded, else says what to put where) and counts it.
-
-  --check                     read every image in parallel: the unreadable, the doubled across
-                              splits or classes, empty classes; exit code 1 if there are any
-  --show                      write a contact sheet: images, their classes, what training sees
-  --vtab TASKS                VTAB-1k's folders from the published raw files, pixels unchanged;
-                              goes on where it was stopped
-  --raw DIR, --out DIR        where raw files lie (default data) and folders go (data/vtab-1k)
-  --to shards --out DIR       write WebDataset tar files: --form jpeg (quality 90; default), raw
-                              (pixels) or as_is; --short_side 288, --per_shard 1000
-  --logs DIR                  the sheet lies in DIR/prepare
-  --debug                     show tracebacks
-"""
-
-HELP = {"fit": FIT_HELP, "evaluate": EVALUATE_HELP, "compare": COMPARE_HELP,
-        "prepare": PREPARE_HELP}  # fmt: skip
+from vit.cli.help import VERBS, help_of, overview
 
 
 def main(argv: list[str]) -> int:
     """Run one verb; 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: python train.py <verb> [options]\n")
-        for verb, text in VERBS.items():
-            print(f"  {verb:<10} {text}")
-        print("\npython train.py fit --help lists the options people use.")
+        print(overview(), end="")
         return 0
     verb, rest = argv[0], argv[1:]
     if verb.startswith("-"):
@@ -133,7 +22,7 @@ def main(argv: list[str]) -> int:
             + (f"did you mean {close[0]}?" if close else f"known: {', '.join(VERBS)}")
         )
     if {"-h", "--help"} & set(rest):
-        print(HELP.get(verb) or FROM_HELP.format(verb=verb), end="")
+        print(help_of(verb), end="")
         return 0
     gc.disable()  # loading makes many objects and no garbage: a fifth of the start-up time
     try:

@@ -1,4 +1,4 @@
-"""The words of a command line: ours apart from the parser's, and what they mean."""
+"""A command line: our options apart from the parser's arguments, and what they mean."""
 
 import os
 import sys
@@ -10,8 +10,8 @@ import yaml
 from vit.cli.errors import UsageError
 from vit.models.weights import checkpoint_in
 
-OWN = ("--name", "--logs", "--resume", "--from", "--trust")
-MORE = {  # own options of a verb
+OPTIONS = ("--name", "--logs", "--resume", "--from", "--trust")  # of every verb
+VERB_OPTIONS = {
     "evaluate": ("--protocols", "--split", "--controls", "--cache"),
     "compare": ("--jobs", "--emit"),
     "prepare": ("--vtab", "--raw", "--out", "--to", "--form", "--short_side", "--per_shard"),
@@ -21,42 +21,51 @@ FROM_MAY = ("data", "trainer", "seed_everything")
 LONGEST = 200  # bytes of a name: file systems take 255, and some of ours grow an ending
 
 
-def config_of(settings: dict[str, Any], weights: Path, words: list[str]) -> str:
+def config_of(settings: dict[str, Any], weights: Path, argv: list[str]) -> str:
     """A recorded config whose encoder is built from a checkpoint of the run itself.
 
     The checkpoint knows its architecture and the normalisation its weights expect, also when the
-    file they once came from is gone. Where the words name other data, nothing of the recorded data
-    is left: a split or a choice of classes of the training would else move what is judged.
+    file they once came from is gone. Where the command line names other data, nothing of the
+    recorded data is left: a split or a choice of classes of the training would else move what is
+    evaluated.
     """
     kept = dict(settings)
-    if any(word.partition("=")[0] == "--data" for word in words):
+    if names_data(argv):
         kept.pop("data", None)
     kept["model"] = kept["model"] | {"encoder": None, "pretrained": str(weights)}
     return yaml.safe_dump(kept)
 
 
-def split(argv: list[str], known: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
-    """Our own options, and the rest for the parser."""
-    own, rest, words = {}, [], iter(argv)
-    for word in words:
+def names_data(argv: list[str]) -> bool:
+    """Does a command line choose its data?"""
+    return any(word.partition("=")[0] == "--data" for word in argv)
+
+
+def split_options(argv: list[str], known: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Our options, and the rest for the parser."""
+    options, rest, left = {}, [], iter(argv)
+    for word in left:
         key, equals, value = word.partition("=")
         if key not in known:
             rest.append(word)
             continue
-        value = value if equals else next(words, "")
+        value = value if equals else next(left, "")
         if not value or value.startswith("--"):
             raise UsageError(f"{key} needs a value")
-        own[key] = value
-    return own, rest
+        options[key] = value
+    return options, rest
 
 
 def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
-    """Refuse keys that would change what was recorded."""
+    """The same arguments, once each key among them is one that may be given.
+
+    Raises:
+        UsageError: a key would change what was recorded.
+    """
     for word in rest:
         key = word.split("=")[0].removeprefix("--")
-        if (word.startswith("--") or key == "-c") and not any(
-            key == name or key.startswith(name + ".") for name in allowed
-        ):
+        is_key = word.startswith("--") or key == "-c"
+        if is_key and not any(key == name or key.startswith(name + ".") for name in allowed):
             longer = (
                 " (a longer run is a new one: --model.pretrained)" if where == "--resume" else ""
             )
@@ -67,7 +76,7 @@ def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
     return rest
 
 
-def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
+def parent_folder(options: dict[str, str], rest: list[str]) -> Path:
     """<logs>/<name>; the name defaults to the stem of the first --config."""
     stem = "run"
     for at, word in enumerate(rest):
@@ -78,17 +87,20 @@ def parent_folder(own: dict[str, str], rest: list[str]) -> Path:
             above = file.resolve().parent.parent if file.name == "config.yaml" else None
             stem = (above.name if above else file.stem) or stem
             break
-    name = named(own.get("--name", stem), "--name")
-    return usable(Path(own.get("--logs", "logs")) / name)
+    name = folder_name(options.get("--name", stem), "--name")
+    return usable(Path(options.get("--logs", "logs")) / name)
 
 
-def named(name: str, where: str, room: int = 0) -> str:
+def folder_name(name: str, where: str, room: int = 0) -> str:
     """A name that a folder of runs can have, and that leads nowhere else.
 
     Args:
         name: to look at.
-        where: it was said, for the message.
+        where: it was given, for the message.
         room: bytes that are added to it.
+
+    Raises:
+        UsageError: no folder can have it.
     """
     if (
         not name.isprintable()
@@ -105,7 +117,11 @@ def named(name: str, where: str, room: int = 0) -> str:
 
 
 def usable(folder: Path) -> Path:
-    """A folder that is there or can be made: nothing on the way to it is something else."""
+    """A folder that is there or can be made: nothing on the way to it is something else.
+
+    Raises:
+        UsageError: something is in the way.
+    """
     if "\0" in str(folder):
         raise UsageError(f"--logs: {str(folder)!r} is no name for a folder; give another")
     try:
@@ -122,8 +138,10 @@ def usable(folder: Path) -> Path:
     return folder
 
 
-def subject_of(subject: str, own: dict[str, str], verb: str) -> tuple[Path, Path | None]:
-    """The checkpoint that a verb looks at, and the run folder that keeps the figures, if any.
+def checkpoint_and_folder(
+    subject: str, options: dict[str, str], verb: str
+) -> tuple[Path, Path | None]:
+    """The checkpoint that a verb reads, and the run folder that keeps the figures, if any.
 
     Raises:
         UsageError: a run folder, and another name or place for its figures.
@@ -131,13 +149,17 @@ def subject_of(subject: str, own: dict[str, str], verb: str) -> tuple[Path, Path
     file = checkpoint_in(Path(subject))
     inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
     folder = None if Path(subject).is_file() else inside
-    if folder and {"--name", "--logs"} & set(own):
+    if folder and {"--name", "--logs"} & set(options):
         raise UsageError(f"{verb}: a run keeps its figures; --name and --logs are for a file")
     return file, folder
 
 
-def run_folder(text: str) -> Path:
-    """A folder that a fit made."""
+def folder_to_resume(text: str) -> Path:
+    """A folder that a fit made.
+
+    Raises:
+        UsageError: it is none.
+    """
     folder = Path(text)
     if not (folder / "config.yaml").is_file():
         raise UsageError(
@@ -146,6 +168,6 @@ def run_folder(text: str) -> Path:
     return folder
 
 
-def command() -> str:
-    """As typed."""
+def typed_command() -> str:
+    """The command line as typed."""
     return "python " + " ".join(sys.argv)

@@ -20,10 +20,11 @@ from vit.callbacks.run import Plan
 from vit.callbacks.run_folder import hold
 from vit.callbacks.run_log import RunLog
 from vit.cli import main
-from vit.cli.argv import named, usable
+from vit.cli.argv import folder_name, usable
 from vit.cli.engine import CLI
-from vit.cli.errors import UsageError, condense, nearest_file, one_line
+from vit.cli.errors import UsageError, condense, one_line
 from vit.cli.recorded import trusted_modules
+from vit.cli.suggestions import nearest_file
 from vit.compare.job import Asked
 from vit.compare.plan import Planner
 from vit.compare.runner import Conductor
@@ -54,7 +55,7 @@ def compare(own: dict[str, str], rest: list[str]) -> int:
     torch.set_num_threads(1)
     study, arms, file = read(rest)
     logs, name = Path(own.get("--logs", "logs")) / "compare", own.get("--name", file.stem)
-    if named(name, "--name") == RUNS:
+    if folder_name(name, "--name") == RUNS:
         raise UsageError(f"--name: {RUNS!r} holds the runs of all studies; give another")
     folder, store = usable(logs / name), Store(usable(logs / RUNS))
     planner = Planner(study, arms, ask, lambda names: {name: defaults(name) for name in names})
@@ -113,7 +114,7 @@ def read(words: list[str]) -> tuple[Study, dict[str, Arm], Path]:
     for path in arm_files(study, file):
         if path.stem in arms:
             raise UsageError(f"{file}: arms: {path.stem} twice; each file needs a name of its own")
-        arms[named(path.stem, f"{path}: the arm", room=len(".0123456789"))] = arm_of(path)
+        arms[folder_name(path.stem, f"{path}: the arm", room=len(".0123456789"))] = arm_of(path)
     try:
         check(study, arms)
     except ValueError as error:

@@ -10,18 +10,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
 from vit import lightning_workarounds as workarounds
-from vit.callbacks.checkpoints import Checkpoints
-from vit.callbacks.collapse_monitor import CollapseMonitor
-from vit.callbacks.interruption import Interruption
-from vit.callbacks.per_image_correctness import PerImageCorrectness
-from vit.callbacks.predictions import Predictions
-from vit.callbacks.progress_bar import ProgressBar
-from vit.callbacks.run import Plan, Run
+from vit.callbacks.defaults import default_callbacks
+from vit.callbacks.run import Plan
 from vit.callbacks.run_log import RunLog
-from vit.callbacks.speed import Speed
-from vit.callbacks.validate_last_step import ValidateLastStep
-from vit.cli.errors import OneLineParser, UsageError, one_line
-from vit.cli.recorded import walk
+from vit.cli.errors import UsageError, one_line
+from vit.cli.recorded import walk_settings
+from vit.cli.suggestions import OneLineParser
 from vit.module import ViTModule
 
 OURS = {  # Trainer keys that something here replaces, and what to use instead
@@ -41,8 +35,11 @@ NUMBERS = {  # Trainer keys that count something, from where to where
     "devices": (1, 1024),
 }
 ENDLESS = ("max_epochs", "max_steps", "devices")  # where -1 means: the other one counts, or all
-ASKED = {"test": "limit_test_batches", "predict": "limit_predict_batches",
-         "validate": "limit_val_batches"}  # fmt: skip
+LIMITS = {  # the Trainer key that says how much of its split a verb reads
+    "test": "limit_test_batches",
+    "predict": "limit_predict_batches",
+    "validate": "limit_val_batches",
+}
 THREADS = 1024  # beyond it OpenMP ends the process
 
 
@@ -50,7 +47,7 @@ class CLI(LightningCLI):
     """Parses, links and builds; running is up to the caller.
 
     Args:
-        args: words of a command line.
+        args: a command line without its verb.
         plan: what was decided before.
         files: the run's logger.
         only: what may be imported, where the settings come out of a file; None: they were typed.
@@ -124,7 +121,7 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse keys that would do nothing, or something else than they say."""
         check_trainer(self.config.trainer)
-        limit = ASKED.get(self.plan.verb)
+        limit = LIMITS.get(self.plan.verb)
         if limit and self.config.trainer.get(limit) == 0:
             raise UsageError(f"trainer.{limit} is 0: there would be nothing to {self.plan.verb}")
 
@@ -145,28 +142,16 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer with our files, our checkpoints and our bar."""
-        self.run_callback = Run(self.plan, self.files)
-        self.interruption, self.speed = Interruption(), Speed(self.files)
-        bar = self.config.trainer.enable_progress_bar is not False
-        self.trainer_defaults["callbacks"] = [
-            *([ProgressBar(refresh_rate=10)] if bar else []),
-            self.run_callback,
-            self.speed,
-            ValidateLastStep(),
-            CollapseMonitor(),
-            Predictions(self.files),
-            PerImageCorrectness(self.files),
-            self.interruption,
-            Checkpoints(
-                self.files,
-                self.interruption,
-                self.config.checkpoint_every,
-                self.config.keep_best,
-            ),
-        ]
+        self.trainer_defaults["callbacks"] = default_callbacks(
+            self.plan,
+            self.files,
+            progress_bar=self.config.trainer.enable_progress_bar is not False,
+            checkpoint_every=self.config.checkpoint_every,
+            keep_best=self.config.keep_best,
+        )
         check_device(self.config.trainer)
-        own = self.config_init.trainer.plugins or []
-        plugins = [*(own if isinstance(own, list) else [own]), workarounds.AtomicFiles()]
+        given = self.config_init.trainer.plugins or []
+        plugins = [*(given if isinstance(given, list) else [given]), workarounds.AtomicFiles()]
         try:
             return super().instantiate_trainer(logger=self.files, plugins=plugins)
         except (TypeError, AttributeError, ImportError) as error:
@@ -175,7 +160,7 @@ class CLI(LightningCLI):
 
 def check_numbers(settings: dict[str, Any]) -> None:
     """No setting is nan or infinite: comparisons with it say no, and training goes wrong late."""
-    for key, value in walk(settings, ""):
+    for key, value in walk_settings(settings, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{key} must be a number, got {value}")
 
@@ -214,8 +199,8 @@ def check_counts(trainer: Any) -> None:
             value = int(value)  # devices are also words: auto, or "0,1"
         if not isinstance(value, int | None):
             continue
-        known = value is None or least <= value <= most or (value == -1 and key in ENDLESS)
-        if not known:
+        counts = value is None or least <= value <= most or (value == -1 and key in ENDLESS)
+        if not counts:
             upper = "" if most == math.inf else f" and at most {most:,}"
             raise UsageError(f"trainer.{key} must be at least {least}{upper}, got {value}")
 

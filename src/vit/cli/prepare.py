@@ -1,9 +1,11 @@
-"""The verb prepare: get data, check it, look at it, bring it into another form."""
+"""The verb prepare: read the command line, hand it to prepare/, print what came of it."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
@@ -11,72 +13,69 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import vit.data  # noqa: F401  short class names in YAML need the classes imported
-from vit.cli.errors import UsageError, condense, nearest_file
+from vit.cli.errors import UsageError, condense
+from vit.cli.suggestions import nearest_file
 from vit.data.base import Images
-from vit.prepare.check import SPLITS, check
-from vit.prepare.contact_sheet import sheet
-from vit.prepare.shards import Form, write
-from vit.prepare.vtab import prepare as prepare_task
+from vit.prepare.check import SPLITS, check_data
+from vit.prepare.contact_sheet import write_contact_sheet
+from vit.prepare.shards import Form, write_shards
+from vit.prepare.vtab import write_task
 from vit.published.sources import SOURCES
 from vit.published.tasks import TASKS, task_called
 
 FLAGS = ("--check", "--show")
+SHARD_OPTIONS = {"--form": "jpeg", "--short_side": "288", "--per_shard": "1000"}
 
 
-def prepare(own: dict[str, str], rest: list[str]) -> int:
-    """One of: get a data set, --check it, --show it, --vtab make VTAB's folders."""
+def run_prepare(options: dict[str, str], rest: list[str]) -> int:
+    """One of: get a data set, --check it, --show it, --to shards, --vtab make VTAB's folders."""
     flags = [flag for flag in FLAGS if flag in rest]
     rest = [word for word in rest if word not in FLAGS]
-    check_options(own, flags)
-    if "--vtab" in own:
-        return vtab(own, rest)
+    check_options(options, flags)
+    if "--vtab" in options:
+        return write_vtab(options, rest)
     data = data_of(rest)
     data.prepare_data()
     if flags == ["--check"]:
-        with bar("reading") as (progress, task):
-            found = check(data, lambda n, of: progress.update(task, completed=n, total=of))
-        print("\n".join(found.lines()))
-        return 0 if found.clean else 1
-    if own.get("--to"):
-        return shards(own, data)
+        with progress_bar("reading") as show:
+            report = check_data(data, lambda done, of: show("reading", done, of))
+        print("\n".join(report.lines()))
+        return 0 if report.clean else 1
+    if "--to" in options:
+        return write_tars(options, data)
     if flags == ["--show"]:
-        name = Path(word_after(rest, "--data")).stem
-        print(
-            f"picture: {sheet(data, Path(own.get('--logs', 'logs')) / 'prepare' / f'{name}.png')}"
-        )
+        name = Path(value_of(rest, "--data")).stem
+        path = Path(options.get("--logs", "logs")) / "prepare" / f"{name}.png"
+        print(f"picture: {write_contact_sheet(data, path)}")
         return 0
     for split in SPLITS:
         print(f"{split}: {len(data.open(split)):,} images")
     return 0
 
 
-def check_options(own: dict[str, str], flags: list[str]) -> None:
+def check_options(options: dict[str, str], flags: list[str]) -> None:
     """Refuse options that contradict each other, or that belong elsewhere."""
-    if len(flags) + ("--vtab" in own) + ("--to" in own) > 1:
+    if len(flags) + ("--vtab" in options) + ("--to" in options) > 1:
         raise UsageError("prepare: one thing at a time: --check, --show, --vtab or --to")
-    lonely = {"--form", "--short_side", "--per_shard"} & set(own)
-    if "--to" not in own and (lonely or ("--out" in own and "--vtab" not in own)):
+    lonely = SHARD_OPTIONS.keys() & options.keys()
+    if "--to" not in options and (lonely or ("--out" in options and "--vtab" not in options)):
         raise UsageError("prepare: --out and how shards are written belong to --to shards")
-    if "--trust" in own:
+    if "--trust" in options:
         raise UsageError("prepare: --trust is for stored settings; what is typed needs none")
 
 
-def vtab(own: dict[str, str], rest: list[str]) -> int:
+def write_vtab(options: dict[str, str], rest: list[str]) -> int:
     """Write the folders of one task, several, or all 19."""
     if rest:
         raise UsageError(f"prepare --vtab: unknown {rest[0]}; it takes --raw and --out")
-    wanted = list(TASKS) if own["--vtab"] == "all" else own["--vtab"].split(",")
-    raw, out = Path(own.get("--raw", "data")), Path(own.get("--out", "data/vtab-1k"))
+    tasks = list(TASKS) if options["--vtab"] == "all" else options["--vtab"].split(",")
+    raw = Path(options.get("--raw", "data"))
+    out = Path(options.get("--out", "data/vtab-1k"))
     missing = []
-    for name in map(task_called, wanted):
-        with bar(name) as (progress, task):
-
-            def tell(part: str, done: int, of: int, bar: Any = progress, task: Any = task,
-                     name: str = name) -> None:  # fmt: skip
-                bar.update(task, description=f"{name}, {part}", completed=done, total=of)
-
+    for name in map(task_called, tasks):
+        with progress_bar(name) as show:
             try:
-                folder = prepare_task(name, SOURCES[name](raw), out, tell)
+                folder = write_task(name, SOURCES[name](raw), out, prefixed(show, name))
             except FileNotFoundError as error:
                 missing.append(f"{name}: {error}")
                 continue
@@ -86,42 +85,39 @@ def vtab(own: dict[str, str], rest: list[str]) -> int:
     return 1 if missing else 0
 
 
-def shards(own: dict[str, str], data: Images) -> int:
+def write_tars(options: dict[str, str], data: Images) -> int:
     """Write tar shards."""
-    usual = {"--form": "jpeg", "--short_side": "288", "--per_shard": "1000"}
-    form, side, per = ((usual | own)[key] for key in usual)
-    if own["--to"] != "shards" or form not in get_args(Form):
+    form, side, per_shard = (options.get(key, usual) for key, usual in SHARD_OPTIONS.items())
+    if options["--to"] != "shards" or form not in get_args(Form):
         raise UsageError(f"prepare: --to shards --form {' | '.join(get_args(Form))}")
-    if "--out" not in own or not (side.isdigit() and per.isdigit() and int(side) and int(per)):
+    counts = side.isdigit() and per_shard.isdigit() and int(side) and int(per_shard)
+    if "--out" not in options or not counts:
         raise UsageError(
             "prepare --to shards: --out DIR; --short_side and --per_shard count from 1"
         )
-    with bar("shards") as (progress, task):
-
-        def tell(split: str, done: int, of: int) -> None:
-            progress.update(task, description=split, completed=done, total=of)
-
-        folder = write(data, Path(own["--out"]), form, int(side), int(per), tell)
+    with progress_bar("shards") as show:
+        out = Path(options["--out"])
+        folder = write_shards(data, out, form, int(side), int(per_shard), show)
     print(f"shards: {folder}")
     return 0
 
 
-def data_of(words: list[str]) -> Images:
+def data_of(argv: list[str]) -> Images:
     """The data set that --data and its keys name."""
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
-    file = word_after(words, "--data")
+    file = value_of(argv, "--data")
     if file.endswith(".yaml") and not Path(file).is_file():
         raise UsageError(f"--data: {file}: no such file{nearest_file(file)}")
     try:
-        return parser.instantiate(parser.parse_args(words)).data
-    except Exception as error:  # whatever jsonargparse meets, said in one line
+        return parser.instantiate(parser.parse_args(argv)).data
+    except Exception as error:  # whatever jsonargparse meets, in one line
         raise UsageError(condense(str(error))) from error
 
 
-def word_after(words: list[str], key: str) -> str:
-    """What an option says."""
-    for word, value in pairwise([*words, ""]):
+def value_of(argv: list[str], key: str) -> str:
+    """What stands behind a key of the command line."""
+    for word, value in pairwise([*argv, ""]):
         if word == key and value:
             return value
         if word.startswith(f"{key}="):
@@ -129,19 +125,25 @@ def word_after(words: list[str], key: str) -> str:
     raise UsageError("prepare: say which data: --data configs/data/<file>.yaml")
 
 
-class bar:
-    """A progress bar and its only task."""
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar while something runs; what it gives shows a description, what is done, and of what."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with progress:
+        task = progress.add_task(title, total=None)
+        yield lambda text, done, of: progress.update(
+            task, description=text, completed=done, total=of
+        )
 
-    def __init__(self, words: str) -> None:
-        self.words = words
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-            disable=not sys.stderr.isatty(),
-        )  # fmt: skip
 
-    def __enter__(self) -> tuple[Progress, Any]:
-        return self.progress.__enter__(), self.progress.add_task(self.words, total=None)
-
-    def __exit__(self, *why: Any) -> None:
-        self.progress.__exit__(*why)
+def prefixed(show: Callable[[str, int, int], None], name: str) -> Callable[[str, int, int], None]:
+    """The same bar, each description behind a name."""
+    return lambda part, done, of: show(f"{name}, {part}", done, of)

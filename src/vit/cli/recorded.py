@@ -35,7 +35,7 @@ LIGHTNING = {  # class: arguments that are plain and harmless; all others must b
     "output_device process_group_backend skip_all_reduce_unused_params start_method static_graph "
     "timeout",
 }
-CLASSES = {  # keys whose values are classes: a bare word there would be imported
+CLASS_KEYS = {  # keys whose values are classes: a bare word there would be imported
     "data",
     "model.encoder",
     "model.objective",
@@ -46,7 +46,7 @@ CLASSES = {  # keys whose values are classes: a bare word there would be importe
     "trainer.plugins",
 }
 PARTS = ("trainer", "model", "data")  # of every run
-WORDS = {  # keys whose values are words of Lightning's, or classes with their settings
+PLAIN = {  # keys whose values are words of Lightning's, or classes with their settings
     "trainer.strategy": re.compile(r"[a-z0-9_]+"),
     "trainer.accelerator": re.compile(r"[a-z]+"),
     "trainer.profiler": re.compile(r"simple|advanced|pytorch"),
@@ -68,10 +68,12 @@ def importable(trusted: tuple[str, ...]) -> list[str]:
 
 def known_lightning() -> dict[str, set[str]]:
     """Arguments by class, under the name that a class is recorded by."""
-    return {f"lightning.pytorch.{name}": set(words.split()) for name, words in LIGHTNING.items()}
+    return {f"lightning.pytorch.{name}": set(text.split()) for name, text in LIGHTNING.items()}
 
 
-def check(settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
+def check_settings(
+    settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The settings of a stored config, each class of which is listed.
 
     Args:
@@ -82,22 +84,22 @@ def check(settings: dict[str, Any], where: Path, trusted: tuple[str, ...] = ()) 
     Raises:
         ValueError: naming the file, the key and what stands there.
     """
-    for key, value in walk(settings, ""):
-        check_words(key, value, where)
+    for key, value in walk_settings(settings, ""):
+        check_text(key, value, where)
         if isinstance(value, dict) and "class_path" in value:
             check_class(key, value, where, trusted)
-        elif key in CLASSES and not isinstance(value, dict | list | None):
+        elif key in CLASS_KEYS and not isinstance(value, dict | list | None):
             raise ValueError(f"{where}: {key} is {value!r}, no class with its settings")
         elif key in EMPTY and value is not None:
             raise ValueError(f"{where}: {key} is {value!r}; a run of this project has none there")
     return settings
 
 
-def check_words(key: str, value: Any, where: Path) -> None:
+def check_text(key: str, value: Any, where: Path) -> None:
     """No text that the parser would read as more than text, no key that means several."""
     if isinstance(value, str):
-        known = WORDS.get(key)
-        if "class_path" in value or (known and not known.fullmatch(value)):
+        pattern = PLAIN.get(key)
+        if "class_path" in value or (pattern and not pattern.fullmatch(value)):
             raise ValueError(f"{where}: {key} is {value[:80]!r}, no plain word")
     elif isinstance(value, dict) and key in ("", "trainer", "model", "data"):
         odd = [name for name in value if "." in str(name) or name in NO_KEYS]
@@ -105,16 +107,16 @@ def check_words(key: str, value: Any, where: Path) -> None:
             raise ValueError(f"{where}: {key or 'it'} has a key {odd[0]!r}, which no run records")
 
 
-def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def walk_settings(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Every value with its key, at any depth; items of a list go by the list's key."""
     yield key, value
     if isinstance(value, dict):
         for name, part in value.items():
             inside = f"{key}.{name}" if key else str(name)
-            yield from walk(part, inside.replace(".init_args.", "."))
+            yield from walk_settings(part, inside.replace(".init_args.", "."))
     elif isinstance(value, list):
         for part in value:
-            yield from walk(part, key)
+            yield from walk_settings(part, key)
 
 
 def check_class(key: str, value: dict, where: Path, trusted: tuple[str, ...]) -> None:
@@ -179,4 +181,4 @@ def settings_of(text: str, where: Path, trusted: tuple[str, ...]) -> dict[str, A
         raise ValueError(
             f"{where}: its settings are damaged (it needs {', '.join(PARTS)}); begin a new run"
         )
-    return check(settings, where, trusted)
+    return check_settings(settings, where, trusted)

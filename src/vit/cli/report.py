@@ -1,17 +1,26 @@
-"""What a run says when it is done: what was reached, how fast, and what to type next."""
+"""What a run prints when it is done: what was reached, how fast, and what to type next."""
 
 import shlex
-from pathlib import Path
 
+from vit.callbacks.run import Run
 from vit.cli.engine import CLI
+from vit.module import ViTModule
 
-SHARES = ("accuracy", "accuracy_random", "top5", "most_common", "data_wait", "mfu")
-SPEED = ("images_per_second", "data_wait", "memory_gb", "mfu")
+FRACTIONS = (  # endings of their names; shown in percent
+    "accuracy",
+    "accuracy_random",
+    "top5",
+    "most_common",
+    "probe/knn",
+    "probe/knn_random",
+    "probe/knn_pixels",
+    "probe/linear",
+)
 
 
-def table(metrics: dict[str, float], speed: dict[str, float], note: str = "") -> list[str]:
+def summary_table(metrics: dict[str, float], speed: dict[str, float], note: str = "") -> list[str]:
     """One line a value; fractions in percent."""
-    lines = [f"{name:<28} {shown(name, value)}" for name, value in metrics.items()]
+    lines = [f"{name:<28} {as_text(name, value)}" for name, value in metrics.items()]
     lines += [note] if note else []
     if speed:
         parts = [f"{speed['images_per_second']:,.0f} images/s"]
@@ -23,9 +32,9 @@ def table(metrics: dict[str, float], speed: dict[str, float], note: str = "") ->
     return lines
 
 
-def shown(name: str, value: float) -> str:
+def as_text(name: str, value: float) -> str:
     """A fraction in percent, anything else as it is."""
-    return f"{100 * value:.1f} %" if name.endswith(SHARES) else f"{value:.4f}"
+    return f"{100 * value:.1f} %" if name.endswith(FRACTIONS) else f"{value:.4f}"
 
 
 def older(cli: CLI) -> str:
@@ -36,26 +45,31 @@ def older(cli: CLI) -> str:
     return f"{'note':<28} val/ figures are of step {step}, not of the last one"
 
 
-def next_command(cli: CLI, folder: Path, argv: list[str]) -> str:
-    """What people mostly do after such a fit."""
-    objective, metrics = cli.model.eval_objective, cli.run_callback.metrics
-    if not hasattr(objective, "predict"):
-        data = data_words(argv)
+def next_command(module: ViTModule, run: Run, argv: list[str]) -> str:
+    """What people mostly do after such a fit.
+
+    Args:
+        module: trained.
+        run: its metrics and its folder.
+        argv: the command line of the fit.
+    """
+    folder = run.files.folder
+    if not hasattr(module.eval_objective, "predict"):
         return (
             "python train.py fit --config configs/finetune/default.yaml "
-            f"{data}--model.pretrained {folder}"
+            f"{data_argv(argv)}--model.pretrained {folder}"
         )
-    if any(name.startswith("test/") for name in metrics):
+    if any(name.startswith("test/") for name in run.metrics):
         return f"python train.py predict --from {folder}"
     return f"python train.py test --from {folder}"
 
 
-def data_words(argv: list[str]) -> str:
-    """The words of a command line that chose the data."""
-    words, wanted = [], False
+def data_argv(argv: list[str]) -> str:
+    """The part of a command line that chose the data, to be typed again."""
+    kept, is_data = [], False
     for word in argv:
         if word.startswith("-"):
-            wanted = word.split("=")[0] == "--data" or word.startswith("--data.root")
-        if wanted:
-            words.append(shlex.quote(word))
-    return "".join(f"{word} " for word in words)
+            is_data = word.split("=")[0] == "--data" or word.startswith("--data.root")
+        if is_data:
+            kept.append(shlex.quote(word))
+    return "".join(f"{word} " for word in kept)

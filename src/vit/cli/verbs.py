@@ -1,4 +1,4 @@
-"""What each verb does: fit, resume, validate, test, predict."""
+"""What each verb does: fit, resume, validate, test, predict; the rest have files beside it."""
 
 import signal
 import sys
@@ -14,22 +14,25 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from vit import lightning_workarounds as workarounds
 from vit.batch import DataSpec
 from vit.callbacks.checkpoints import Checkpoints, newest_good
-from vit.callbacks.run import Plan
+from vit.callbacks.interruption import Interruption
+from vit.callbacks.run import Plan, Run, callback_of
 from vit.callbacks.run_folder import CONFIG, read_config, read_json
 from vit.callbacks.run_log import RunLog
+from vit.callbacks.speed import Speed
 from vit.cli import report
 from vit.cli.argv import (
     FROM_MAY,
-    MORE,
-    OWN,
+    OPTIONS,
     RESUME_MAY,
-    command,
+    VERB_OPTIONS,
+    checkpoint_and_folder,
     config_of,
+    folder_to_resume,
+    names_data,
     only,
     parent_folder,
-    run_folder,
-    split,
-    subject_of,
+    split_options,
+    typed_command,
 )
 from vit.cli.compare import compare
 from vit.cli.engine import CLI
@@ -37,16 +40,15 @@ from vit.cli.errors import (
     DISK,
     Failure,
     UsageError,
-    broken_yaml,
     disk,
     misfit,
     one_line,
-    renamed_class,
 )
 from vit.cli.evaluate import evaluate
 from vit.cli.once import complain, launch_id
-from vit.cli.prepare import prepare
+from vit.cli.prepare import run_prepare
 from vit.cli.recorded import importable, settings_of, trusted_modules
+from vit.cli.suggestions import broken_yaml, renamed_class
 from vit.data.content import relabelling
 from vit.models.weights import checkpoint_in, open_checkpoint
 
@@ -62,9 +64,11 @@ def run(verb: str, argv: list[str]) -> int:
     workarounds.end_a_fit_without_steps()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
     try:
-        own, rest = split(argv, (*OWN, *MORE.get(verb, ())))
+        options, rest = split_options(argv, (*OPTIONS, *VERB_OPTIONS.get(verb, ())))
         with workarounds.importing(None):
-            return ACTS[verb](own, rest) if verb in ACTS else apply(verb, own, rest)
+            if verb in VERBS:
+                return VERBS[verb](options, rest)
+            return apply_run(verb, options, rest)
     except (UsageError, Failure) as error:
         complain(f"error: {error}", launch)
         return 2 if isinstance(error, UsageError) else 1
@@ -95,18 +99,18 @@ def answer(error: Exception, argv: list[str]) -> tuple[str, int]:
     return one_line(error), 2 if usage else 1
 
 
-def fit(own: dict[str, str], rest: list[str]) -> int:
+def fit(options: dict[str, str], rest: list[str]) -> int:
     """Train; with --resume, go on with an interrupted run in its own folder."""
-    if "--from" in own:
+    if "--from" in options:
         raise UsageError(
             "fit: --from belongs to validate, test and predict; to start from a "
             "run's weights use --model.pretrained, to go on with it --resume"
         )
-    trusted, files = trusted_modules(own.get("--trust")), RunLog()
-    if "--resume" not in own:
-        plan = Plan("fit", None, parent_folder(own, rest), 0, command(), trusted=trusted)
+    trusted, files = trusted_modules(options.get("--trust")), RunLog()
+    if "--resume" not in options:
+        plan = Plan("fit", None, parent_folder(options, rest), 0, typed_command(), trusted=trusted)
         return train(CLI(rest, plan, files), files, None)
-    folder = run_folder(own["--resume"])
+    folder = folder_to_resume(options["--resume"])
     if read_json(folder / "summary.json").get("status") == "completed":
         say(f"{folder} is complete; nothing to resume")
         return 0
@@ -147,8 +151,16 @@ def resumed(folder: Path, trusted: tuple[str, ...]) -> tuple[str | None, str, Pl
     else:
         text = base = read_config(folder)
         settings_of(text, folder / CONFIG, trusted)
-    plan = Plan("fit", folder, folder.parent, 0, command(), resuming=True, config=text,
-                trusted=trusted)  # fmt: skip
+    plan = Plan(
+        "fit",
+        folder,
+        folder.parent,
+        0,
+        typed_command(),
+        resuming=True,
+        config=text,
+        trusted=trusted,
+    )
     return start, base, plan
 
 
@@ -164,59 +176,59 @@ def warn_of_edits(folder: Path, text: str, start: str) -> None:
         warn(f"{folder / CONFIG} was edited; a run goes on with the settings it began with")
         return
     if not same:
-        raise ValueError(f"--resume: {start} is of another run than {folder / CONFIG}; put the "
-                         "run's own checkpoint back")  # fmt: skip
+        raise ValueError(
+            f"--resume: {start} is of another run than {folder / CONFIG}; put the run's own "
+            "checkpoint back"
+        )
 
 
 def resume_from(folder: Path) -> str | None:
     """The newest good checkpoint; a damaged one is named and passed over."""
-    start, complaints = newest_good(folder)
-    for line in complaints:
+    start, damaged = newest_good(folder)
+    for line in damaged:
         warn(f"{line}; going on from {start or 'the beginning'}")
     return str(start) if start else None
 
 
-def apply(verb: str, own: dict[str, str], rest: list[str]) -> int:
+def apply_run(verb: str, options: dict[str, str], rest: list[str]) -> int:
     """Validate, test or predict with the weights and the config of a run or checkpoint."""
-    if "--resume" in own:
+    if "--resume" in options:
         raise UsageError(f"{verb}: --resume belongs to fit; use --from")
-    if "--from" not in own:
+    if "--from" not in options:
         raise UsageError(f"{verb}: say what to {verb}: --from <run folder | checkpoint>")
-    trusted, (file, folder) = (
-        trusted_modules(own.get("--trust")),
-        subject_of(own["--from"], own, verb),
-    )
+    trusted = trusted_modules(options.get("--trust"))
+    file, folder = checkpoint_and_folder(options["--from"], options, verb)
     content = open_checkpoint(file, whole=True)
     settings = settings_of(content["config"], file, trusted)
     files = RunLog()
     plan = Plan(
         verb,
         folder,
-        parent_folder(own, ["--config", f"{verb}.yaml"]),
+        parent_folder(options, ["--config", f"{verb}.yaml"]),
         0,
-        command(),
+        typed_command(),
         summary=f"summary.{verb}.json",
         extra={"checkpoint": str(file)},
         config=content["config"],
         trusted=trusted,
     )
-    words = ["--config", config_of(settings, file, rest), *only(rest, FROM_MAY, f"{verb} --from")]
-    cli = CLI(words, plan, files, importable(trusted))
+    argv = ["--config", config_of(settings, file, rest), *only(rest, FROM_MAY, f"{verb} --from")]
+    cli = CLI(argv, plan, files, importable(trusted))
     if verb == "predict" and not hasattr(cli.model.objective, "predict"):
         kind = type(cli.model.objective).__name__
         raise UsageError(f"predict: {kind} predicts no classes; fine-tune it first, see README")
     if hasattr(cli.model.objective, "predict"):
         count_as_trained(cli, content["encoder"]["spec"], file)
-    if not any(word.partition("=")[0] == "--data" for word in rest):
+    if not names_data(rest):
         warn_of_change(cli, content, "val" if verb == "validate" else "test")
-    act = getattr(cli.trainer, verb)
+    apply = getattr(cli.trainer, verb)
     quiet = {"return_predictions": False} if verb == "predict" else {"verbose": False}
     try:
-        act(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
+        apply(cli.model, cli.datamodule, ckpt_path=str(file), weights_only=True, **quiet)
     except SystemExit:  # Lightning's answer to Ctrl-C
         print(f"interrupted; type the {verb} again", file=sys.stderr)
-        return 128 + (cli.interruption.signal or signal.SIGINT)
-    cli.run_callback.metrics |= cli.model.results
+        return stopped_by(cli)
+    callback_of(cli.trainer, Run).metrics |= cli.model.results
     return finish(cli, files)
 
 
@@ -226,16 +238,16 @@ def count_as_trained(cli: CLI, trained_on: dict[str, Any], file: Path) -> None:
     Raises:
         ValueError: they are others.
     """
-    given, known = cli.model.spec, DataSpec.from_dict(trained_on)
-    if given.multi_label != known.multi_label:
+    given, trained = cli.model.spec, DataSpec.from_dict(trained_on)
+    if given.multi_label != trained.multi_label:
         kinds = ("one label an image", "several")
         raise ValueError(
-            f"data: {file} was trained on {kinds[known.multi_label]}, this data has "
+            f"data: {file} was trained on {kinds[trained.multi_label]}, this data has "
             f"{kinds[given.multi_label]}"
         )
-    cli.datamodule.relabelling = relabelling(given.classes, known.classes, str(file))
+    cli.datamodule.relabelling = relabelling(given.classes, trained.classes, str(file))
     if cli.datamodule.relabelling:
-        cli.model.spec = replace(given, classes=known.classes)
+        cli.model.spec = replace(given, classes=trained.classes)
         say("data: its classes stand in another order than the checkpoint's; matched by name")
 
 
@@ -243,8 +255,10 @@ def warn_of_change(cli: CLI, content: dict[str, Any], split: str) -> None:
     """Say so where the run's own data is no longer what it was."""
     before = content.get(type(cli.datamodule).__qualname__, {}).get("content", {}).get(split)
     if before and before != cli.datamodule.content(split):
-        warn(f"the {split} split is not the one of the training: files, labels or splits were "
-             "changed, and images that were learned from may be in it")  # fmt: skip
+        warn(
+            f"the {split} split is not the one of the training: files, labels or splits were "
+            "changed, and images that were learned from may be in it"
+        )
 
 
 @rank_zero_only
@@ -257,7 +271,7 @@ def saved(cli: CLI, files: RunLog) -> str:
     """What a stopped run left."""
     if files.folder is None:
         return "nothing was begun"
-    step = next(c for c in cli.trainer.callbacks if isinstance(c, Checkpoints)).saved_step
+    step = callback_of(cli.trainer, Checkpoints).saved_step
     if step >= 0:
         return f"the last checkpoint is of step {step}"
     older = newest_good(files.folder)[0]
@@ -280,19 +294,24 @@ def interrupted(cli: CLI, files: RunLog) -> int:
     """One line after Ctrl-C: what is kept, and how to go on."""
     if rank_zero_only.rank == 0:
         print(f"interrupted at step {cli.trainer.global_step}; {kept(cli, files)}", file=sys.stderr)
-    return 128 + (cli.interruption.signal or signal.SIGINT)
+    return stopped_by(cli)
+
+
+def stopped_by(cli: CLI) -> int:
+    """The exit code of a run that a signal has stopped, as shells count them."""
+    return 128 + (callback_of(cli.trainer, Interruption).signal or signal.SIGINT)
 
 
 def finish(cli: CLI, files: RunLog) -> int:
     """Write the summary and say what was reached, what to type next, and where it lies."""
-    speed = cli.speed.summary(cli.model)
-    cli.run_callback.finish(cli.trainer, cli.model, "completed", speed)
-    for line in report.table(cli.run_callback.metrics, speed, report.older(cli)):
+    speed, run = callback_of(cli.trainer, Speed).summary(cli.model), callback_of(cli.trainer, Run)
+    run.finish(cli.trainer, cli.model, "completed", speed)
+    for line in report.summary_table(run.metrics, speed, report.older(cli)):
         say(line)
     if cli.plan.verb == "fit":
-        say(f"next: {report.next_command(cli, files.folder, sys.argv)}")
+        say(f"next: {report.next_command(cli.model, run, sys.argv)}")
     say(f"run: {files.folder}")
     return 0
 
 
-ACTS = {"fit": fit, "evaluate": evaluate, "compare": compare, "prepare": prepare}  # not on a run
+VERBS = {"fit": fit, "evaluate": evaluate, "compare": compare, "prepare": run_prepare}

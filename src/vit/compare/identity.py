@@ -7,10 +7,9 @@ defaults).
 """
 
 import ast
-import hashlib
+import dataclasses
 import importlib
 import inspect
-import json
 import types
 import typing
 from functools import cache
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import vit
+from vit.digest import digest
 
 VERSION = 2
 TRAINER = (  # keys of the Trainer that change what is learned or measured
@@ -38,12 +38,6 @@ NO_EFFECT = {  # settings that change where or how fast, never what
 PRECISION = {"32": "32-true", 32: "32-true", None: "32-true"}  # other names of one thing
 OUTSIDE = ("compare", "export.py", "insight")  # code that no run depends on
 WATCHERS = "vit.callbacks."  # our callbacks look at a run and do not touch it
-
-
-def digest(content: Any) -> str:
-    """Ten hexadecimal digits."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def fit_identity(
@@ -112,8 +106,22 @@ def differing(settings: dict[str, Any], family: type) -> dict[str, Any]:
         parameter = known.get(name)
         if parameter is not None and same(parameter.default, value):
             continue
+        if parameter is not None and is_group(parameter.default) and isinstance(value, dict):
+            kept |= {f"{name}.{k}": v for k, v in changed(parameter.default, value).items()}
+            continue
         kept[name] = plain(value, group_of(parameter.annotation) if parameter else None)
     return kept
+
+
+def is_group(default: Any) -> bool:
+    """Is a default a group of settings with values of its own, such as an objective's crops?"""
+    return dataclasses.is_dataclass(default) and not isinstance(default, type)
+
+
+def changed(default: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a group that are not those of an argument's default."""
+    fields = vars(default)
+    return {k: plain(v) for k, v in settings.items() if not (k in fields and same(fields[k], v))}
 
 
 def same(default: Any, value: Any) -> bool:

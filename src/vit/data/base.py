@@ -85,7 +85,7 @@ class Images(LightningHooks):
 
     @abstractmethod
     def open(self, split: Split) -> Dataset:
-        """The samples of a split; indexed by a Draw, they give a Batch of uint8 images."""
+        """The samples of a split; indexed by BatchIndices, they give a Batch of uint8 images."""
 
     @abstractmethod
     def split_indices(self) -> dict[str, list[int]]:
@@ -228,6 +228,10 @@ class Images(LightningHooks):
             worker_init_fn=end_with_parent,
             pin_memory=torch.cuda.is_available() and not on_device,
         )
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Settings of `Preprocessing` beside the spec, in plain values: checkpoints keep them."""
+        return {}
 
     # ---- views, cut and normalised on the device ------------------------------------------------
 

@@ -19,7 +19,7 @@ from vit.batch import DataSpec
 from vit.data.base import Images, Split
 from vit.data.in_memory import InMemory
 from vit.data.splits import carve
-from vit.published.cifar import read, read_foreign
+from vit.published.cifar import read_batches, read_foreign
 from vit.published.download import fetch, md5_of
 
 CLASSES10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
@@ -82,7 +82,9 @@ class CIFAR10(Images):
                 f"CIFAR: train_images must be in [1, {round(45_000 * fraction)}], "
                 f"got {train_images}"
             )
-        self.root, self.train_images, self.chosen = Path(root), train_images, chosen
+        self.root = Path(root)
+        self.train_images = train_images
+        self.chosen = chosen
         self.train_file = Path(train_file) if train_file else None
         few = self.labels_per_class and self.labels_per_class * len(chosen)
         counts = {
@@ -91,9 +93,13 @@ class CIFAR10(Images):
             "test": round(10_000 * fraction),
         }
         self.spec = DataSpec(
-            tuple(self.names[i] for i in chosen), (self.image_size or 32,) * 2, 3, self.mean,
-            self.std, counts=counts,
-        )  # fmt: skip
+            classes=tuple(self.names[i] for i in chosen),
+            image_size=(self.image_size or 32,) * 2,
+            channels=3,
+            mean=self.mean,
+            std=self.std,
+            counts=counts,
+        )
 
     def prepare_data(self) -> None:
         """Download and unpack, if the folder is absent; one process does it."""
@@ -113,7 +119,7 @@ class CIFAR10(Images):
             return images, labels
         files = self.published.test_list if split == "test" else self.published.train_list
         folder = self.root / self.published.base_folder
-        return read(folder.resolve(), tuple(map(tuple, files)), self.label_key)
+        return read_batches(folder.resolve(), tuple(map(tuple, files)), self.label_key)
 
     def _check_counts(self, labels: Tensor) -> None:
         full = 50_000 // len(self.names)
@@ -126,16 +132,16 @@ class CIFAR10(Images):
                 )
 
     def split_indices(self) -> dict[str, list[int]]:
-        """Numbers into the published training and test files' order (of `train_file`: its own)."""
+        """Numbers into the published training and test files' order (or into `train_file`)."""
         labels = self._published("train")[1].tolist()
         if self.chosen == list(range(len(self.names))):
             train, val = _carved(tuple(labels))
             test = list(range(10_000))
         else:
             kept = set(self.chosen)
-            own = [i for i, label in enumerate(labels) if label in kept]
-            parts = _carved(tuple(labels[i] for i in own), 0.1)
-            train, val = ([own[i] for i in part] for part in parts)
+            members = [i for i, label in enumerate(labels) if label in kept]
+            parts = _carved(tuple(labels[i] for i in members), 0.1)
+            train, val = ([members[i] for i in part] for part in parts)
             tested = self._published("test")[1].tolist()
             test = [i for i, label in enumerate(tested) if label in kept]
         train = train + val if self.whole else train[: self.train_images]

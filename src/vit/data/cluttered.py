@@ -31,7 +31,7 @@ def cluttered(
     """
     if not SIZES[1] <= canvas <= 1024 or pieces > 1000:
         raise ValueError(
-            f"canvas must be from {SIZES[1]} to 1,024 px and clutter at most 1,000, got {canvas} "
+            f"cluttered: canvas must be from {SIZES[1]} to 1,024 px and clutter at most 1,000, got {canvas} "
             f"and {pieces}"
         )
     count = len(images)
@@ -42,7 +42,7 @@ def cluttered(
     for side in range(SIZES[0], SIZES[1] + 1):
         rows = (sides == side).nonzero()[:, 0]
         top, left = ((draw[rows, i] * (canvas - side + 1)).long() for i in (1, 2))
-        place(board, rows, scaled(images[rows], side), top, left)
+        paste(board, rows, scaled(images[rows], side), top, left)
     numbers, large = torch.arange(count), scaled(images, CUT_FROM)
     for piece in range(pieces):
         other, *where = draw[:, 3 + 5 * piece :][:, :5].unbind(1)
@@ -50,19 +50,19 @@ def cluttered(
         down, right = (2 + (u * (CUT_FROM - PIECE - 3)).long() for u in where[:2])  # not the rim
         top, left = ((u * (canvas - PIECE + 1)).long() for u in where[2:])
         square = torch.arange(PIECE)
-        cut = large[other[:, None, None], down[:, None, None] + square[:, None],
-                    right[:, None, None] + square]  # fmt: skip
-        place(board, numbers, cut, top, left)
+        rows, columns = down[:, None, None] + square[:, None], right[:, None, None] + square
+        cut = large[other[:, None, None], rows, columns]
+        paste(board, numbers, cut, top, left)
     return board[:, None]
 
 
 def scaled(images: UInt8[Tensor, "N 1 _h _w"], side: int) -> UInt8[Tensor, "N _s _s"]:
-    """Bilinear, to side x side."""
+    """Images resized to side x side, bilinear."""
     grown = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
     return grown.round().clamp(0, 255).to(torch.uint8)[:, 0]
 
 
-def place(board: Tensor, rows: Tensor, tiles: Tensor, top: Tensor, left: Tensor) -> None:
+def paste(board: Tensor, rows: Tensor, tiles: Tensor, top: Tensor, left: Tensor) -> None:
     """Lay a tile on each named row of the board, in place; the brighter pixel wins."""
     square = torch.arange(tiles.shape[-1])
     down = top[:, None, None] + square[:, None]

@@ -1,4 +1,4 @@
-"""What a split holds, in one word; and other data's labels, counted as a trained head counts them.
+"""A digest of what a split holds; and other data's labels, counted as a trained head counts them.
 
 B batch, L classes.
 """
@@ -27,16 +27,16 @@ def content_of(dataset: Dataset, classes: tuple[str, ...]) -> str:
         dataset: a whole split with its labels.
         classes: their names.
     """
-    found = sha256(repr(classes).encode())
-    found.update(dataset.labels.cpu().numpy().tobytes())
+    digest = sha256(repr(classes).encode())
+    digest.update(dataset.labels.cpu().numpy().tobytes())
     if getattr(dataset, "accepted", None) is not None:
-        found.update(dataset.accepted.cpu().numpy().tobytes())
-    for picture in pictures(dataset):
-        found.update(sha256(picture).digest())
-    return found.hexdigest()[:16]
+        digest.update(dataset.accepted.cpu().numpy().tobytes())
+    for picture in sampled_pictures(dataset):
+        digest.update(sha256(picture).digest())
+    return digest.hexdigest()[:16]
 
 
-def pictures(dataset: Dataset) -> Iterator[bytes]:
+def sampled_pictures(dataset: Dataset) -> Iterator[bytes]:
     """Pixels or files of some samples; of one that cannot be read, nothing."""
     count = len(dataset)
     for number in range(min(count, LOOKED_AT)):
@@ -51,13 +51,13 @@ def pictures(dataset: Dataset) -> Iterator[bytes]:
 
 
 def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Hold two states of a data module against each other; a split that is nowhere has no word.
+    """Hold two states of a data module against each other; a split that is nowhere has no digest.
 
     Raises:
         ValueError: naming what differs.
     """
-    words = {split: (word, now["content"][split]) for split, word in before["content"].items()}
-    changed = [split for split, (old, new) in words.items() if old and new and old != new]
+    digests = {split: (old, now["content"][split]) for split, old in before["content"].items()}
+    changed = [split for split, (old, new) in digests.items() if old and new and old != new]
     changed += ["class names"] if before["classes"] != now["classes"] else []
     if changed:
         raise ValueError(
@@ -79,7 +79,7 @@ class Relabelling:
         self.columns = torch.tensor([given.index(name) for name in known])
 
     def __call__(self, batch: Batch) -> Batch:
-        """The same images."""
+        """The same images, their labels renumbered."""
         numbers, columns = (x.to(batch.labels.device) for x in (self.numbers, self.columns))
         labels = torch.where(batch.labels < 0, -1, numbers[batch.labels.clamp(min=0)])
         accepted = None if batch.accepted is None else batch.accepted[:, columns]
@@ -97,13 +97,15 @@ def relabelling(given: tuple[str, ...], known: tuple[str, ...], where: str) -> R
     if sorted(given) != sorted(known) or len(set(given)) < len(given):
         unknown = [name for name in given if name not in known]
         absent = [name for name in known if name not in given]
-        told = [f"the data has {few(unknown)}, which it does not know"] if unknown else []
-        told += [f"the data lacks {few(absent)}"] if absent else []
-        raise ValueError(f"data: {where} tells {len(known)} classes apart: {'; '.join(told)}")
+        reasons = (
+            [f"the data has {first_three(unknown)}, which it does not know"] if unknown else []
+        )
+        reasons += [f"the data lacks {first_three(absent)}"] if absent else []
+        raise ValueError(f"data: {where} tells {len(known)} classes apart: {'; '.join(reasons)}")
     return Relabelling(given, known)
 
 
-def few(names: list[str]) -> str:
-    """The first three."""
+def first_three(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

@@ -107,6 +107,15 @@ class FileImages(Images):
         dataset.replace = training and self.on_error == "skip"
         return dataset
 
+    def preprocessing(self) -> dict[str, Any]:
+        """How evaluation shows a file; see Images."""
+        return {
+            "center_crop_ratio": self.center_crop_ratio,
+            "interpolation": self.interpolation,
+            "apply_exif_and_alpha": self.apply_exif_and_alpha,
+            "rounded": True,
+        }
+
     def show(self, batch: Batch, context: LoaderContext, training: bool) -> Batch:
         """What is left to do with views that workers cut; see Images."""
         self.note(batch.unread)

@@ -28,7 +28,7 @@ class ImageFolder(FileImages):
         root: the folder: one folder a class; or train, val, test with one folder a class in each;
             or any pictures and a table; or pictures without classes.
         labels: CSV file with columns file (below root) and label (or labels, with semicolons
-            between: several an image), and where wanted split (train, val, test) and group (what
+            between: several an image), optionally split (train, val, test) and group (what
             must not be torn apart); null: root/labels.csv if there.
         classes: use only these classes, by name; null: all.
         keep_splits: false: folders of splits and the table's column count for nothing.
@@ -64,38 +64,47 @@ class ImageFolder(FileImages):
         self.root, self.table = Path(root).resolve(), Path(labels).resolve() if labels else None
         self.parts, self.unlabelled = (keep_splits, folds, fold, val_fraction), unlabelled
         self.chosen = tuple(classes) if classes is not None else None
-        listing = chosen(self.root, self.table, self.chosen)
+        listing = chosen_listing(self.root, self.table, self.chosen)
         self.notes = (*listing.notes, *imbalance(listing), *self.unused(listing))
         if listing.several and self.labels_per_class is not None:
             raise ValueError("ImageFolder: labels_per_class needs one label an image")
         counts = {split: len(places) for split, places in self.split_indices().items()}
         self.spec = DataSpec(
-            listing.classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3,
-            multi_label=bool(listing.several), counts=counts,
-        )  # fmt: skip
+            classes=listing.classes,
+            image_size=(self.image_size,) * 2,
+            channels=3,
+            mean=(0.5,) * 3,
+            std=(0.5,) * 3,
+            multi_label=bool(listing.several),
+            counts=counts,
+        )
 
     def unused(self, listing: Listing) -> list[str]:
         """Pictures and classes that somebody may miss."""
-        found, labels = self.split_indices(), listing.sets
+        places, labels = self.split_indices(), listing.sets
         left = sum(not held for held in labels) if listing.classes else 0
-        left -= sum(not labels[i] for places in found.values() for i in places)
-        lines = [f"{left} pictures without a label are not used (data.unlabelled: true trains "
-                 "self-supervised objectives on them)"] if left > 0 else []  # fmt: skip
+        left -= sum(not labels[i] for members in places.values() for i in members)
+        lines = []
+        if left > 0:
+            lines.append(
+                f"{left} pictures without a label are not used (data.unlabelled: true trains "
+                "self-supervised objectives on them)"
+            )
         for split in ("val", "test"):
-            judged = {x for i in found[split] for x in labels[i]}
-            absent = [name for i, name in enumerate(listing.classes) if i not in judged]
-            if absent and judged:
+            present = {x for i in places[split] for x in labels[i]}
+            absent = [name for i, name in enumerate(listing.classes) if i not in present]
+            if absent and present:
                 lines.append(f"no {split} picture of: {', '.join(absent[:10])}")
         return lines
 
     def files(self) -> tuple[Folder, list[int]]:
         """Every file of the folder that belongs to a chosen class, and those without."""
-        return opened(self.root, self.table, self.chosen)
+        return open_folder(self.root, self.table, self.chosen)
 
     def open(self, split: Split) -> Files:
         """The samples of a split, with all labels where there are several."""
         dataset = super().open(split)
-        several = chosen(self.root, self.table, self.chosen).several
+        several = chosen_listing(self.root, self.table, self.chosen).several
         if several:
             dataset.accepted = torch.zeros(len(dataset), len(self.spec.classes), dtype=torch.bool)
             for row, place in enumerate(dataset.places.tolist()):
@@ -104,7 +113,7 @@ class ImageFolder(FileImages):
 
     def split_hash(self, split: Split) -> str:
         """Twelve hexadecimal digits that change with the split's files, labels or their order."""
-        several = chosen(self.root, self.table, self.chosen).several
+        several = chosen_listing(self.root, self.table, self.chosen).several
         if not several:
             return super().split_hash(split)
         kept = [several[place] for place in self.split_indices()[split]]
@@ -112,62 +121,61 @@ class ImageFolder(FileImages):
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into the listing."""
-        found = splits(self.root, self.table, self.chosen, *self.parts)
-        labels = chosen(self.root, self.table, self.chosen).labels
-        known = [i for i in found["train"] if labels[i] >= 0]
-        if not known:
-            return found  # a heap without labels
-        train = self.few(known, labels)
-        rest = [i for i in found["train"] if labels[i] < 0] if self.unlabelled else []
-        return found | {"train": train + rest}
+        places = draw_splits(self.root, self.table, self.chosen, *self.parts)
+        labels = chosen_listing(self.root, self.table, self.chosen).labels
+        labelled = [i for i in places["train"] if labels[i] >= 0]
+        if not labelled:
+            return places  # a heap without labels
+        train = self.few(labelled, labels)
+        rest = [i for i in places["train"] if labels[i] < 0] if self.unlabelled else []
+        return places | {"train": train + rest}
 
     def groups(self, split: Split) -> list[str] | None:
-        """Of the table's column; a picture without one is a group of its own."""
-        found = chosen(self.root, self.table, self.chosen).groups
+        """The group of each picture, by the table; one without a group is a group by itself."""
+        groups = chosen_listing(self.root, self.table, self.chosen).groups
         places = self.split_indices()[split]
-        return [found[i] or f"alone {i}" for i in places] if found else None
+        return [groups[i] or f"alone {i}" for i in places] if groups else None
 
 
 @cache
-def chosen(root: Path, table: Path | None, classes: tuple[str, ...] | None) -> Listing:
-    """The listing, without classes that are not wanted."""
+def chosen_listing(root: Path, table: Path | None, classes: tuple[str, ...] | None) -> Listing:
+    """The listing, without classes that are not chosen."""
     listing = survey(root, table)
     if classes is None:
         return listing
-    wanted = set(classes)
-    unknown = sorted(wanted - set(listing.classes))
+    unknown = sorted(set(classes) - set(listing.classes))
     if unknown:
         raise ValueError(
             f"data.classes: no class {unknown[0]!r} below {root}; "
             f"known: {', '.join(listing.classes[:10])}"
         )
-    kept = [i for i, name in enumerate(listing.classes) if name in wanted]
+    kept = [i for i, name in enumerate(listing.classes) if name in set(classes)]
     new = {old: i for i, old in enumerate(kept)}
     sets = [tuple(new[x] for x in labels if x in new) for labels in listing.sets]
     places = [i for i, labels in enumerate(listing.sets) if sets[i] or not labels]
     sets = [sets[i] for i in places]
     return Listing(
-        [listing.names[i] for i in places],
-        rarest(sets),
-        tuple(listing.classes[i] for i in kept),
-        [listing.splits[i] for i in places],
-        [listing.groups[i] for i in places] if listing.groups else [],
-        listing.notes,
-        sets if listing.several else [],
+        names=[listing.names[i] for i in places],
+        labels=rarest(sets),
+        classes=tuple(listing.classes[i] for i in kept),
+        splits=[listing.splits[i] for i in places],
+        groups=[listing.groups[i] for i in places] if listing.groups else [],
+        notes=listing.notes,
+        several=sets if listing.several else [],
     )
 
 
 @cache
-def opened(
+def open_folder(
     root: Path, table: Path | None, classes: tuple[str, ...] | None
 ) -> tuple[Folder, list[int]]:
-    """Ready to be read."""
-    listing = chosen(root, table, classes)
+    """The chosen files, ready to be read, and their labels."""
+    listing = chosen_listing(root, table, classes)
     return Folder(root, listing.names), listing.labels
 
 
 @cache
-def splits(
+def draw_splits(
     root: Path,
     table: Path | None,
     classes: tuple[str, ...] | None,
@@ -176,7 +184,7 @@ def splits(
     fold: int,
     val_fraction: float,
 ) -> dict[str, list[int]]:
-    """Who is trained on, chosen on, tested on; numbers into the listing.
+    """What is trained on, chosen on, tested on: numbers into the listing.
 
     Where a person gave train and val but no test, val is what is tested, and validation is carved
     from train: nothing is chosen on what is reported.
@@ -184,32 +192,31 @@ def splits(
     Raises:
         ValueError: a class has no training image, or a group straddles the person's own splits.
     """
-    listing = chosen(root, table, classes)
+    listing = chosen_listing(root, table, classes)
     given = listing.splits if keep else [""] * len(listing.splits)
-    said = {s: [i for i, x in enumerate(given) if x == s] for s in ("train", "val", "test")}
+    splits = {s: [i for i, x in enumerate(given) if x == s] for s in ("train", "val", "test")}
     free = [i for i, split in enumerate(given) if not split]
-    if said["val"] and not said["test"]:
-        said["test"], said["val"] = said["val"], []
-    torn(root, listing, said)
-    train = said["train"] + free
+    if splits["val"] and not splits["test"]:
+        splits["test"], splits["val"] = splits["val"], []
+    check_groups(root, listing, splits)
+    train, val, test = splits["train"] + free, splits["val"], splits["test"]
     # without a class there is nothing to be tested on, unless nothing has one
-    judged = [i for i in train if listing.labels[i] >= 0] or train
-    test, val = said["test"], said["val"]
+    labelled = [i for i in train if listing.labels[i] >= 0] or train
     if not test:
-        test = part(root, listing, judged, folds, fold)
-        judged = sorted(set(judged) - set(test))
+        test = draw_fold(root, listing, labelled, folds, fold)
+        labelled = sorted(set(labelled) - set(test))
     if not val:
-        most = max(Counter(listing.labels[i] for i in judged).values(), default=0)
+        most = max(Counter(listing.labels[i] for i in labelled).values(), default=0)
         # at most so many parts as the largest class has pictures
-        val = part(root, listing, judged, max(round(min(1 / val_fraction, most)), 2), 0)
-    held = {listing.groups[i] for i in test + val if listing.groups} - {""}
+        val = draw_fold(root, listing, labelled, max(round(min(1 / val_fraction, most)), 2), 0)
+    held_out = {listing.groups[i] for i in test + val if listing.groups} - {""}
     train = [
         i
         for i in sorted(set(train) - set(test) - set(val))
-        # of an animal that is judged, its unlabelled pictures are not learned from either
-        if listing.labels[i] >= 0 or not held or listing.groups[i] not in held
+        # of an animal that is evaluated, its unlabelled pictures are not learned from either
+        if listing.labels[i] >= 0 or not held_out or listing.groups[i] not in held_out
     ]
-    torn(root, listing, {"train": train, "val": val, "test": test})
+    check_groups(root, listing, {"train": train, "val": val, "test": test})
     missing = set(range(len(listing.classes))) - {x for i in train for x in listing.sets[i]}
     if missing:
         name = listing.classes[min(missing)]
@@ -219,7 +226,7 @@ def splits(
     return {"train": train, "val": sorted(val), "test": sorted(test)}
 
 
-def part(root: Path, listing: Listing, places: list[int], folds: int, fold: int) -> list[int]:
+def draw_fold(root: Path, listing: Listing, places: list[int], folds: int, fold: int) -> list[int]:
     """One of so many equal parts: classes as evenly as groups allow.
 
     Raises:
@@ -242,22 +249,21 @@ def part(root: Path, listing: Listing, places: list[int], folds: int, fold: int)
         )
     most = max(Counter(labels).values(), default=0)
     even = listing.classes and most >= folds  # else no class can be in every part
-    kind = (
-        (StratifiedGroupKFold if even else GroupKFold)
-        if groups
-        else (StratifiedKFold if even else KFold)
-    )
-    how = kind(folds, shuffle=True, random_state=0)
+    if groups:
+        kind = StratifiedGroupKFold if even else GroupKFold
+    else:
+        kind = StratifiedKFold if even else KFold
+    splitter = kind(folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes smaller than the folds: told by `imbalance`
-        _, found = next(islice(how.split(places, labels, groups), fold, None))
-    return [places[i] for i in found]
+        _, members = next(islice(splitter.split(places, labels, groups), fold, None))
+    return [places[i] for i in members]
 
 
-def torn(root: Path, listing: Listing, found: dict[str, list[int]]) -> None:
+def check_groups(root: Path, listing: Listing, splits: dict[str, list[int]]) -> None:
     """Refuse a group whose pictures a person put into several splits."""
     where: dict[str, str] = {}
-    for split, places in found.items():
+    for split, places in splits.items():
         for place in places if listing.groups else ():
             group = listing.groups[place]
             if group and where.setdefault(group, split) != split:
@@ -268,15 +274,15 @@ def torn(root: Path, listing: Listing, found: dict[str, list[int]]) -> None:
 
 
 def imbalance(listing: Listing) -> list[str]:
-    """What accuracy would hide."""
+    """Notes on what accuracy would hide: no classes, or classes that differ in size."""
     counts = Counter(label for labels in listing.sets for label in labels)
     if not counts:
         return ["no classes: for self-supervised objectives only"]
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     if many < 3 * few:
         return []
-    told = f"classes differ in size: {listing.classes[most]} {many}, {listing.classes[least]} {few}"
+    note = f"classes differ in size: {listing.classes[most]} {many}, {listing.classes[least]} {few}"
     if listing.several:
-        return [told]
+        return [note]
     fraction = 100 * many / counts.total()
-    return [f"{told}; always saying {listing.classes[most]} scores {fraction:.0f} %"]
+    return [f"{note}; always saying {listing.classes[most]} scores {fraction:.0f} %"]

@@ -61,11 +61,12 @@ class ImageNet(FileImages):
         super().__init__(**loading)
         self.root, self.whole = Path(root).resolve(), whole
         self.notes = ("validation is trained on: choose nothing by it",) if whole else ()
-        classes = listed(self.root)[2]
-        whole = len(classes) == 1000  # other test sets number all of them
-        self.sets = {name: path for name, path in second(self.root).items() if whole}
+        classes = list_imagenet(self.root)[2]
+        all_classes = len(classes) == 1000  # other test sets number all of them
+        self.sets = imagenet_v2(self.root) if all_classes else {}
         self.others = tuple(self.sets)
-        self.real = reassessed(self.root / REAL) if whole and (self.root / REAL).is_file() else None
+        has_real = all_classes and (self.root / REAL).is_file()
+        self.real = read_real(self.root / REAL) if has_real else None
         counts = {split: len(places) for split, places in self.split_indices().items()}
         self.spec = DataSpec(
             classes, (self.image_size,) * 2, 3, *NORMALISATIONS[normalisation], counts=counts
@@ -73,11 +74,11 @@ class ImageNet(FileImages):
 
     def files(self) -> tuple[Folder, list[int]]:
         """Training images in the published order, then the published validation images."""
-        return listed(self.root)[:2]
+        return list_imagenet(self.root)[:2]
 
     def split_indices(self) -> dict[str, list[int]]:
         """The hold-out is validation; the published validation images are what is tested."""
-        source, labels, _, count = listed(self.root)
+        source, labels, _, count = list_imagenet(self.root)
         train, test = list(range(count)), list(range(count, len(source)))
         first, held = part_of(train, "train[:99%]"), part_of(train, "train[99%:]")
         return {
@@ -94,7 +95,7 @@ class ImageNet(FileImages):
                 numbers = [number_of(dataset.source.name(i)) for i in dataset.places.tolist()]
                 dataset.accepted = self.real[torch.tensor(numbers)]
             return dataset
-        folder = Folder(self.sets[split], numbered(self.sets[split]))
+        folder = Folder(self.sets[split], files_by_number(self.sets[split]))
         labels = [int(folder.name(i).split("/")[0]) for i in range(len(folder))]
         return Files(folder, torch.arange(len(folder)), torch.tensor(labels), [])
 
@@ -122,82 +123,86 @@ class ImageNet21k(FileImages):
             )
         self.root, self.kept = Path(root).resolve(), (least, tested)
         counts = {split: len(places) for split, places in self.split_indices().items()}
-        classes = folders(self.root, *self.kept)[2]
+        classes = list_imagenet21k(self.root, *self.kept)[2]
         self.spec = DataSpec(
             classes, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3, counts=counts
         )
 
     def files(self) -> tuple[Folder, list[int]]:
         """Training images in the order of their hashes, then what is tested."""
-        return folders(self.root, *self.kept)[:2]
+        return list_imagenet21k(self.root, *self.kept)[:2]
 
     def split_indices(self) -> dict[str, list[int]]:
         """A hundredth of the training images is validation."""
-        source, labels, _, count = folders(self.root, *self.kept)
+        source, labels, _, count = list_imagenet21k(self.root, *self.kept)
         train, test = list(range(count)), list(range(count, len(source)))
         first, held = part_of(train, "train[:99%]"), part_of(train, "train[99%:]")
         return {"train": self.few(first, labels), "val": held, "test": test}
 
 
 @cache
-def folders(root: Path, least: int, tested: int) -> tuple[Folder, list[int], tuple[str, ...], int]:
-    """Files, labels, classes, and how many are for training."""
+def list_imagenet21k(
+    root: Path, least: int, tested: int
+) -> tuple[Folder, list[int], tuple[str, ...], int]:
+    """Files, labels, the classes' names, how many files are for training."""
     if not root.is_dir():
         raise FileNotFoundError(
             f"ImageNet21k: {root} is not there; get the archives of fall11 or winter21 from "
-            "image-net.org (an account is wanted) and unpack each into a folder of its name"
+            "image-net.org (it needs an account) and unpack each into a folder of its name"
         )
-    found = {entry.name: pictures(Path(entry.path)) for entry in os.scandir(root) if entry.is_dir()}
-    classes = tuple(sorted(name for name, files in found.items() if len(files) > least))
+    files = {e.name: image_names(Path(e.path)) for e in os.scandir(root) if e.is_dir()}
+    classes = tuple(sorted(name for name, names in files.items() if len(names) > least))
     if not classes:
         raise FileNotFoundError(f"ImageNet21k: no folder of {root} holds more than {least} images")
     number = {name: i for i, name in enumerate(classes)}
-    train = published_order((f"{c}/{n}" for c in classes for n in found[c][tested:]), "train")
-    test = [f"{c}/{n}" for c in classes for n in found[c][:tested]]
+    train = published_order((f"{c}/{n}" for c in classes for n in files[c][tested:]), "train")
+    test = [f"{c}/{n}" for c in classes for n in files[c][:tested]]
     labels = [number[name.split("/")[0]] for name in (*train, *test)]
     return Folder(root, [*train, *test]), labels, classes, len(train)
 
 
 @cache
-def listed(root: Path) -> tuple[Folder, list[int], tuple[str, ...], int]:
+def list_imagenet(root: Path) -> tuple[Folder, list[int], tuple[str, ...], int]:
     """Files, labels, the classes' names (WordNet's numbers, sorted), how many are for training.
 
     Raises:
         FileNotFoundError: there is no train or no val.
-        ValueError: a flat val wants all 1,000 classes.
+        ValueError: a flat val needs all 1,000 classes.
     """
     home = next((root / h for h in HOMES if (root / h / "train").is_dir()), None)
     if home is None or not (home / "val").is_dir():
         raise FileNotFoundError(
-            f"ImageNet: {root} holds no train and val; get ILSVRC2012 from image-net.org (an "
-            "account is wanted) and unpack train by class"
+            f"ImageNet: {root} holds no train and val; get ILSVRC2012 from image-net.org (it "
+            "needs an account) and unpack train by class"
         )
     classes = tuple(sorted(entry.name for entry in os.scandir(home / "train") if entry.is_dir()))
     number = {name: i for i, name in enumerate(classes)}
-    names = {name: wnid for wnid in classes for name in pictures(home / "train" / wnid)}
+    names = {name: wnid for wnid in classes for name in image_names(home / "train" / wnid)}
     train = published_order(names, "train")
     rows = [(f"train/{names[name]}/{name}", number[names[name]]) for name in train]
-    rows += tested(home / "val", number)
+    rows += validation_rows(home / "val", number)
     source = Folder(home, [name for name, _ in rows])
     return source, [label for _, label in rows], classes, len(train)
 
 
-def tested(folder: Path, number: dict[str, int]) -> list[tuple[str, int]]:
-    """The published validation images, by class or flat."""
-    flat = pictures(folder)
+def validation_rows(folder: Path, number: dict[str, int]) -> list[tuple[str, int]]:
+    """Name and label of the published validation images, by class or flat."""
+    flat = image_names(folder)
     if not flat:
-        return [(f"val/{wnid}/{name}", number[wnid])
-                for wnid in sorted(number) for name in pictures(folder / wnid)]  # fmt: skip
+        by_class = {wnid: image_names(folder / wnid) for wnid in sorted(number)}
+        return [
+            (f"val/{wnid}/{name}", number[wnid]) for wnid in by_class for name in by_class[wnid]
+        ]
     if len(number) != 1000:
         raise ValueError(
-            f"ImageNet: {folder} is not sorted into classes; that wants all 1,000 classes below "
-            f"train, there are {len(number)}"
+            f"ImageNet: {folder} is not sorted into classes; that needs all 1,000 classes below "
+            f"train, there are {len(number)}; sort it, or put all classes there"
         )
     labels = published_labels()
     return [(f"val/./{name}", int(labels[number_of(name)])) for name in flat]
 
 
-def pictures(folder: Path) -> list[str]:
+def image_names(folder: Path) -> list[str]:
     """Names of image files, sorted; none where there is no such folder."""
     if not folder.is_dir():
         return []
@@ -205,7 +210,7 @@ def pictures(folder: Path) -> list[str]:
 
 
 def number_of(name: str) -> int:
-    """ILSVRC2012_val_00000001.JPEG is 0."""
+    """The number in the name of a published validation image: ILSVRC2012_val_00000001.JPEG is 0."""
     number = re.search(r"_(\d{8})\.", name)
     if number is None or not 1 <= int(number[1]) <= 50_000:
         raise ValueError(f"ImageNet: {name} is no name of the published validation images")
@@ -213,7 +218,7 @@ def number_of(name: str) -> int:
 
 
 @cache
-def reassessed(file: Path) -> Bool[Tensor, "50000 1000"]:
+def read_real(file: Path) -> Bool[Tensor, "50000 1000"]:
     """Which labels are right for each validation image; none for 3,163 of them.
 
     Raises:
@@ -231,25 +236,25 @@ def reassessed(file: Path) -> Bool[Tensor, "50000 1000"]:
     return table
 
 
-def second(root: Path) -> dict[str, Path]:
+def imagenet_v2(root: Path) -> dict[str, Path]:
     """The sets of ImageNet-V2 that are there: v2_matched_frequency, v2_threshold0.7, ..."""
-    found = sorted(root.glob("imagenetv2-*-format-val")) if root.is_dir() else []
-    return {f"v2_{'_'.join(path.name.split('-')[1:-2])}": path for path in found}
+    paths = sorted(root.glob("imagenetv2-*-format-val")) if root.is_dir() else []
+    return {f"v2_{'_'.join(path.name.split('-')[1:-2])}": path for path in paths}
 
 
 @cache
-def numbered(folder: Path) -> list[str]:
+def files_by_number(folder: Path) -> list[str]:
     """Files of folders that are called 0 to 999, by number: as text 10 would come before 2."""
     names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     odd = [name for name in names if not (name.isdecimal() and int(name) < 1000)]
     if odd:
         raise ValueError(f"ImageNet: {folder} holds {odd[0]}; its folders are called 0 to 999")
     names.sort(key=int)
-    return [f"{name}/{file}" for name in names for file in pictures(folder / name)]
+    return [f"{name}/{file}" for name in names for file in image_names(folder / name)]
 
 
 @cache
 def published_labels() -> np.ndarray:
-    """Of ILSVRC2012_val_00000001 to 50000: places of their classes among the sorted 1,000."""
+    """The class of ILSVRC2012_val_00000001 to 50000: its place among the sorted 1,000."""
     facts = json.loads(LABELS.read_text())
     return np.frombuffer(zlib.decompress(base64.b64decode(facts["zlib_base64"])), "<u2")

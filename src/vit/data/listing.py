@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from vit.data.patience import Patience
-from vit.data.table import SPLITS, WORDS, labels_in, rows_of
+from vit.data.table import SPLIT_OF, labels_in, rows_of
 from vit.published.decode import SUFFIXES
 
 UNREADABLE = frozenset(".heic .heif .raw .cr2 .cr3 .nef .arw .dng .svg .psd .mp4 .mov".split())
@@ -68,7 +68,7 @@ def survey(root: Path, table: Path | None = None) -> Listing:
     if table or os.path.lexists(root / LABELS):
         return read_table(root, table or root / LABELS)
     other: Counter[str] = Counter()
-    names = sorted(Patience(f"looking through {root}").over(walk(root, other)))
+    names = sorted(Patience(f"looking through {root}").over(find_pictures(root, other)))
     notes = tuple(
         f"{count} {suffix} files are not read; convert them to JPEG or PNG"
         for suffix, count in sorted(other.items())
@@ -77,19 +77,20 @@ def survey(root: Path, table: Path | None = None) -> Listing:
         more = f" ({'; '.join(notes)})" if notes else ""
         raise FileNotFoundError(f"data.root: no picture below {root}{more}")
     tops = {name.split("/")[0] for name in names if "/" in name}
-    said = {top: split for split, words in SPLITS.items() for top in tops if top.lower() in words}
-    if "train" in said.values():
-        return by_split(root, names, said, notes)
-    if len(said) > 1 and tops == set(said):
+    splits = {top: SPLIT_OF[top.lower()] for top in sorted(tops) if top.lower() in SPLIT_OF}
+    if "train" in splits.values():
+        return folders_of_splits(root, names, splits, notes)
+    if len(splits) > 1 and tops == set(splits):
         raise ValueError(
             f"data.root: {root} holds {', '.join(sorted(tops))} and no training picture; put some "
             f"into {root / 'train'}"
         )
-    return by_class(names, [""] * len(names), [name.split("/")[:-1] for name in names], notes)
+    folders = [name.split("/")[:-1] for name in names]
+    return folders_of_classes(names, [""] * len(names), folders, notes)
 
 
-def walk(root: Path, other: Counter[str]) -> Iterator[str]:
-    """Pictures below a folder, links followed; counts what looks like one and is not read.
+def find_pictures(root: Path, other: Counter[str]) -> Iterator[str]:
+    """Pictures below a folder, links followed; counts into `other` what is like one and not read.
 
     Raises:
         ValueError: a link leads back, a name is no UTF-8, or a folder may not be read.
@@ -124,7 +125,7 @@ def entries(folder: str) -> list[os.DirEntry]:
 
 def kind_of(entry: os.DirEntry) -> str:
     """A folder, a file, or neither: a pipe, a link that leads nowhere or to itself."""
-    try:  # asks the disk about links only: of all else the folder has told
+    try:  # asks the disk about links only: of all else the folder's entry knows
         return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
     except OSError as error:
         if error.errno in (ELOOP, ENOTDIR):
@@ -149,51 +150,54 @@ def followed(folder: str, entry: os.DirEntry, crossed: tuple[str, ...]) -> tuple
     return crossed
 
 
-def by_split(root: Path, names: list[str], said: dict[str, str], notes: tuple[str, ...]) -> Listing:
+def folders_of_splits(
+    root: Path, names: list[str], given: dict[str, str], notes: tuple[str, ...]
+) -> Listing:
     """Folders train, val and test, or some of them; the classes are those of train."""
-    stray = sorted({name.split("/")[0] for name in names} - set(said) - set(UNLABELLED))
+    stray = sorted({name.split("/")[0] for name in names} - set(given) - set(UNLABELLED))
     if stray:
         raise ValueError(
-            f"data.root: {root} holds {', '.join(stray[:5])} beside {', '.join(sorted(said))}; "
+            f"data.root: {root} holds {', '.join(stray[:5])} beside {', '.join(sorted(given))}; "
             "keep either folders of splits or folders of classes"
         )
-    splits = [said.get(name.split("/")[0], "") for name in names]
+    splits = [given.get(name.split("/")[0], "") for name in names]
     folders = [
         [] if not split else name.split("/")[1:-1]
         for name, split in zip(names, splits, strict=True)
     ]
-    return by_class(names, splits, folders, notes)
+    return folders_of_classes(names, splits, folders, notes)
 
 
-def by_class(
+def folders_of_classes(
     names: list[str], splits: list[str], folders: list[list[str]], notes: tuple[str, ...]
 ) -> Listing:
     """The first folder of each picture is its class; those of the training split count."""
-    taught = {
-        path[0] for path, split in zip(folders, splits, strict=True)
+    classes = {
+        path[0]
+        for path, split in zip(folders, splits, strict=True)
         if path and split in ("", "train") and path[0].lower() not in UNLABELLED
-    }  # fmt: skip
-    number = {name: i for i, name in enumerate(sorted(taught))}
+    }
+    number = {name: i for i, name in enumerate(sorted(classes))}
     below = {path[1] for path in folders if len(path) > 1}
-    if len(taught) == 1 and len(below) > 1 and not any(splits):
-        (only,) = taught
+    if len(classes) == 1 and len(below) > 1 and not any(splits):
+        (only,) = classes
         raise ValueError(
             f"data.root: all pictures lie in one folder, {only}, whose folders may be the classes "
             f"({', '.join(sorted(below)[:3])}): give --data.root .../{only}"
         )
     labels = []
     for name, path, split in zip(names, folders, splits, strict=True):
-        known = path and path[0].lower() not in UNLABELLED
-        if known and path[0] not in number:
+        labelled = path and path[0].lower() not in UNLABELLED
+        if labelled and path[0] not in number:
             raise ValueError(
                 f"data.root: class {path[0]} is in {split} only ({name}); it needs training images"
             )
-        labels.append(number[path[0]] if known else -1)
-    return Listing(names, labels, tuple(sorted(taught)), splits, notes=notes)
+        labels.append(number[path[0]] if labelled else -1)
+    return Listing(names, labels, tuple(sorted(classes)), splits, notes=notes)
 
 
 def read_table(root: Path, table: Path) -> Listing:
-    """What a table says; see `rows_of`."""
+    """The files, labels, splits and groups that a table names; see `rows_of`."""
     rows = rows_of(root, table)
     given = [labels_in(row) for row in rows]
     classes = tuple(sorted({name for names in given for name in names}))
@@ -203,13 +207,13 @@ def read_table(root: Path, table: Path) -> Listing:
         names=[row["file"] for row in rows],
         labels=rarest(sets),
         classes=classes,
-        splits=[WORDS.get(row.get("split", "").lower(), "") for row in rows],
+        splits=[SPLIT_OF.get(row.get("split", "").lower(), "") for row in rows],
         groups=[row["group"] for row in rows] if "group" in rows[0] else [],
         several=sets if "labels" in rows[0] else [],
     )
 
 
 def rarest(sets: list[tuple[int, ...]]) -> list[int]:
-    """Of each picture's labels the one that fewest pictures have: splits are drawn by it."""
+    """The label of each picture that fewest pictures have: splits are drawn by it."""
     common = Counter(label for labels in sets for label in labels)
     return [min(labels, key=lambda x: (common[x], x)) if labels else -1 for labels in sets]

@@ -47,7 +47,7 @@ class RawFiles(Source):
 
 
 class Published(FileImages):
-    """What both share.
+    """A published data set of photographs with an official training and test split.
 
     Args:
         root: folder that holds, or will hold, torchvision's layout.
@@ -67,9 +67,13 @@ class Published(FileImages):
         few = self.labels_per_class and self.labels_per_class * len(self.names)
         self.notes = ("validation is trained on: choose nothing by it",) if whole else ()
         self.spec = DataSpec(
-            self.names, (self.image_size,) * 2, 3, (0.5,) * 3, (0.5,) * 3,
+            classes=self.names,
+            image_size=(self.image_size,) * 2,
+            channels=3,
+            mean=(0.5,) * 3,
+            std=(0.5,) * 3,
             counts={"train": few or train + val * whole, "val": val, "test": test},
-        )  # fmt: skip
+        )
 
     def prepare_data(self) -> None:
         """Download and unpack what is not there; one process does it."""
@@ -77,7 +81,7 @@ class Published(FileImages):
 
     def files(self) -> tuple[RawFiles, list[int]]:
         """Training images in the published order, then test images."""
-        return opened(self.raw, self.root)
+        return read_published(self.raw, self.root)
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into the published order."""
@@ -93,12 +97,15 @@ class Published(FileImages):
 
 
 @cache
-def opened(raw: type[Raw], root: Path) -> tuple[RawFiles, list[int]]:
-    """The published order of training and test, and labels."""
-    found = raw(root)
-    rows = [(split, key) for split in ("train", "test")
-            for key in published_order(found.keys(split), split)]  # fmt: skip
-    return RawFiles(found, rows), [found.label(split, key) for split, key in rows]
+def read_published(kind: type[Raw], root: Path) -> tuple[RawFiles, list[int]]:
+    """Training and test images in the published order, and their labels."""
+    raw = kind(root)
+    rows = [
+        (split, key)
+        for split in ("train", "test")
+        for key in published_order(raw.keys(split), split)
+    ]
+    return RawFiles(raw, rows), [raw.label(split, key) for split, key in rows]
 
 
 class Flowers102(Published):
@@ -110,7 +117,8 @@ class Flowers102(Published):
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
-    raw, names = Flowers, tuple(PublishedFlowers.classes)
+    raw = Flowers
+    names = tuple(PublishedFlowers.classes)
     counts = (918, 102, 6_149)
 
 
@@ -123,4 +131,6 @@ class OxfordPets(Published):
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
-    raw, names, counts = Pets, BREEDS, (3_312, 368, 3_669)
+    raw = Pets
+    names = BREEDS
+    counts = (3_312, 368, 3_669)

@@ -23,7 +23,7 @@ REACH = 6  # pixels on each side, three times the largest sigma
 def recoloured(
     images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 9"], view: ViewSpec
 ) -> Float[Tensor, "B C h w"]:
-    """All that a view asks for, in the papers' order; images in [0, 1]."""
+    """Images in [0, 1] with all that a view asks for, in the papers' order."""
     if view.photometric:
         images = jitter(images, u[:, [0, 1, 2, 3, 7, 8]], view.photometric)
     if view.blur:
@@ -53,7 +53,7 @@ def blurred(
 def jitter(
     images: Float[Tensor, "B C h w"], u: Float[Tensor, "B 6"], strength: float
 ) -> Float[Tensor, "B C h w"]:
-    """Other colours for four of five images; a fifth of RGB images turns grey.
+    """Change the colours of four in five images; a fifth of RGB images turns grey.
 
     Brightness and contrast by factors of 1 +- 0.8 strength; RGB: saturation by 1 +- 0.4 strength,
     hue turned by up to 0.2 strength of the circle. At 0.5 these are BYOL's and DINO's.
@@ -72,12 +72,12 @@ def jitter(
     if rgb:
         dull = greyscale(images)
         images = ((images - dull) * (1 + narrow * (2 * u[:, 2] - 1)) + dull).clamp(0, 1)
-        images = turned(images, narrow / 2 * (2 * u[:, 4, 0] - 1))
+        images = rotate_hue(images, narrow / 2 * (2 * u[:, 4, 0] - 1))
     images = torch.where(u[:, 5] < CHANGED, images, before)
     return torch.where(u[:, 3] < GREY, greyscale(images), images) if rgb else images
 
 
-def turned(
+def rotate_hue(
     images: Float[Tensor, "B 3 h w"], fraction: Float[Tensor, "B 1 1"]
 ) -> Float[Tensor, "B 3 h w"]:
     """Hue turned by a fraction of the colour circle; value and saturation stay."""

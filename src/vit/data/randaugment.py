@@ -23,11 +23,10 @@ from torch.nn import functional as F
 from vit.data.normalisation import constant
 
 LEVELS = 30  # of a magnitude at which colours are as strong as they get; 10 in timm and TensorFlow
-OPERATIONS = (
-    "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate",
-    "brightness", "color", "contrast", "sharpness",
-    "posterize", "solarize", "autocontrast", "equalize",
-)  # fmt: skip
+OPERATIONS = tuple(
+    "identity shear_x shear_y translate_x translate_y rotate brightness color contrast sharpness "
+    "posterize solarize autocontrast equalize".split()
+)
 NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as torchvision's grey conversion
 
@@ -68,17 +67,17 @@ class RandAugment:
             operation = (draw[:, 0] * len(OPERATIONS)).long()
             operation = torch.where(draw[:, 1] < self.probability, operation, 0)
             sign = torch.where(draw[:, 2] < 0.5, -1.0, 1.0)
-            images = apply(images, operation, self.magnitude / LEVELS, sign)
+            images = apply_operation(images, operation, self.magnitude / LEVELS, sign)
         return images
 
 
-def apply(
+def apply_operation(
     images: Float[Tensor, "B C H W"],
     operation: Int[Tensor, " B"],
     strength: float,
     sign: Float[Tensor, " B"],
 ) -> Float[Tensor, "B C H W"]:
-    """One operation an image.
+    """Each image after one operation.
 
     Args:
         images: in [0, 1].

@@ -50,14 +50,14 @@ class ShardImages(FileImages):
         about = read_about(self.root) if (self.root / ABOUT).is_file() else {}
         if about:
             self.apply_exif_and_alpha = about["apply_exif_and_alpha"]
-            complete(self.root, about.get("counts"), self.patterns, self.cache)
+            check_complete(self.root, about.get("counts"), self.patterns, self.cache)
             if about["form"] != "as_is":
                 what = "pixels" if about["form"] == "raw" else f"JPEG {about['quality']}"
                 self.notes = (f"short side {about['short_side']}, {what}: not the original pixels",)
         counts = {split: len(places) for split, places in self.split_indices().items()}
         names, most = about.get("classes"), max(self.files()[1])
         if classes:
-            names = names_in(Path(classes))
+            names = read_class_names(Path(classes))
         names = [str(i) for i in range(most + 1)] if names is None else names
         if most >= len(names):
             raise ValueError(
@@ -66,18 +66,22 @@ class ShardImages(FileImages):
             )
         mean, std = (about.get(key, [0.5]) for key in ("mean", "std"))
         self.spec = DataSpec(
-            tuple(names), (self.image_size,) * 2, 3, tuple(mean * (3 // len(mean))),
-            tuple(std * (3 // len(std))), counts=counts,
-        )  # fmt: skip
+            classes=tuple(names),
+            image_size=(self.image_size,) * 2,
+            channels=3,
+            mean=tuple(mean * (3 // len(mean))),
+            std=tuple(std * (3 // len(std))),
+            counts=counts,
+        )
 
     def files(self) -> tuple[Shards, list[int]]:
         """All samples of all splits."""
-        source, labels, _ = opened(self.root, self.patterns, self.cache)
+        source, labels, _ = open_archives(self.root, self.patterns, self.cache)
         return source, labels
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into the shards, one split after the other."""
-        _, labels, ends = opened(self.root, self.patterns, self.cache)
+        _, labels, ends = open_archives(self.root, self.patterns, self.cache)
         train, val, test = list(range(ends[0])), list(range(*ends[:2])), list(range(*ends[1:]))
         if self.patterns[1] is None:
             train, val = carved(self.root, self.patterns, self.cache, self.val_fraction)
@@ -85,7 +89,7 @@ class ShardImages(FileImages):
 
 
 @cache
-def opened(
+def open_archives(
     root: Path, patterns: tuple[str | None, ...], cache: Path
 ) -> tuple[Shards, list[int], tuple[int, ...]]:
     """The archives of all splits, their labels, and where each split ends.
@@ -115,7 +119,7 @@ def carved(
     root: Path, patterns: tuple[str | None, ...], cache: Path, fraction: float
 ) -> tuple[list[int], list[int]]:
     """Training and validation out of the training shards."""
-    _, labels, ends = opened(root, patterns, cache)
+    _, labels, ends = open_archives(root, patterns, cache)
     label, least = Counter(labels[: ends[0]]).most_common()[-1]
     if least < 2:
         raise ValueError(
@@ -134,7 +138,7 @@ def matching(root: Path, pattern: str) -> list[Path]:
     """
     row = re.fullmatch(r"(.*)\{(\d+)\.\.(\d+)\}(.*)", pattern)
     archives = []
-    for path in numbered(root, *row.groups()) if row else globbed(root, pattern):
+    for path in numbered_archives(root, *row.groups()) if row else globbed(root, pattern):
         if not path.is_file():  # the first one that is missing ends a row, however long
             raise FileNotFoundError(f"data: {path} is not there, or no file; {LOOK}")
         archives.append(path)
@@ -143,14 +147,14 @@ def matching(root: Path, pattern: str) -> list[Path]:
     return archives
 
 
-def numbered(root: Path, before: str, first: str, last: str, after: str) -> Iterator[Path]:
-    """A row of archives, with as many digits as the first."""
+def numbered_archives(root: Path, before: str, first: str, last: str, after: str) -> Iterator[Path]:
+    """The archives of a numbered row, with as many digits as the first."""
     for number in range(int(first), int(last) + 1):
         yield root / f"{before}{number:0{len(first)}d}{after}"
 
 
 def globbed(root: Path, pattern: str) -> list[Path]:
-    """What a name stands for, with or without *."""
+    """The archives that a name with or without * stands for."""
     try:
         return sorted(root.glob(pattern))
     except (ValueError, NotImplementedError, IndexError) as error:
@@ -159,8 +163,8 @@ def globbed(root: Path, pattern: str) -> list[Path]:
         ) from error
 
 
-def names_in(file: Path) -> list[str]:
-    """A class a line."""
+def read_class_names(file: Path) -> list[str]:
+    """The names of classes in a text file, one a line."""
     try:
         return file.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -172,7 +176,7 @@ def names_in(file: Path) -> list[str]:
         ) from error
 
 
-def complete(
+def check_complete(
     root: Path, counts: dict[str, int] | None, patterns: tuple[str | None, ...], cache: Path
 ) -> None:
     """Our own shards say how many samples there are, and each sample of which split it is.
@@ -182,7 +186,7 @@ def complete(
     """
     if counts is None:
         raise ValueError(f"data: {root} is not finished; start prepare --to shards again")
-    source, _, ends = opened(root, patterns, cache)
+    source, _, ends = open_archives(root, patterns, cache)
     for split, pattern, first, last in zip(SPLITS, patterns, (0, *ends), ends, strict=False):
         if pattern is None:
             continue

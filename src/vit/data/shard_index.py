@@ -122,7 +122,9 @@ def label_of(descriptor: int, parts: dict[str, Member], where: str) -> int:
         )
     data = os.pread(descriptor, size, offset)
     try:
-        label = (int(data) if WHOLE.fullmatch(data) else data) if kind == "cls" else label_in_json(data)
+        label = (
+            (int(data) if WHOLE.fullmatch(data) else data) if kind == "cls" else label_in_json(data)
+        )
     except (ValueError, RecursionError) as error:
         why = f"{where} has no number for a label ({error}); write its json again"
         raise ValueError(why) from error

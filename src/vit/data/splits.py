@@ -18,10 +18,10 @@ def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int
     from sklearn.model_selection import train_test_split  # slow to load, and only needed here
 
     classes, fraction = len(set(labels)), held_out
-    wanted = math.ceil(fraction * len(labels)) if isinstance(fraction, float) else fraction
-    if min(wanted, len(labels) - wanted) < classes:
+    count = math.ceil(fraction * len(labels)) if isinstance(fraction, float) else fraction
+    if min(count, len(labels) - count) < classes:
         raise ValueError(
-            f"data: {wanted} images to validate on, out of {len(labels)}, cannot hold all "
+            f"data: {count} images to validate on, out of {len(labels)}, cannot hold all "
             f"{classes} classes; change data.val_fraction, or give validation images"
         )
     train, val = train_test_split(
@@ -45,14 +45,14 @@ def balanced(indices: list[int], labels: list[int]) -> list[int]:
 
 def by_label(indices: list[int], labels: list[int]) -> dict[int, list[int]]:
     """The members of each class, classes rising, in one pass."""
-    found: dict[int, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for index in indices:
-        found.setdefault(labels[index], []).append(index)
-    return dict(sorted(found.items()))
+        members.setdefault(labels[index], []).append(index)
+    return dict(sorted(members.items()))
 
 
 def few(indices: list[int], labels: list[int], per_class: int, draw: int) -> list[int]:
-    """Of a training split, `per_class` images of each class, in the split's order.
+    """The first `per_class` images of each class by the draw, in the split's order.
 
     Draws differ by their number alone, whatever the run's seed; within one draw a smaller choice
     is part of every larger one.

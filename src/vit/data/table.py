@@ -9,17 +9,17 @@ from pathlib import Path
 from vit.data.patience import Patience
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
-WORDS = {word: split for split, known in SPLITS.items() for word in known}
+SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
 READ = ("file", "label", "labels", "split", "group")  # columns; others are passed over
 BETWEEN = ";"  # several labels of an image
 
 
 def rows_of(root: Path, table: Path) -> list[dict[str, str]]:
-    """A row a picture, by column, without blanks around.
+    """The rows of a table, one a picture: cells by column, without blanks around.
 
     Args:
         root: what the column file is below.
-        table: a CSV file with columns file and label or labels, and where wanted split and group.
+        table: a CSV file with columns file and label or labels, and optionally split and group.
 
     Raises:
         ValueError: a column is missing or doubled, or a row cannot be.
@@ -33,13 +33,13 @@ def rows_of(root: Path, table: Path) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     lines: dict[str, int] = {}
     names: list[str] = []
-    for line, cells in Patience(f"reading {table}").over(records(table)):
+    for line, cells in Patience(f"reading {table}").over(csv_rows(table)):
         if not names:
-            names, columns = cells, header(table, cells)
+            names, columns = cells, columns_of(table, cells)
             continue
         try:
             rows.append(row_of(cells, columns, len(names)))
-            check(root, rows[-1], lines, line)
+            check_row(root, rows[-1], lines, line)
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(f"{table}, line {line}: {error}") from None
     if not rows:
@@ -51,7 +51,7 @@ def rows_of(root: Path, table: Path) -> list[dict[str, str]]:
     return rows
 
 
-def records(table: Path) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     """The cells of each row that is not empty, and the line where it begins."""
     line = 1
     try:
@@ -71,16 +71,16 @@ def records(table: Path) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"{table}: cannot be read ({error.strerror}); copy it anew") from error
 
 
-def header(table: Path, cells: list[str]) -> dict[str, int]:
-    """Where each column stands that is read."""
+def columns_of(table: Path, cells: list[str]) -> dict[str, int]:
+    """The place of each column that is read."""
     names = [cell.strip() for cell in cells]
     shown = [name[:40] for name in names[:10]]
-    told = ", ".join(name if name.isprintable() else ascii(name) for name in shown)
+    held = ", ".join(name if name.isprintable() else ascii(name) for name in shown)
     columns = {name: names.index(name) for name in READ if name in names}
     if "file" not in columns:
-        raise ValueError(f"{table}: needs columns file and label (or labels), holds {told}")
+        raise ValueError(f"{table}: needs columns file and label (or labels), holds {held}")
     if not {"label", "labels"} & set(columns) and set(names) - set(columns) - {""}:
-        raise ValueError(f"{table}: no column label or labels; holds {told}")
+        raise ValueError(f"{table}: no column label or labels; holds {held}")
     if {"label", "labels"} <= set(columns):
         raise ValueError(f"{table}: holds columns label and labels; keep one")
     for name in columns:
@@ -90,7 +90,7 @@ def header(table: Path, cells: list[str]) -> dict[str, int]:
 
 
 def row_of(cells: list[str], columns: dict[str, int], count: int) -> dict[str, str]:
-    """What is read of a row; cells that it lacks are empty."""
+    """A row's cells by column; those that it lacks are empty."""
     if any(cell.strip() for cell in cells[count:]):
         raise ValueError(
             f"{len(cells)} cells below {count} columns; put quotes around what holds a comma"
@@ -105,8 +105,8 @@ def row_of(cells: list[str], columns: dict[str, int], count: int) -> dict[str, s
     return row
 
 
-def check(root: Path, row: dict[str, str], lines: dict[str, int], number: int) -> None:
-    """One row, whose file name is brought into one form; `lines`: where others stand."""
+def check_row(root: Path, row: dict[str, str], lines: dict[str, int], number: int) -> None:
+    """Refuse a wrong row, and bring its file name into one form; `lines`: where others stand."""
     if not row["file"]:
         raise ValueError("the column file is empty; name a picture, or remove the line")
     if "\\" in row["file"]:
@@ -121,12 +121,12 @@ def check(root: Path, row: dict[str, str], lines: dict[str, int], number: int) -
         raise FileNotFoundError(
             f"{root / row['file']} is not there; put it there, or remove the line"
         )
-    if row.get("split") and row["split"].lower() not in WORDS:
-        raise ValueError(f"split {row['split']!r}; known: {', '.join(WORDS)}")
+    if row.get("split") and row["split"].lower() not in SPLIT_OF:
+        raise ValueError(f"split {row['split']!r}; known: {', '.join(SPLIT_OF)}")
 
 
 def labels_in(row: dict[str, str]) -> list[str]:
-    """Of one picture: its label, or its labels between semicolons, each once."""
+    """The label of one picture, or its labels between semicolons, each once."""
     if "labels" not in row:
         return [row["label"]] if row.get("label") else []
     return sorted({name.strip() for name in row["labels"].split(BETWEEN)} - {""})

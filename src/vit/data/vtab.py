@@ -58,35 +58,39 @@ class VTAB(FileImages):
             self.notes += ("validation is trained on: choose nothing by it",)
         few = self.labels_per_class
         self.spec = DataSpec(
-            tuple(map(str, range(about.classes))), (self.image_size,) * 2, 3, (0.5,) * 3,
-            (0.5,) * 3, counts=counts | {"val": 200, "test": about.tested},
-        )  # fmt: skip
+            classes=tuple(map(str, range(about.classes))),
+            image_size=(self.image_size,) * 2,
+            channels=3,
+            mean=(0.5,) * 3,
+            std=(0.5,) * 3,
+            counts=counts | {"val": 200, "test": about.tested},
+        )
         if few or (self.root / self.task).is_dir():
             counts = {split: len(places) for split, places in self.split_indices().items()}
             self.spec.counts.update(counts)
 
     def files(self) -> tuple[Folder, list[int]]:
         """Training and validation images, then those of the test."""
-        source, labels, _ = listed(self.root / self.task)
+        source, labels, _ = read_lists(self.root / self.task)
         return source, labels
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into train800, val200 and test, one after the other."""
-        _, labels, ends = listed(self.root / self.task)
+        _, labels, ends = read_lists(self.root / self.task)
         train, val, test = range(ends[0]), range(*ends[:2]), range(*ends[1:])
         whole = train if self.train == "train800" else range(ends[1])
         return {"train": self.few(list(whole), labels), "val": list(val), "test": list(test)}
 
     def split_hash(self, split: Split) -> str:
         """Re-encoded images are not the published ones, though they are called the same."""
-        own = super().split_hash(split)
-        return (
-            own if self.origin == RAW else sha256(f"{own} {self.origin}".encode()).hexdigest()[:12]
-        )
+        digest = super().split_hash(split)
+        if self.origin == RAW:
+            return digest
+        return sha256(f"{digest} {self.origin}".encode()).hexdigest()[:12]
 
 
 @cache
-def listed(folder: Path) -> tuple[Folder, list[int], tuple[int, int, int]]:
+def read_lists(folder: Path) -> tuple[Folder, list[int], tuple[int, int, int]]:
     """Images of a prepared folder, their labels, and where each part ends.
 
     Raises:
@@ -101,15 +105,15 @@ def listed(folder: Path) -> tuple[Folder, list[int], tuple[int, int, int]]:
                 f"VTAB: {path} is not there; python train.py prepare --vtab {folder.name} makes it"
             )
         rows = rows_in(path)
-        found = [label for _, label in rows]
+        part_labels = [label for _, label in rows]
         other = folder.name == "caltech101" and part == "test"  # copies differ: 6,084 or 6,085
-        if (len(rows) != count and not other) or not set(found) <= set(range(task.classes)):
+        if (len(rows) != count and not other) or not set(part_labels) <= set(range(task.classes)):
             raise ValueError(
                 f"VTAB: {path} needs {count:,} lines with labels below {task.classes}, has "
-                f"{len(rows):,} with labels to {max(found, default=0)}; get it again"
+                f"{len(rows):,} with labels to {max(part_labels, default=0)}; get it again"
             )
         names += [name for name, _ in rows]
-        labels += found
+        labels += part_labels
         ends.append(len(labels))
     return Folder(folder, names), labels, tuple(ends)
 
@@ -136,7 +140,7 @@ def rows_in(path: Path) -> list[tuple[str, int]]:
 
 
 def origin(folder: Path) -> str:
-    """How the folder came to be: what was made from the published files is not what was not."""
+    """How the folder came to be: made here from the published files, or prepared elsewhere."""
     file = folder / ORIGIN
     if file.is_file():
         with reading(file):

@@ -8,13 +8,13 @@ default changes the id.
 M images, N patches, D width.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from vit.digest import digest
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,4 @@ class Result:
     @property
     def id(self) -> str:
         """Name and a hash of the settings."""
-        text = json.dumps(self.protocol, sort_keys=True, default=str)
-        return f"{self.protocol['name']}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        return f"{self.protocol['name']}-{digest(self.protocol)}"

@@ -1,4 +1,4 @@
-"""The protocols that there are: the files of this folder."""
+"""The protocols that there are, found by looking into the files of this folder."""
 
 import difflib
 import importlib
@@ -11,17 +11,25 @@ import vit.evaluate
 from vit.batch import DataSpec
 from vit.evaluate.base import Result
 
-NOT_ONE = ("base", "catalogue", "grid", "rankme")
-
 
 def protocols() -> list[str]:
-    """Their names."""
-    found = pkgutil.iter_modules(vit.evaluate.__path__)
-    return [module.name for module in found if module.name not in NOT_ONE]
+    """The names of the files here that hold a function of their name which takes a task."""
+    names = [module.name for module in pkgutil.iter_modules(vit.evaluate.__path__)]
+    return [name for name in names if takes_task(function_in(name))]
 
 
-def refuse(spec: DataSpec) -> None:
-    """Protocols classify, so images want one label each.
+def function_in(name: str) -> Any:
+    """What a file here calls by its own name, if anything."""
+    return getattr(importlib.import_module(f"vit.evaluate.{name}"), name, None)
+
+
+def takes_task(function: Any) -> bool:
+    """Is it a protocol?"""
+    return inspect.isfunction(function) and "task" in inspect.signature(function).parameters
+
+
+def check_labels(spec: DataSpec) -> None:
+    """Protocols classify, so images need one label each.
 
     Raises:
         ValueError: they have none, or several.
@@ -29,7 +37,10 @@ def refuse(spec: DataSpec) -> None:
     if not spec.classes:
         raise ValueError("evaluate: this data has no labels; give --data with classes")
     if spec.multi_label:
-        raise ValueError("evaluate: its protocols want one label an image; this data has several")
+        raise ValueError(
+            "evaluate: this data has several labels an image and its protocols need one; give "
+            "other --data"
+        )
 
 
 def protocol(name: str) -> Callable[..., Result]:
@@ -42,7 +53,7 @@ def protocol(name: str) -> Callable[..., Result]:
         near = difflib.get_close_matches(name, protocols(), 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(protocols())}"
         raise ValueError(f"protocols: unknown {name!r}; {hint}")
-    return getattr(importlib.import_module(f"vit.evaluate.{name}"), name)
+    return function_in(name)
 
 
 def defaults(name: str) -> dict[str, Any]:

@@ -23,12 +23,15 @@ class Losses(NamedTuple):
         per_image: B (or B k for a histogram), exact in evaluation whatever the batches and ranks.
         monitors: scalars of the batch, for watching; never claimed exact.
         predicted: scores and truth that `metrics` are fed with in evaluation, B rows each.
+        masked: as per_image, and for each which images count (B, bool); the others have no such
+            value. Only in evaluation.
     """
 
     loss: Float[Tensor, ""]
     per_image: dict[str, Tensor]
     monitors: dict[str, Tensor]
     predicted: tuple[Tensor, Tensor] | None = None
+    masked: dict[str, tuple[Tensor, Tensor]] | None = None
 
 
 class Objective(nn.Module, ABC):
@@ -48,9 +51,10 @@ class Objective(nn.Module, ABC):
     uses_labels: ClassVar[bool] = False
     whole_step: ClassVar[bool] = False  # the loss compares all images of a step: no micro-batches
     best: ClassVar[tuple[str, str] | None] = None  # ("val/accuracy", "max") picks best.ckpt
-    trivial_baseline: ClassVar[tuple[str, str] | None] = (
-        None  # ("val/x", "val/trivial x"): trained is above
-    )
+    # ("val/x", "val/trivial x"): what was trained is above what needs no training
+    trivial_baseline: ClassVar[tuple[str, str] | None] = None
+    # the linear layer from pooled features to the classes, where it alone makes the answer
+    classifier_head: ClassVar[str | None] = None
     STEPS: ClassVar[tuple[str, ...]] = ("predict", "pictures")  # run parameters outside forward
 
     def __init__(self, encoder: Encoder, spec: DataSpec) -> None:
@@ -77,7 +81,7 @@ class Objective(nn.Module, ABC):
         """Called after each optimiser step: teachers and centres follow here."""
 
     def metrics(self) -> dict[str, Metric]:
-        """Of a whole split, what no mean over its images gives; new ones for each evaluation."""
+        """Metrics of a whole split that no mean over its images gives; new for each evaluation."""
         return {}
 
     def collapse_message(self, results: dict[str, float]) -> str | None:
@@ -85,7 +89,7 @@ class Objective(nn.Module, ABC):
         return None
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        """From the means over a split of `per_image` to the scalars that are logged."""
+        """The scalars that are logged, from the means of `per_image` and `masked` over a split."""
         return means
 
 

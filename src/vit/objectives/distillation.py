@@ -1,4 +1,4 @@
-"""Distillation as in DeiT: a token of its own learns what a trained classifier says.
+"""Distillation as in DeiT: an extra token learns the answers of a trained classifier.
 
 Paper: Touvron et al., "Training data-efficient image transformers & distillation through
 attention", arXiv:2012.12877, section 4.
@@ -9,6 +9,8 @@ B batch, C channels, N patches, D width, L classes.
 """
 
 import copy
+import math
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -19,16 +21,16 @@ from torch.nn import functional as F
 from vit.batch import Batch, DataSpec
 from vit.models.base import TokenEncoder
 from vit.models.classifier import Classifier, classifier
-from vit.objectives.base import Losses, Objective
+from vit.objectives.base import Losses, Objective, check_fractions
 from vit.objectives.parts.classification import (
     MOST_CLASSES,
-    averages,
-    by_class,
+    class_counts,
     class_loss,
-    judge_one,
+    score_label,
+    with_class_averages,
 )
 from vit.objectives.parts.heads import LinearHead
-from vit.objectives.parts.mixing import Mixing
+from vit.objectives.parts.mixing import Mixing, blended, mixing_pictures
 
 
 class Held:
@@ -39,7 +41,8 @@ class Held:
     """
 
     def __init__(self, module: Classifier) -> None:
-        self.module, self.key = module, module.key()
+        self.module = module
+        self.key = module.key()
 
     def __deepcopy__(self, memo: dict) -> "Held":
         return self
@@ -51,6 +54,38 @@ class Held:
         return self.module.to(images.device)(images)
 
 
+@dataclass(frozen=True)
+class TeacherLoss:
+    """How a teacher's answer enters the loss.
+
+    Args:
+        kind: hard: its first choice (paper: better); soft: its probabilities.
+        weight: of the teacher's part in the loss; the labels have the rest. Paper: 0.5 (hard), 0.1
+            (soft).
+        temperature: of soft answers. Paper: 3.
+    """
+
+    kind: Literal["hard", "soft"] = "hard"
+    weight: float = 0.5
+    temperature: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_fractions("TeacherLoss", weight=self.weight)
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"TeacherLoss: temperature must be above 0, got {self.temperature}")
+
+    def __call__(
+        self, logits: Float[Tensor, "B L"], answers: Float[Tensor, "B L"]
+    ) -> Float[Tensor, " B"]:
+        """Cross-entropy with the first choice, or T^2 KL of softened answers."""
+        if self.kind == "hard":
+            return F.cross_entropy(logits, answers.argmax(1), reduction="none")
+        ours = (logits / self.temperature).log_softmax(1)
+        theirs = (answers / self.temperature).log_softmax(1)
+        gap = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
+        return gap * self.temperature**2
+
+
 class Distillation(Objective):
     """Learn the labels with one token and a teacher's answers with another.
 
@@ -59,9 +94,7 @@ class Distillation(Objective):
         spec: the data.
         teacher: run folder or checkpoint of a supervised run, or torchvision/<name>.
         weights: of torchvision's teacher: a file, or a name such as IMAGENET1K_V2.
-        kind: hard: its first choice (paper: better); soft: its probabilities.
-        teacher_weight: of the teacher's part in the loss. Paper: 0.5 (hard), 0.1 (soft).
-        temperature: of soft answers. Paper: 3.
+        teacher_loss: which of its answers is learned, and how much it weighs.
         label_smoothing: fraction of the labels' target spread over all classes.
         mixing: mixup and CutMix of training images, which the teacher sees too.
     """
@@ -75,25 +108,22 @@ class Distillation(Objective):
         spec: DataSpec,
         teacher: str = "",
         weights: str | None = None,
-        kind: Literal["hard", "soft"] = "hard",
-        teacher_weight: float = 0.5,
-        temperature: float = 3.0,
+        teacher_loss: TeacherLoss = TeacherLoss(),
         label_smoothing: float = 0.0,
         mixing: Mixing | None = None,
     ) -> None:
         super().__init__(encoder, spec)
         if not teacher:
             raise ValueError("Distillation: teacher must name a supervised run or torchvision/...")
-        if not (0 <= teacher_weight <= 1 and temperature > 0 and 0 <= label_smoothing < 1):
+        if not 0 <= label_smoothing < 1:
             raise ValueError(
-                "Distillation: teacher_weight must be in [0, 1], temperature above 0, "
-                "label_smoothing in [0, 1); "
-                f"got {teacher_weight}, {temperature} and {label_smoothing}"
+                f"Distillation: label_smoothing must be in [0, 1), got {label_smoothing}"
             )
         if spec.multi_label:
-            raise ValueError("Distillation: wants one label an image")
-        self.kind, self.teacher_weight, self.temperature = kind, teacher_weight, temperature
-        self.smoothing, self.mixing = label_smoothing, mixing
+            raise ValueError("Distillation: needs one label an image, the data has several")
+        self.teacher_loss = teacher_loss
+        self.smoothing = label_smoothing
+        self.mixing = mixing
         self.head = LinearHead(encoder.width, len(spec.classes))
         self.taught_head = LinearHead(encoder.width, len(spec.classes))
         self.token = nn.Parameter(torch.empty(encoder.width))
@@ -124,57 +154,40 @@ class Distillation(Objective):
 
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step; of a blended image, accuracy asks for the larger part's label."""
-        labels, images = batch.labels.clamp(min=0), batch.images
-        mixed = None
-        if self.mixing and batch.epoch is not None and progress < self.mixing.until:
-            mixed = self.mixing(images, batch.keys("mixing"))
-            images = mixed.images
-        own, taught = self.both(images)
-        loss = class_loss(own, labels, smoothing=self.smoothing)
+        labels = batch.labels.clamp(min=0)
+        mixed = blended(self.mixing, batch, progress)
+        images = batch.images if mixed is None else mixed.images
+        label_logits, teacher_logits = self.both(images)
+        loss = class_loss(label_logits, labels, smoothing=self.smoothing)
         if mixed is not None:
-            other = class_loss(own, labels[mixed.partner], smoothing=self.smoothing)
-            loss = mixed.weight * loss + (1 - mixed.weight) * other
-            labels = torch.where(mixed.weight < 0.5, labels[mixed.partner], labels)
+            other = class_loss(label_logits, labels[mixed.partner], smoothing=self.smoothing)
+            loss = mixed.blend(loss, other)
+            labels = mixed.larger_part(labels)
         answers = self.teacher(self.pixels(images)).float()
-        from_teacher = self.agreement(taught, answers)
-        loss = (1 - self.teacher_weight) * loss + self.teacher_weight * from_teacher
-        logits = (own + taught) / 2
-        per_image = {"loss": loss, "teacher_loss": from_teacher} | judge_one(logits, labels)
+        from_teacher = self.teacher_loss(teacher_logits, answers)
+        weight = self.teacher_loss.weight
+        loss = (1 - weight) * loss + weight * from_teacher
+        logits = (label_logits + teacher_logits) / 2
+        per_image = {"loss": loss, "teacher_loss": from_teacher} | score_label(logits, labels)
         per_image["teacher_accuracy"] = (answers.argmax(1) == labels).float()
         if batch.epoch is None and logits.shape[1] <= MOST_CLASSES:
-            per_image["by_class"] = by_class(logits.argmax(1), labels, logits.shape[1])
+            per_image["class_counts"] = class_counts(logits.argmax(1), labels, logits.shape[1])
         return Losses(loss.mean(), per_image, {})
-
-    def agreement(
-        self, taught: Float[Tensor, "B L"], answers: Float[Tensor, "B L"]
-    ) -> Float[Tensor, " B"]:
-        """Cross-entropy with the first choice, or T^2 KL of softened answers."""
-        if self.kind == "hard":
-            return F.cross_entropy(taught, answers.argmax(1), reduction="none")
-        ours = (taught / self.temperature).log_softmax(1)
-        theirs = (answers / self.temperature).log_softmax(1)
-        gap = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
-        return gap * self.temperature**2
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also what counts every class alike, however few its images."""
-        means = dict(means)
-        if (counts := means.pop("by_class", None)) is not None:
-            means |= averages(counts)
-        return means
+        return with_class_averages(means)
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """What blended images look like, where there are any."""
-        if not self.mixing:
-            return {}
-        mixed = self.mixing(batch.images.float(), batch.keys("mixing")).images
-        return {"mixed": self.pixels(mixed).clamp(0, 1)}
+        return mixing_pictures(self.mixing, batch, self.pixels)
 
 
 def same_teacher(objective: Distillation, keys: object) -> None:
     """A run goes on with the teacher that it began with."""
-    stored, own = bytes(objective.teacher_key.cpu().tolist()).hex(), objective.teacher.key
-    if stored != own:
+    stored, given = bytes(objective.teacher_key.cpu().tolist()).hex(), objective.teacher.key
+    if stored != given:
         raise ValueError(
-            f"Distillation: the teacher has changed since the run began ({stored}, now {own})"
+            f"Distillation: the teacher has changed since the run began ({stored}, now {given}); "
+            "go on with that teacher, or begin a new run"
         )

@@ -61,9 +61,7 @@ class ViewMasking:
     def __post_init__(self) -> None:
         check_fractions("ViewMasking", probability=self.probability)
         if not 0 < self.ratio[0] <= self.ratio[1] < 1:
-            raise ValueError(
-                f"ViewMasking: ratio must rise within (0, 1), got {tuple(self.ratio)}"
-            )
+            raise ValueError(f"ViewMasking: ratio must rise within (0, 1), got {tuple(self.ratio)}")
 
     def draw(self, batch: Batch, grid: tuple[int, int]) -> Bool[Tensor, "two_B N"]:
         """Hidden patches of both large views."""
@@ -107,7 +105,7 @@ class IBOT(Objective):
         head: Projection = PROJECTION,
         crops: MultiCrop = CROPS,
         distillation: SelfDistillation = DISTILLATION,
-        masking: ViewMasking = ViewMasking(),  # noqa: B008  it is frozen
+        masking: ViewMasking = ViewMasking(),
         patch_weight: float = 1.0,
     ) -> None:
         super().__init__(encoder, spec)

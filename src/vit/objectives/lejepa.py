@@ -4,7 +4,7 @@ Paper: Balestriero and LeCun, "LeJEPA: Provable and Scalable Self-Supervised Lea
 Heuristics", arXiv:2511.08544: no teacher, no stopped gradient, no schedule, one weight. SIGReg
 compares random projections of the cloud with a normal distribution by the Epps-Pulley statistic.
 Differs from it: directions are drawn from the seed and the run's progress, alike on all ranks;
-each view's cloud is tested on its own and the statistics are averaged; saturation changes half as
+each view's cloud is tested alone and the statistics are averaged; saturation changes half as
 much as in its example (a rule of our photometric strength).
 
 B batch, V views, G large views, D width, E numbers of a projection, S directions, K knots.
@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from vit.batch import Batch, DataSpec
 from vit.collectives import sum_over_ranks, world_size
 from vit.models.base import Encoder
-from vit.objectives.base import Losses, Objective, in_range
-from vit.objectives.parts.multi_crop import multi_crop
+from vit.objectives.base import Losses, Objective, check_fractions
+from vit.objectives.parts.multi_crop import MultiCrop
 from vit.precision import as_given
 from vit.randomness import step_seed, uniform
 
+CROPS = MultiCrop(local_crops=6, global_area=(0.3, 1.0), local_area=(0.05, 0.3))  # the paper's
 REACH = 3.0  # the characteristic function is compared from 0 to here; paper: [-3, 3], which is even
 
 
@@ -34,18 +35,13 @@ class LeJEPA(Objective):
     Args:
         encoder: any.
         spec: the data.
-        weight: of SIGReg; 1 - weight is that of the agreement. Paper: 0.02.
+        weight: of SIGReg; the agreement has 1 - weight. Paper: 0.02.
         outputs: E. Paper's example: 16 to 128.
         hidden_width: width of the projection's two hidden layers. Paper: 2048.
         directions: S, drawn anew at each step. Paper: 1024; its example: 256.
         knots: K, points of the integral. Paper: 17.
-        global_crops: large views an image. Paper: 2.
-        local_crops: small views an image. Paper: 6.
-        local_size: their side in pixels; null: 96/224 of the image, rounded to whole patches.
-        global_area: fraction of the image a large view covers. Paper: (0.3, 1).
-        local_area: fraction of the image a small view covers. Paper: (0.05, 0.3).
-        photometric: strength of brightness and colour changes. Paper's example: 1.
-        distorted: blur half of all views and solarise a fifth, as its example; for photographs.
+        crops: the views. `distorted` blurs half of all and solarises a fifth, as its example does,
+            whose photometric strength is 1.
     """
 
     whole_step: ClassVar[bool] = True
@@ -60,31 +56,27 @@ class LeJEPA(Objective):
         hidden_width: int = 2048,
         directions: int = 256,
         knots: int = 17,
-        global_crops: int = 2,
-        local_crops: int = 6,
-        local_size: int | None = None,
-        global_area: tuple[float, float] = (0.3, 1.0),
-        local_area: tuple[float, float] = (0.05, 0.3),
-        photometric: float = 0.5,
-        distorted: bool = False,
+        crops: MultiCrop = CROPS,
     ) -> None:
         super().__init__(encoder, spec)
-        if global_crops + local_crops < 2 or global_crops < 1:
-            raise ValueError("LeJEPA: wants at least one large view, and two views in all")
-        self.views = multi_crop(
-            "LeJEPA", encoder, spec, global_crops, local_crops, local_size, global_area,
-            local_area, photometric,
-        )  # fmt: skip
-        if distorted:
+        if crops.global_crops + crops.local_crops < 2 or crops.global_crops < 1:
+            raise ValueError(
+                "LeJEPA: crops needs at least one large view and two views in all, got "
+                f"{crops.global_crops} large and {crops.local_crops} small"
+            )
+        self.views = crops.views(encoder, spec)
+        if crops.distorted:
             self.views = tuple(replace(view, blur=0.5, solarise=0.2) for view in self.views)
-        in_range("LeJEPA", weight=weight)
+        check_fractions("LeJEPA", weight=weight)
         if min(outputs, hidden_width, directions) < 1 or knots < 2:
             raise ValueError(
-                "LeJEPA: outputs, hidden_width and directions must be at least 1, knots 2 or more; "
-                f"got {outputs}, {hidden_width}, {directions} and {knots}"
+                "LeJEPA: outputs, hidden_width and directions must be at least 1, knots at least "
+                f"2, got {outputs}, {hidden_width}, {directions} and {knots}"
             )
-        self.weight, self.outputs, self.directions = weight, outputs, directions
-        self.large = global_crops
+        self.weight = weight
+        self.outputs = outputs
+        self.directions = directions
+        self.large = crops.global_crops
         self.projector = nn.Sequential(
             nn.Linear(encoder.width, hidden_width),
             nn.BatchNorm1d(hidden_width),
@@ -102,8 +94,8 @@ class LeJEPA(Objective):
         features = [self.encoder(torch.cat(views)).pooled for views in groups if views]
         points = self.projector(torch.cat(features)).float()
         points = points.view(len(batch.views), len(batch), -1)  # V B E
-        centre = points[: self.large].mean(0)
-        agreement = (points - centre).square().mean((0, 2))  # B
+        center = points[: self.large].mean(0)
+        agreement = (points - center).square().mean((0, 2))  # B
         if batch.epoch is not None:
             cloud, counted, count = points, agreement, len(batch) * world_size()
             seed = step_seed(batch.seed, "lejepa", repr(progress))
@@ -112,10 +104,10 @@ class LeJEPA(Objective):
             count = sum_over_ranks(batch.valid.sum())
             seed = step_seed(batch.seed, "lejepa", repr(None))
         normality = sigreg(cloud, self.unit_vectors(seed), self.knots, count)
-        loss = (1 - self.weight) * everywhere(counted, count) + self.weight * normality
+        loss = (1 - self.weight) * mean_over_all(counted, count) + self.weight * normality
         monitors = {"loss": loss.detach(), "normality": normality.detach()}
         mean, square = (
-            everywhere(part.mean(0), count) for part in (cloud.detach(), cloud.detach().square())
+            mean_over_all(part.mean(0), count) for part in (cloud.detach(), cloud.detach().square())
         )
         monitors["spread"] = (square - mean.square()).clamp(min=0).sqrt().mean()
         return Losses(loss, {"agreement": agreement}, monitors)
@@ -147,18 +139,18 @@ def sigreg(
         weights[[0, -1]] /= 2
         angles = (points @ directions)[..., None] * knots  # V B S K
         real, imaginary = (
-            everywhere(part.transpose(0, 1), count) for part in (angles.cos(), angles.sin())
+            mean_over_all(part.transpose(0, 1), count) for part in (angles.cos(), angles.sin())
         )  # V S K
         error = (real - normal).square() + imaginary.square()  # V S K
         return (error @ (weights * normal)).mean() * count
 
 
-def everywhere(rows: Float[Tensor, "B ..."], count: int | Tensor) -> Float[Tensor, "..."]:
+def mean_over_all(rows: Float[Tensor, "B ..."], count: int | Tensor) -> Float[Tensor, "..."]:
     """The mean over the rows of all ranks, count of them.
 
-    Its gradient is that of this rank's own part: ranks average their gradients afterwards, so that
-    each ends with the gradient of the statistic of all.
+    Its gradient is that of this rank's part alone: ranks average their gradients afterwards, so
+    that each ends with the gradient of the statistic of all.
     """
     part = rows.sum(0) / count
-    own = part.detach()
-    return sum_over_ranks(own) + (part - own) * world_size()
+    constant = part.detach()
+    return sum_over_ranks(constant) + (part - constant) * world_size()

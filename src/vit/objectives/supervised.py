@@ -2,7 +2,7 @@
 
 Paper: Dosovitskiy et al., arXiv:2010.11929, section 3 and appendix B; the sigmoid loss is the one
 its authors pre-train with (sum over classes, mean over images; head bias -10). It also serves
-images with several labels, which are judged by mean average precision (mAP, mean over classes).
+images with several labels, which are scored by mean average precision (mAP, mean over classes).
 
 B batch, D width, L classes.
 """
@@ -21,14 +21,14 @@ from vit.objectives.base import Losses, Objective
 from vit.objectives.parts.classification import (
     MOST_CLASSES,
     MeanAveragePrecision,
-    averages,
-    by_class,
+    class_counts,
     class_loss,
-    judge_one,
-    judge_several,
+    score_label,
+    score_labels,
+    with_class_averages,
 )
 from vit.objectives.parts.heads import LinearHead
-from vit.objectives.parts.mixing import Mixing
+from vit.objectives.parts.mixing import Mixing, blended, mixing_pictures
 
 
 class Supervised(Objective):
@@ -37,7 +37,7 @@ class Supervised(Objective):
     Args:
         encoder: any.
         spec: the data; its classes are what is predicted.
-        loss: softmax cross-entropy, or a sigmoid for each class, which several labels want.
+        loss: softmax cross-entropy, or a sigmoid for each class, which several labels need.
         label_smoothing: fraction of the target spread over all classes. Paper: 0 (1e-4 with
             sigmoid).
         head_bias: start of the head's biases. Paper with the sigmoid loss: -10.
@@ -49,6 +49,7 @@ class Supervised(Objective):
 
     uses_labels: ClassVar[bool] = True
     best: ClassVar[tuple[str, str]] = ("val/accuracy", "max")
+    classifier_head: ClassVar[str] = "head"
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class Supervised(Objective):
         if len(spec.classes) < 2:
             raise ValueError(
                 f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}"
-                + (f" ({spec.classes[0]})" if spec.classes else "; pictures want labels")
+                + (f" ({spec.classes[0]})" if spec.classes else "; it learns from labels alone")
             )
         if not math.isfinite(head_bias):
             raise ValueError(f"Supervised: head_bias must be a number, got {head_bias}")
@@ -77,8 +78,10 @@ class Supervised(Objective):
             raise ValueError("Supervised: images have several labels here; set loss to sigmoid")
         if self.several:
             self.best = ("val/map", "max")
-        self.kind, self.smoothing, self.mixing = loss, label_smoothing, mixing
-        self.register_buffer("weights", weights_of(class_weights, spec), persistent=False)
+        self.kind = loss
+        self.smoothing = label_smoothing
+        self.mixing = mixing
+        self.register_buffer("weights", class_weight_table(class_weights, spec), persistent=False)
         self.head = LinearHead(encoder.width, len(spec.classes), head_bias)
 
     def predict(self, images: Float[Tensor, "B C H W"]) -> dict[str, Float[Tensor, "B L"]]:
@@ -89,36 +92,38 @@ class Supervised(Objective):
         """One step; of a blended image, accuracy asks for the larger part's label."""
         # padding has no label and counts nowhere
         labels = batch.accepted if self.several else batch.labels.clamp(min=0)
-        if self.mixing and batch.epoch is not None and progress < self.mixing.until:
-            images, partner, weight = self.mixing(batch.images, batch.keys("mixing"))
-            logits = self.predict(images)["logits"].float()  # B L
-            other = labels[partner]
-            first, second = self.loss(logits, labels), self.loss(logits, other)
-            loss = weight * first + (1 - weight) * second
-            step = weight * self.weighted(first, labels) + (1 - weight) * self.weighted(
-                second, other
-            )
-            swapped = weight < 0.5
-            labels = torch.where(swapped[:, None] if self.several else swapped, other, labels)
-        else:
-            logits = self.predict(batch.images)["logits"].float()
-            loss = self.loss(logits, labels)
-            step = loss if batch.epoch is None else self.weighted(loss, labels)
-        judge = judge_several if self.several else judge_one
-        per_image = {"loss": loss} | judge(logits, labels)
+        mixed = blended(self.mixing, batch, progress)
+        images = batch.images if mixed is None else mixed.images
+        logits = self.predict(images)["logits"].float()  # B L
+        loss = self.loss(logits, labels)
+        step = loss if batch.epoch is None else self.weighted(loss, labels)
+        if mixed is not None:
+            other = labels[mixed.partner]
+            other_loss = self.loss(logits, other)
+            step = mixed.blend(step, self.weighted(other_loss, other))
+            loss = mixed.blend(loss, other_loss)
+            labels = mixed.larger_part(labels)
+        score = score_labels if self.several else score_label
+        per_image = {"loss": loss} | score(logits, labels)
         if batch.epoch is not None:
             return Losses(step.mean(), per_image, {})
         if self.several:
             return Losses(step.mean(), per_image, {}, (logits.sigmoid(), labels.long()))
         if logits.shape[1] <= MOST_CLASSES:
-            per_image["by_class"] = by_class(logits.argmax(1), labels, logits.shape[1])
-        if batch.accepted is not None:
-            found = batch.accepted.gather(1, logits.argmax(1, keepdim=True))[:, 0]
-            per_image["accepted"] = found.float()
-        return Losses(step.mean(), per_image, {})
+            per_image["class_counts"] = class_counts(logits.argmax(1), labels, logits.shape[1])
+        return Losses(step.mean(), per_image, {}, masked=self.relabelled(logits, batch))
+
+    def relabelled(
+        self, logits: Float[Tensor, "B L"], batch: Batch
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Is the first guess among the labels that later annotators accept, where they did?"""
+        if batch.accepted is None:
+            return {}
+        right = batch.accepted.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+        return {"real_accuracy": (right.float(), batch.valid & batch.accepted.any(1))}
 
     def weighted(self, loss: Float[Tensor, " B"], labels: Tensor) -> Float[Tensor, " B"]:
-        """Losses times their classes' weights; of several labels, times their mean weight."""
+        """Losses times their classes' weights; with several labels, times their mean weight."""
         if self.weights is None:
             return loss
         if not self.several:
@@ -127,32 +132,26 @@ class Supervised(Objective):
         return torch.where(labels.any(1), weight, 1.0) * loss
 
     def metrics(self) -> dict[str, Metric]:
-        """Of several labels: how high those that are right rank, class by class."""
+        """For several labels: how high those that are right rank, class by class."""
         if not self.several:
             return {}
         return {"map": MeanAveragePrecision(self.head.out_features)}
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also what counts every class alike, however few its images."""
-        means = dict(means)
-        if (fractions := means.pop("by_class", None)) is not None:
-            means |= averages(fractions)
-        return means
+        return with_class_averages(means)
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """What blended images look like, where there are any."""
-        if not self.mixing:
-            return {}
-        mixed = self.mixing(batch.images.float(), batch.keys("mixing")).images
-        return {"mixed": self.pixels(mixed).clamp(0, 1)}
+        return mixing_pictures(self.mixing, batch, self.pixels)
 
     def loss(self, logits: Float[Tensor, "B L"], labels: Tensor) -> Float[Tensor, " B"]:
         """The loss of each image."""
         return class_loss(logits, labels, self.kind, self.smoothing)
 
 
-def weights_of(given: dict[str, float] | None, spec: DataSpec) -> Tensor | None:
-    """L numbers, in the order of the classes."""
+def class_weight_table(given: dict[str, float] | None, spec: DataSpec) -> Tensor | None:
+    """The weight of each class (L), in the order of the classes; None where none is given."""
     if not given:
         return None
     unknown = sorted(set(given) - set(spec.classes))

@@ -19,12 +19,12 @@ from vit.published.decode import decode
 
 SPLITS = ("train", "val", "test")
 CHUNK = 32  # images that a process is given at a time
-Seen = tuple[int, str, str]  # place, digest of its pixels, why it cannot be read
+Checked = tuple[int, str, str]  # place, digest of its pixels, why it cannot be read
 
 
 @dataclass
-class Findings:
-    """What was found.
+class CheckReport:
+    """What is wrong with a data set, and how large it is.
 
     Args:
         counts: images by split.
@@ -44,71 +44,71 @@ class Findings:
 
     @property
     def clean(self) -> bool:
-        """Nothing that spoils a figure."""
+        """Is there nothing that spoils a figure?"""
         return not (self.unreadable or self.across or self.empty)
 
     def lines(self) -> list[str]:
-        """For people."""
-        told = ", ".join(f"{count:,} {split}" for split, count in self.counts.items())
-        found = [f"read {sum(self.counts.values()):,} images: {told}"]
+        """The report for people, line by line."""
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.counts.items())
+        sizes = [f"read {sum(self.counts.values()):,} images: {counts}"]
         if self.sizes:
             least, most = (pick(self.sizes, key=self.sizes.get) for pick in (min, max))
-            found.append(
+            sizes.append(
                 f"{len(self.sizes)} classes, {self.sizes[least]:,} ({least}) to "
                 f"{self.sizes[most]:,} ({most}) training images"
             )
-        found += [f"unreadable: {name}: {why}" for name, why in self.unreadable]
-        found += [f"in several splits or classes: {' = '.join(same)}" for same in self.across]
-        found += [f"twice: {' = '.join(same)}" for same in self.doubled if same not in self.across]
-        found += [f"no training image: class {name}" for name in self.empty]
-        return [*found, "nothing wrong"] if len(found) == bool(self.sizes) + 1 else found
+        wrong = [f"unreadable: {name}: {why}" for name, why in self.unreadable]
+        wrong += [f"in several splits or classes: {' = '.join(same)}" for same in self.across]
+        wrong += [f"twice: {' = '.join(same)}" for same in self.doubled if same not in self.across]
+        wrong += [f"no training image: class {name}" for name in self.empty]
+        return sizes + (wrong or ["nothing wrong"])
 
 
-def check(data: Images, tell: Callable[[int, int], None]) -> Findings:
-    """Read everything.
+def check_data(data: Images, tell: Callable[[int, int], None]) -> CheckReport:
+    """Read every image of every split.
 
     Args:
         data: prepared.
         tell: called with images read, and images in all.
     """
-    found, places = Findings(), data.split_indices()
-    found.counts = {split: len(places[split]) for split in SPLITS}
+    report, places = CheckReport(), data.split_indices()
+    report.counts = {split: len(places[split]) for split in SPLITS}
     groups: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
-    done, total = 0, sum(found.counts.values())
+    done, total = 0, sum(report.counts.values())
     for split in SPLITS:
-        for name, label, digest, why in looked(data, split):
+        for name, label, digest, why in read_split(data, split):
             done += 1
             tell(done, total)
             if why:
-                found.unreadable.append((name, why))
+                report.unreadable.append((name, why))
             else:
                 groups[digest].append((split, name, label))
     for same in groups.values():
         if len(same) > 1:
             names = [f"{name} ({split})" for split, name, _ in same]
-            found.doubled.append(names)
+            report.doubled.append(names)
             if len({split for split, _, _ in same}) > 1 or len({x for _, _, x in same}) > 1:
-                found.across.append(names)
-    classes, labels = data.spec.classes, counted(data)
-    found.sizes = {name: labels[i] for i, name in enumerate(classes) if labels[i]}
-    found.empty = [name for i, name in enumerate(classes) if not labels[i]]
-    return found
+                report.across.append(names)
+    classes, counts = data.spec.classes, train_counts(data)
+    report.sizes = {name: counts[i] for i, name in enumerate(classes) if counts[i]}
+    report.empty = [name for i, name in enumerate(classes) if not counts[i]]
+    return report
 
 
-def counted(data: Images) -> Counter[int]:
-    """Training images of each class."""
+def train_counts(data: Images) -> Counter[int]:
+    """How many training images each class has."""
     dataset = data.open("train")
     if data.spec.multi_label:
         return Counter(dict(enumerate(dataset.accepted.sum(0).tolist())))
     return Counter(dataset.labels.tolist())
 
 
-def looked(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
+def read_split(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
     """Name, label, digest and reason of each image of a split, in its order."""
     dataset = data.open(split)
     if isinstance(dataset, InMemory):
         for number, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
-            yield f"image {number}", int(label), digest_of(image), ""
+            yield f"image {number}", int(label), pixel_digest(image), ""
         return
     assert isinstance(data, FileImages)
     source, labels = data.files()
@@ -117,28 +117,28 @@ def looked(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
     context = get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, initializer=end_with_parent) as pool:
         jobs = pool.map(
-            look_at, [source] * len(chunks), [data.apply_exif_and_alpha] * len(chunks), chunks
+            check_images, [source] * len(chunks), [data.apply_exif_and_alpha] * len(chunks), chunks
         )
-        for seen in jobs:
-            for place, digest, why in seen:
+        for checked in jobs:
+            for place, digest, why in checked:
                 yield source.name(place), labels[place], digest, why
 
 
-def look_at(source: Source, apply_exif_and_alpha: bool, places: list[int]) -> list[Seen]:
-    """Some images, in a process of their own."""
+def check_images(source: Source, apply_exif_and_alpha: bool, places: list[int]) -> list[Checked]:
+    """Decode some images, in a separate process."""
     torch.set_num_threads(1)
-    found = []
+    checked = []
     for place in places:
         try:
-            found.append((place, digest_of(decode(source.read(place), apply_exif_and_alpha)), ""))
+            image = decode(source.read(place), apply_exif_and_alpha)
+            checked.append((place, pixel_digest(image), ""))
         except (ValueError, OSError) as error:
-            found.append((place, "", str(error)))
-    return found
+            checked.append((place, "", str(error)))
+    return checked
 
 
-def digest_of(image: torch.Tensor) -> str:
-    """The same for the same pixels, whatever the file."""
+def pixel_digest(image: torch.Tensor) -> str:
+    """Hexadecimal digits that are the same for the same pixels, whatever the file."""
     pixels = image.contiguous().numpy().tobytes()
-    return hashlib.blake2b(
-        pixels, digest_size=16, key=repr(tuple(image.shape)).encode()
-    ).hexdigest()
+    shape = repr(tuple(image.shape)).encode()
+    return hashlib.blake2b(pixels, digest_size=16, key=shape).hexdigest()

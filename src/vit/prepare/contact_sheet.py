@@ -14,7 +14,7 @@ IMAGES, AUGMENTED = 8, 5
 ALONE = LoaderContext()
 
 
-def sheet(data: Images, path: Path) -> Path:
+def write_contact_sheet(data: Images, path: Path) -> Path:
     """Write a PNG: a row an image of the training split, evenly chosen, named by its class.
 
     Args:
@@ -30,7 +30,7 @@ def sheet(data: Images, path: Path) -> Path:
     grid = figure.subplots(len(chosen), len(columns), squeeze=False)
     for row, cells in enumerate(grid):
         for column, (cell, batch) in enumerate(zip(cells, columns, strict=True)):
-            cell.imshow(pixels(batch.images[row], data), cmap="gray", vmin=0, vmax=1)
+            cell.imshow(displayable(batch.images[row], data), cmap="gray", vmin=0, vmax=1)
             cell.set_axis_off()
             if not column:
                 cell.set_title(title(columns[0], row, data.spec.classes), fontsize=8, loc="left")
@@ -60,8 +60,8 @@ def title(batch: Batch, row: int, classes: tuple[str, ...]) -> str:
     return ", ".join(classes[i] for i in batch.accepted[row].nonzero().flatten().tolist())
 
 
-def pixels(image: Tensor, data: Images) -> Tensor:
-    """C h w, normalised, to h w 3 (or h w) in [0, 1]."""
+def displayable(image: Tensor, data: Images) -> Tensor:
+    """A normalised image, C h w, as h w 3 (or h w) in [0, 1]."""
     mean, std = (torch.tensor(x)[:, None, None] for x in (data.spec.mean, data.spec.std))
     shown = (image.cpu() * std + mean).clamp(0, 1).permute(1, 2, 0)
     return shown[..., 0] if shown.shape[-1] == 1 else shown[..., :3]

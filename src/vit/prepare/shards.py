@@ -28,7 +28,7 @@ from vit.whole_files import replacing, write_text
 QUALITY = 90
 
 
-def write(
+def write_shards(
     data: Images,
     folder: Path,
     form: Form,
@@ -51,53 +51,64 @@ def write(
     """
     if data.spec.multi_label:
         raise ValueError("shards hold one label an image; this data has several")
-    about = {
-        "data": type(data).__name__, "form": form,
-        "short_side": None if form == "as_is" else short_side,
-        "quality": QUALITY if form == "jpeg" else None, "per_shard": per_shard,
-        "classes": list(data.spec.classes), "mean": data.spec.mean, "std": data.spec.std,
-        "apply_exif_and_alpha": form == "as_is" and getattr(data, "apply_exif_and_alpha", False),
-        "splits": {split: data.split_hash(split) for split in SPLITS},
-    }  # fmt: skip
+    about = description(data, form, short_side, per_shard)
     folder.mkdir(parents=True, exist_ok=True)
-    about, file = json.loads(json.dumps(about)), folder / ABOUT
+    file = folder / ABOUT
     known = read_about(folder) if file.is_file() and any(folder.glob("*.tar")) else about
     if known | {"counts": None} != about | {"counts": None}:
-        raise ValueError(f"{folder} holds shards that were written otherwise; choose another")
-    keep(file, about)
+        raise ValueError(
+            f"{folder} holds shards that were written otherwise; choose another folder"
+        )
+    write_about(file, about)
     for split in SPLITS:
-        one = sample(data, split, form, short_side)
+        one = sample_reader(data, split, form, short_side)
         count = len(data.split_indices()[split])
         for start in range(0, count, per_shard):
-            path, end = (
-                folder / f"{split}-{start // per_shard:06d}.tar",
-                min(start + per_shard, count),
-            )
+            path = folder / f"{split}-{start // per_shard:06d}.tar"
+            end = min(start + per_shard, count)
             if not path.is_file():
-                shard(path, split, {number: one(number) for number in range(start, end)})
+                write_shard(path, split, {number: one(number) for number in range(start, end)})
             tell(split, end, count)
     written = {
         split: sum(len(build_index(path).names) for path in folder.glob(f"{split}-*.tar"))
         for split in SPLITS
     }
-    keep(file, about | {"counts": written})
+    write_about(file, about | {"counts": written})
     return folder
 
 
-def keep(file: Path, about: dict[str, Any]) -> None:
+def description(data: Images, form: Form, short_side: int, per_shard: int) -> dict[str, Any]:
+    """What dataset.json says of how the shards are written, as JSON gives it back."""
+    exif_and_alpha = form == "as_is" and getattr(data, "apply_exif_and_alpha", False)
+    about = {
+        "data": type(data).__name__,
+        "form": form,
+        "short_side": None if form == "as_is" else short_side,
+        "quality": QUALITY if form == "jpeg" else None,
+        "per_shard": per_shard,
+        "classes": list(data.spec.classes),
+        "mean": data.spec.mean,
+        "std": data.spec.std,
+        "apply_exif_and_alpha": exif_and_alpha,
+        "splits": {split: data.split_hash(split) for split in SPLITS},
+    }
+    return json.loads(json.dumps(about))
+
+
+def write_about(file: Path, about: dict[str, Any]) -> None:
     """Write dataset.json, the old one or the new one at any instant."""
     write_text(file, json.dumps(about, indent=1) + "\n")
 
 
-def sample(
+def sample_reader(
     data: Images, split: str, form: Form, short_side: int
 ) -> Callable[[int], tuple[str, bytes, int] | None]:
-    """What gives kind, bytes and label of a sample of a split by its number; None: left out."""
+    """A function of a sample's number: its kind, bytes and label; None: left out."""
     dataset = data.open(split)
     if isinstance(dataset, InMemory):
         kind = "raw" if form == "raw" else "png"
         images, labels = dataset.images, dataset.labels
-        return lambda i: (*encoded(images[i], kind, short_side), int(labels[i]))
+        return lambda i: (*encode_image(images[i], kind, short_side), int(labels[i]))
     assert isinstance(data, FileImages)
 
     def one(number: int) -> tuple[str, bytes, int] | None:
@@ -114,12 +125,12 @@ def sample(
         if form == "as_is":
             kind = "jpg" if content[:2] == JPEG else Image.open(io.BytesIO(content)).format.lower()
             return kind, content, label
-        return (*encoded(image, form, short_side), label)
+        return (*encode_image(image, form, short_side), label)
 
     return one
 
 
-def encoded(image: Tensor, form: str, short_side: int) -> tuple[str, bytes]:
+def encode_image(image: Tensor, form: str, short_side: int) -> tuple[str, bytes]:
     """Kind and bytes of an image, shrunk to its short side."""
     height, width = image.shape[1:]
     scale = short_side / min(height, width)
@@ -136,16 +147,16 @@ def encoded(image: Tensor, form: str, short_side: int) -> tuple[str, bytes]:
     return ("jpg" if form == "jpeg" else "png"), stream.getvalue()
 
 
-def shard(path: Path, split: str, samples: dict[int, tuple[str, bytes, int] | None]) -> None:
-    """One archive, there whole or not at all; members are named by split and number."""
+def write_shard(path: Path, split: str, samples: dict[int, tuple[str, bytes, int] | None]) -> None:
+    """Write one archive, there whole or not at all; members are named by split and number."""
     with (
         replacing(path) as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for number, found in samples.items():
-            if found is None:
+        for number, sample in samples.items():
+            if sample is None:
                 continue
-            kind, content, label = found
+            kind, content, label = sample
             parts = [(kind, content)] + ([("cls", str(label).encode())] if label >= 0 else [])
             for suffix, body in sorted(parts):
                 info = tarfile.TarInfo(f"{split}-{number:08d}.{suffix}")

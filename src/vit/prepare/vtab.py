@@ -12,14 +12,14 @@ from pathlib import Path
 from vit.published.decode import JPEG
 from vit.published.order import Key, part_of, published_order, split_of
 from vit.published.raw import Raw
-from vit.published.tasks import ORIGIN, TASKS, Task
+from vit.published.tasks import ORIGIN, TASKS, VTABTask
 from vit.whole_files import replacing, write_text
 
 PARTS = ("train800", "val200", "test")
 ENDINGS = {JPEG: ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp"}
 
 
-def prepare(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], None]) -> Path:
+def write_task(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], None]) -> Path:
     """Write one task; what is there already is kept, so an interrupted call goes on.
 
     Args:
@@ -34,12 +34,12 @@ def prepare(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], Non
     task, folder = TASKS[name], root / name
     raw.get()
     for part in PARTS:
-        keys, split = members(raw, task, part)
+        keys, split = keys_of_part(raw, task, part)
         lines, target = [], folder / "images" / part
-        found = target.iterdir() if target.is_dir() else ()
-        there = {path.stem: path.name for path in found if path.suffix != ".part"}
+        files = target.iterdir() if target.is_dir() else ()
+        there = {path.stem: path.name for path in files if path.suffix != ".part"}
         for number, key in enumerate(keys):
-            file = there.get(f"{number:06d}") or written(target, number, raw.image(split, key))
+            file = there.get(f"{number:06d}") or write_image(target, number, raw.image(split, key))
             lines.append(f"images/{part}/{file} {raw.label(split, key)}")
             tell(part, number + 1, len(keys))
         write_text(folder / f"{part}.txt", "\n".join(lines) + "\n")
@@ -50,16 +50,18 @@ def prepare(name: str, raw: Raw, root: Path, tell: Callable[[str, int, int], Non
     return folder
 
 
-def members(raw: Raw, task: Task, part: str) -> tuple[list[Key], str]:
+def keys_of_part(raw: Raw, task: VTABTask, part: str) -> tuple[list[Key], str]:
     """Keys of one part in the published order, and the published split that they are from."""
-    words, count = {
-        "train800": (task.train, 800), "val200": (task.val, 200), "test": (task.test, task.tested),
-    }[part]  # fmt: skip
-    split = split_of(words)
-    keys = part_of(ordered(raw, split), words)
+    slice_name, count = {
+        "train800": (task.train, 800),
+        "val200": (task.val, 200),
+        "test": (task.test, task.tested),
+    }[part]
+    split = split_of(slice_name)
+    keys = part_of(ordered(raw, split), slice_name)
     if len(keys) != count:
         raise ValueError(
-            f"{type(raw).__name__}: {part} should be {count:,} images ({words}), there are "
+            f"{type(raw).__name__}: {part} should be {count:,} images ({slice_name}), there are "
             f"{len(keys):,}; the raw files below {raw.root} are not complete"
         )
     return keys, split
@@ -67,12 +69,12 @@ def members(raw: Raw, task: Task, part: str) -> tuple[list[Key], str]:
 
 @cache
 def ordered(raw: Raw, split: str) -> list[Key]:
-    """Sorted once, though several parts are cut from it."""
+    """All keys of a split in the published order; several parts are cut from it."""
     return published_order(raw.keys(split), split)
 
 
-def written(folder: Path, number: int, data: bytes) -> str:
-    """The name of an image's file, which is there whole or not at all."""
+def write_image(folder: Path, number: int, data: bytes) -> str:
+    """Write an image, whole or not at all; returns the name of its file."""
     suffix = ENDINGS.get(data[:2], ".img")
     path = folder / f"{number:06d}{suffix}"
     folder.mkdir(parents=True, exist_ok=True)

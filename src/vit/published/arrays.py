@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 from torchvision.datasets import CIFAR100, SVHN
 
-from vit.published.cifar import MOST, read, read_foreign
+from vit.published.cifar import MOST, read_batches, read_foreign
 from vit.published.npz import read_npz
 from vit.published.order import Key
 from vit.published.raw import Raw, png, reading
@@ -39,17 +39,17 @@ class Cifar(Raw):
             rows = read_npz(file, ("indices",), MOST)["indices"].tolist()
             return images, labels, {row: at for at, row in enumerate(rows)}
         files = tuple(map(tuple, CIFAR100.train_list))
-        images, labels = read(self.need(FOLDER), files, "fine_labels")
+        images, labels = read_batches(self.need(FOLDER), files, "fine_labels")
         return images, labels, {row: row for row in range(len(labels))}
 
     @cached_property
     def _test(self) -> tuple[Tensor, Tensor, dict[int, int]]:
         files = tuple(map(tuple, CIFAR100.test_list))
-        images, labels = read(self.need(FOLDER), files, "fine_labels")
+        images, labels = read_batches(self.need(FOLDER), files, "fine_labels")
         return images, labels, {row: row for row in range(len(labels))}
 
     def get(self) -> None:
-        """Some rows by hand are enough."""
+        """Download the archive, unless some rows were put there by hand."""
         if not (self.root / self.partial).is_file():
             super().get()
 
@@ -124,11 +124,11 @@ class PatchCamelyon(Raw):
         return [f"{self.names[split]}_{i}" for i in range(len(self._values(split, "y")))]
 
     def label(self, split: str, key: Key) -> int:
-        return int(self._values(split, "y")[row(key)].item())
+        return int(self._values(split, "y")[row_number(key)].item())
 
     def image(self, split: str, key: Key) -> bytes:
         with reading(self.need(f"camelyonpatch_level_2_split_{self.names[split]}_x.h5")):
-            return png(self._values(split, "x")[row(key)])
+            return png(self._values(split, "x")[row_number(key)])
 
 
 def plain_array(path: Path, name: str, shape: tuple[int, ...]) -> Any:
@@ -144,15 +144,15 @@ def plain_array(path: Path, name: str, shape: tuple[int, ...]) -> Any:
         file = h5py.File(path, "r")
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{name} is not there, or a link to elsewhere")
-        found = file[name]
-        if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+        array = file[name]
+        if not isinstance(array, h5py.Dataset) or array.external or array.is_virtual:
             raise ValueError(f"{name} is no array of this file")
-        if found.dtype != np.uint8 or found.shape[1:] != shape:
-            raise ValueError(f"{name} is {found.dtype} {found.shape}, published is uint8 {shape}")
-    return found
+        if array.dtype != np.uint8 or array.shape[1:] != shape:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, published is uint8 {shape}")
+    return array
 
 
-def row(key: Key) -> int:
+def row_number(key: Key) -> int:
     """`train_17` is row 17."""
     return int(str(key).rpartition("_")[2])
 
@@ -219,7 +219,7 @@ class SmallNorb(Raw):
     def _values(self, split: str, what: str) -> np.ndarray:
         name = f"{self.names[split]}-{what}.mat"
         if name not in self.opened:
-            self.opened[name] = matrix(self.need(name, f"{name}.gz"))
+            self.opened[name] = read_matrix(self.need(name, f"{name}.gz"))
         return self.opened[name]
 
     def keys(self, split: str) -> range:
@@ -238,8 +238,8 @@ LARGEST = 2**29  # values of a matrix; the published ones have up to 448 million
 MATRICES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 
 
-def matrix(path: Path) -> np.ndarray:
-    """NORB's own format: a number for the type, how many dimensions, at least three sizes, data.
+def read_matrix(path: Path) -> np.ndarray:
+    """A file of NORB: the number of its type, how many dimensions, at least three sizes, data.
 
     Raises:
         ValueError: it is another format, cut off, or larger than its sizes say.

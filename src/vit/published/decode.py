@@ -36,7 +36,7 @@ class Memory:
         self.room = bytearray()
 
     def at_least(self, size: int) -> bytearray:
-        """So many bytes; what lay there before is gone."""
+        """Room of at least `size` bytes; what lay there before is gone."""
         if len(self.room) < size:
             self.room = bytearray(size)
         return self.room
@@ -63,7 +63,7 @@ def decode(
     if data[: len(RAW)] == RAW:
         return unpacked(data)
     with _careful():
-        plain = data[:2] == JPEG and not (apply_exif_and_alpha and turned(data))
+        plain = data[:2] == JPEG and not (apply_exif_and_alpha and exif_orientation(data))
         pixels = _fast(data, shrink, memory) if plain else None
         pixels = _any(data, apply_exif_and_alpha, shrink) if pixels is None else pixels
         return torch.from_numpy(pixels).permute(2, 0, 1)
@@ -80,7 +80,11 @@ def size_of(data: bytes, apply_exif_and_alpha: bool = False) -> tuple[int, int]:
     with _careful():
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
-        return (width, height) if apply_exif_and_alpha and turned(data) >= 5 else (height, width)
+        return (
+            (width, height)
+            if apply_exif_and_alpha and exif_orientation(data) >= 5
+            else (height, width)
+        )
 
 
 def packed(image: UInt8[Tensor, "_c _h _w"]) -> bytes:
@@ -90,7 +94,7 @@ def packed(image: UInt8[Tensor, "_c _h _w"]) -> bytes:
 
 
 def unpacked(data: bytes) -> UInt8[Tensor, "3 _h _w"]:
-    """The inverse; grey becomes RGB."""
+    """The pixels that `packed` wrote; grey becomes RGB."""
     start = len(RAW) + 4
     height, width = np.frombuffer(data[len(RAW) : start], "<u2").tolist()
     channels, rest = divmod(len(data) - start, max(height * width, 1))
@@ -104,7 +108,7 @@ def unpacked(data: bytes) -> UInt8[Tensor, "3 _h _w"]:
 
 @contextlib.contextmanager
 def _careful() -> Iterator[None]:
-    """Whatever Pillow warns of or stumbles over, as one line or not at all."""
+    """Turn whatever Pillow stumbles over into one line, and silence what it warns of."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd but readable files
         try:
@@ -116,14 +120,14 @@ def _careful() -> Iterator[None]:
             raise ValueError(f"cannot be read as an image ({reason})") from error
 
 
-def turned(data: bytes) -> int:
+def exif_orientation(data: bytes) -> int:
     """The EXIF orientation, 2 to 8; 0 where the picture stands as it is stored."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            found = image.getexif().get(ORIENTATION)
+            orientation = image.getexif().get(ORIENTATION)
     except (OSError, SyntaxError, ValueError):
         return 0
-    return found if found in range(2, 9) else 0
+    return orientation if orientation in range(2, 9) else 0
 
 
 @cache
@@ -137,7 +141,7 @@ def fast() -> ModuleType | None:
 
 
 def _fast(data: bytes, shrink: int, memory: Memory | None) -> np.ndarray | None:
-    """None where this file is Pillow's."""
+    """Pixels H W 3 by simplejpeg; None where this file is Pillow's."""
     decoder = fast()
     if decoder is None:
         return None
@@ -165,7 +169,7 @@ def _any(data: bytes, apply_exif_and_alpha: bool, shrink: int) -> np.ndarray:
 
 
 def rgb(image: Image.Image, apply_exif_and_alpha: bool) -> Image.Image:
-    """Any mode to 8-bit RGB; what Pillow would clip is scaled instead."""
+    """Convert any mode to 8-bit RGB; what Pillow would clip is scaled instead."""
     if image.mode.startswith("I"):  # 16 bits, in whatever order of bytes
         values = np.asarray(image.convert("I")) / 257
         image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

@@ -20,7 +20,7 @@ class DmLab(Raw):
         self.opened: dict[str, dict[str, tuple[Path, int, int, int]]] = {}
 
     def _index(self, split: str) -> dict[str, tuple[Path, int, int, int]]:
-        """By key: file, where its record lies, how long it is, label."""
+        """File, place and length of its record, and label of each key."""
         if split not in self.opened:
             files = sorted(self.root.rglob(f"dmlab-{split}.tfrecord*"))
             if not files:
@@ -28,7 +28,7 @@ class DmLab(Raw):
             self.opened[split] = {}
             for file in files:
                 with reading(file, StopIteration):
-                    for start, data in records(file):
+                    for start, data in read_records(file):
                         features = example(data)
                         name = features["filename"].decode()
                         self.opened[split][name] = (file, start, len(data), features["label"])
@@ -47,7 +47,7 @@ class DmLab(Raw):
             return example(stream.read(length))["image"]
 
 
-def records(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_records(path: Path) -> Iterator[tuple[int, bytes]]:
     """Where each record of a TFRecord file begins, and its bytes; checksums are not read."""
     end = path.stat().st_size
     with path.open("rb") as file:
@@ -61,7 +61,7 @@ def records(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def example(data: bytes) -> dict[str, bytes | int]:
     """First value of each feature of a tf.train.Example (a protocol buffer)."""
-    found = {}
+    firsts = {}
     for _, features in fields(data):
         for _, entry in fields(features):
             name, feature = (value for _, value in sorted(fields(entry)))
@@ -69,8 +69,8 @@ def example(data: bytes) -> dict[str, bytes | int]:
             first = next(fields(values))[1]
             if kind == 3:  # numbers: packed, or one by one
                 first = varint(first, 0)[0] if isinstance(first, bytes) else first
-            found[name.decode()] = first
-    return found
+            firsts[name.decode()] = first
+    return firsts
 
 
 def fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
@@ -81,7 +81,7 @@ def fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
         if tag & 7 == 0:
             value, at = varint(data, at)
         else:
-            length, at = (varint(data, at)) if tag & 7 == 2 else ({1: 8, 5: 4}[tag & 7], at)
+            length, at = varint(data, at) if tag & 7 == 2 else ({1: 8, 5: 4}[tag & 7], at)
             value, at = data[at : at + length], at + length
         yield tag >> 3, value
 

@@ -18,7 +18,8 @@ def fetch(url: str, target: Path, md5: str, timeout: float = 20.0) -> None:
         FileNotFoundError: the server cannot be reached; says which file to put where by hand.
         ValueError: what came is not the file it should be.
     """
-    part = target.with_name(target.name + ".part")
+    # not by whole_files.replacing, which removes what is unfinished: the next call goes on from it
+    part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -38,10 +39,13 @@ def fetch(url: str, target: Path, md5: str, timeout: float = 20.0) -> None:
                 f"download: {url} cannot be reached ({getattr(error, 'reason', error)}); get "
                 f"{target.name} (md5 {md5}) by other means and put it into {target.parent}"
             ) from error
-    found = md5_of(part)
-    if found != md5:
+    actual = md5_of(part)
+    if actual != md5:
         part.unlink()
-        raise ValueError(f"download: {url} is not the expected file (md5 {found}, expected {md5})")
+        raise ValueError(
+            f"download: {url} is not the expected file (md5 {actual}, expected {md5}); "
+            f"start again, or put the file into {target.parent}"
+        )
     part.replace(target)
 
 
@@ -64,7 +68,7 @@ def fetch_all(archives: tuple[tuple[str, str], ...], folder: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """A tar or zip archive; other files stay as they are."""
+    """Unpack a tar or zip archive; other files stay as they are."""
     if file.suffix == ".zip":
         with zipfile.ZipFile(file) as archive:
             archive.extractall(folder)
@@ -74,6 +78,6 @@ def unpack(file: Path, folder: Path) -> None:
 
 
 def md5_of(path: Path) -> str:
-    """The file's md5 in hexadecimal."""
+    """The md5 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()

@@ -14,7 +14,7 @@ from torchvision.datasets import DTD, Flowers102, OxfordIIITPet
 
 from vit.published.decode import SUFFIXES
 from vit.published.order import Key
-from vit.published.raw import Raw, below, reading
+from vit.published.raw import Raw, read_below, reading
 
 SUN = Path(__file__).with_name("sun397.json")
 RESISC = tuple(
@@ -49,14 +49,14 @@ class Dtd(Raw):
 
     @cached_property
     def classes(self) -> list[str]:
-        """In the order of labels."""
+        """Names of the classes in the order of labels."""
         return sorted({key.split("/")[0] for key in self.keys("train")})
 
     def label(self, split: str, key: Key) -> int:
         return self.classes.index(str(key).split("/")[0])
 
     def image(self, split: str, key: Key) -> bytes:
-        return below(self.need("dtd/images", "images"), key)
+        return read_below(self.need("dtd/images", "images"), key)
 
 
 class Flowers(Raw):
@@ -91,7 +91,7 @@ class Flowers(Raw):
         return self._tables[1][int(str(key)[6:11]) - 1] - 1
 
     def image(self, split: str, key: Key) -> bytes:
-        return below(self.need("flowers-102/jpg", "jpg"), key)
+        return read_below(self.need("flowers-102/jpg", "jpg"), key)
 
 
 class Pets(Raw):
@@ -108,13 +108,13 @@ class Pets(Raw):
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:
-        found = {}
+        rows_by_split = {}
         for split, name in self.lists.items():
             path = self.need(f"oxford-iiit-pet/annotations/{name}.txt", f"annotations/{name}.txt")
             with reading(path):
                 rows = (line.split() for line in path.read_text().splitlines())
-                found[split] = {f"{row[0]}.jpg": int(row[1]) - 1 for row in rows if row}
-        return found
+                rows_by_split[split] = {f"{row[0]}.jpg": int(row[1]) - 1 for row in rows if row}
+        return rows_by_split
 
     def keys(self, split: str) -> list[str]:
         return list(self._rows[split])
@@ -123,7 +123,7 @@ class Pets(Raw):
         return self._rows[split][str(key)]
 
     def image(self, split: str, key: Key) -> bytes:
-        return below(self.need("oxford-iiit-pet/images", "images"), key)
+        return read_below(self.need("oxford-iiit-pet/images", "images"), key)
 
 
 class EuroSat(Raw):
@@ -141,7 +141,7 @@ class EuroSat(Raw):
 
     def image(self, split: str, key: Key) -> bytes:
         name, _, file = str(key).partition("_")
-        return below(self.need("eurosat/2750", "2750"), f"{name}/{file}")
+        return read_below(self.need("eurosat/2750", "2750"), f"{name}/{file}")
 
 
 class Resisc45(Raw):
@@ -160,13 +160,13 @@ class Resisc45(Raw):
 
     def image(self, split: str, key: Key) -> bytes:
         name, file = self._inside(key)
-        return below(self.need("NWPU-RESISC45"), f"{name}/{file}")
+        return read_below(self.need("NWPU-RESISC45"), f"{name}/{file}")
 
     @staticmethod
     def _inside(key: Key) -> tuple[str, str]:
         """The class stands twice before the number."""
-        words, _, number = str(key).rpartition("_")
-        name = words[: len(words) // 2]
+        doubled, _, number = str(key).rpartition("_")
+        name = doubled[: len(doubled) // 2]
         return name, f"{name}_{number}"
 
 
@@ -203,7 +203,9 @@ class Sun397(Raw):
     def keys(self, split: str) -> list[str]:
         letter = self.letters[split]
         return [
-            name for name, own in self._members.items() if own == letter and name != self.dropped
+            name
+            for name, its_letter in self._members.items()
+            if its_letter == letter and name != self.dropped
         ]
 
     @cached_property
@@ -215,7 +217,7 @@ class Sun397(Raw):
         return self.classes.index(str(key).rpartition("/")[0])
 
     def image(self, split: str, key: Key) -> bytes:
-        return below(self.need("SUN397"), str(key)[1:])
+        return read_below(self.need("SUN397"), str(key)[1:])
 
 
 class Caltech101(Raw):
@@ -237,7 +239,7 @@ class Caltech101(Raw):
 
     @cached_property
     def classes(self) -> list[str]:
-        """In the order of labels; the background is one of the 102."""
+        """Names of the classes in the order of labels; the background is one of the 102."""
         folder = self.need("101_ObjectCategories")
         return sorted(path.name.lower() for path in folder.iterdir() if path.is_dir())
 
@@ -245,4 +247,4 @@ class Caltech101(Raw):
         return self.classes.index(str(key).split("/")[0].lower())
 
     def image(self, split: str, key: Key) -> bytes:
-        return below(self.need("101_ObjectCategories"), key)
+        return read_below(self.need("101_ObjectCategories"), key)

@@ -23,8 +23,8 @@ def read_npz(path: Path, names: tuple[str, ...], most: int) -> dict[str, np.ndar
         if sum(sizes) > most:
             raise ValueError(f"it unpacks to {sum(sizes):,} bytes, more than {most:,}")
         with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in names}
-        for name, array in found.items():
+            arrays = {name: file[name] for name in names}
+        for name, array in arrays.items():
             if array.dtype.kind not in "iub":
                 raise ValueError(f"{name} holds {array.dtype}, no whole numbers")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
@@ -32,4 +32,4 @@ def read_npz(path: Path, names: tuple[str, ...], most: int) -> dict[str, np.ndar
             f"{path} is no .npz with arrays {' and '.join(names)}, or damaged ({error}); write it "
             "with numpy.savez"
         ) from error
-    return found
+    return arrays

@@ -30,26 +30,28 @@ def published_order(keys: Iterable[Key], split: str) -> list[Key]:
     return sorted(keys, key=place)
 
 
-def split_of(words: str) -> str:
-    """`train[:800]` is a part of `train`."""
-    return words.partition("[")[0]
+def split_of(slice_name: str) -> str:
+    """The split that a slice is cut from: `train` of `train[:800]`."""
+    return slice_name.partition("[")[0]
 
 
-def part_of(order: list[Key], words: str) -> list[Key]:
-    """The slice that words like `train[:800]`, `train[99%:]` and `test` name.
+def part_of(order: list[Key], slice_name: str) -> list[Key]:
+    """The slice that a name like `train[:800]`, `train[99%:]` or `test` stands for.
 
     Raises:
-        ValueError: they name none.
+        ValueError: it stands for none.
     """
-    inside = re.fullmatch(r"\w+(?:\[(\d*)(%?):(\d*)(%?)\])?", words)
+    inside = re.fullmatch(r"\w+(?:\[(\d*)(%?):(\d*)(%?)\])?", slice_name)
     if inside is None:
-        raise ValueError(f"slice: {words!r} is not of the form train[:800] or train[90%:]")
-    first, first_fraction, last, last_fraction = inside.groups()
-    start = bound(first, first_fraction, len(order)) if first else 0
-    end = bound(last, last_fraction, len(order)) if last else len(order)
+        raise ValueError(
+            f"slice: {slice_name!r} is not of the form train[:800] or train[90%:]; write it so"
+        )
+    first, first_percent, last, last_percent = inside.groups()
+    start = bound(first, first_percent, len(order)) if first else 0
+    end = bound(last, last_percent, len(order)) if last else len(order)
     return order[start:end]
 
 
-def bound(number: str, share: str, count: int) -> int:
+def bound(number: str, percent: str, count: int) -> int:
     """One end of a slice; percents are rounded as the library does."""
-    return round(int(number) * count / 100) if share else min(int(number), count)
+    return round(int(number) * count / 100) if percent else min(int(number), count)

@@ -73,9 +73,9 @@ class Raw(ABC):
         path = self.need(*names)
         content = path.read_bytes()
         md5 = next(md5 for url, md5 in self.archives if url.rpartition("/")[2] == path.name)
-        found = hashlib.md5(content).hexdigest()
-        if found != md5:
-            raise ValueError(f"{path} is damaged (md5 {found}, published {md5}); {self.wanted}")
+        actual = hashlib.md5(content).hexdigest()
+        if actual != md5:
+            raise ValueError(f"{path} is damaged (md5 {actual}, published {md5}); {self.wanted}")
         return content
 
 
@@ -86,15 +86,23 @@ def reading(path: Path, *more: type[Exception]) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError,
-            RecursionError, *more) as error:  # fmt: skip
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        *more,
+    ) as error:
         reason = str(error) or type(error).__name__
         raise ValueError(
             f"{path} is damaged or not the published file ({reason}); get it again"
         ) from error
 
 
-def below(folder: Path, name: Key) -> bytes:
+def read_below(folder: Path, name: Key) -> bytes:
     """The file of that name, which a list gave; lists lead nowhere else.
 
     Raises:
@@ -106,7 +114,7 @@ def below(folder: Path, name: Key) -> bytes:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """H W or H W 3, uint8, losslessly."""
+    """A PNG file of pixels H W or H W 3, uint8."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()

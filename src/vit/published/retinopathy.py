@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vit.published.decode import decode
 from vit.published.order import Key
-from vit.published.raw import Raw, below, png, reading
+from vit.published.raw import Raw, png, read_below, reading
 
 RADIUS = 300  # of the eye, in pixels, once scaled
 SHOWN = 270  # radius of the circle that is kept
@@ -32,16 +32,16 @@ class Retinopathy(Raw):
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = {"train": {}, "validation": {}, "test": {}}
+        levels: dict[str, dict[str, int]] = {"train": {}, "validation": {}, "test": {}}
         path = self.need("trainLabels.csv")
         with reading(path, csv.Error), path.open(newline="") as file:
-            found["train"] = {row["image"]: int(row["level"]) for row in csv.DictReader(file)}
+            levels["train"] = {row["image"]: int(row["level"]) for row in csv.DictReader(file)}
         path = self.need("retinopathy_solution.csv")
         with reading(path, csv.Error), path.open(newline="") as file:
             for row in csv.DictReader(file):
                 split = "validation" if row["Usage"] == "Public" else "test"
-                found[split][row["image"]] = int(row["level"])
-        return found
+                levels[split][row["image"]] = int(row["level"])
+        return levels
 
     def keys(self, split: str) -> list[str]:
         return list(self._rows[split])
@@ -51,12 +51,12 @@ class Retinopathy(Raw):
 
     def image(self, split: str, key: Key) -> bytes:
         folder = "train" if split == "train" else "test"
-        data = below(self.need(folder), f"{key}.jpeg")
+        data = read_below(self.need(folder), f"{key}.jpeg")
         return png(levelled(decode(data)).permute(1, 2, 0).numpy())
 
 
 def levelled(image: UInt8[Tensor, "3 _h _w"]) -> UInt8[Tensor, "3 _s _t"]:
-    """The configuration btgraham-300 of TensorFlow Datasets, but for its JPEG (quality 72).
+    """An eye as btgraham-300 of TensorFlow Datasets, but for its JPEG (quality 72).
 
     The eye's radius, half of what is bright in the middle row, becomes 300 pixels; four times the
     difference from the local mean is left, about grey; outside a circle of 270 all is grey.

@@ -15,7 +15,7 @@ import numpy as np
 from torchvision.datasets import CLEVRClassification
 
 from vit.published.order import Key
-from vit.published.raw import Raw, below, reading
+from vit.published.raw import Raw, read_below, reading
 
 NEAREST = (0.0, 8.0, 8.5, 9.0, 9.5, 10.0, 100.0)  # CLEVR, in its own units
 METRES = (-100.0, 8.0, 20.0, 999.0)  # KITTI
@@ -24,7 +24,7 @@ VEHICLES = ("Car", "Van", "Truck")
 
 
 def bucket(value: float, edges: tuple[float, ...]) -> int:
-    """The last edge that lies below; an edge itself belongs to what is before it."""
+    """The number of the last edge below a value; an edge itself belongs to what is before it."""
     return bisect_left(edges, float(np.float32(value))) - 1
 
 
@@ -58,17 +58,19 @@ class Clevr(Raw):
             path = self.need(f"CLEVR_v1.0/scenes/{name}", f"scenes/{name}")
             with reading(path):
                 scenes = json.loads(path.read_text())["scenes"]
-                self.opened[split] = {scene["image_filename"]: self._of(scene) for scene in scenes}
+                self.opened[split] = {
+                    scene["image_filename"]: self._class_of(scene) for scene in scenes
+                }
         return self.opened[split][key]
 
-    def _of(self, scene: dict) -> int:
+    def _class_of(self, scene: dict) -> int:
         if self.what == "count":
             return len(scene["objects"]) - 3
         return bucket(min(thing["pixel_coords"][2] for thing in scene["objects"]), NEAREST)
 
     def image(self, split: str, key: Key) -> bytes:
         folder = self.folders[split]
-        return below(self.need(f"CLEVR_v1.0/images/{folder}", f"images/{folder}"), key)
+        return read_below(self.need(f"CLEVR_v1.0/images/{folder}", f"images/{folder}"), key)
 
 
 class Kitti(Raw):
@@ -81,7 +83,7 @@ class Kitti(Raw):
 
     @cached_property
     def _splits(self) -> dict[str, list[str]]:
-        """A tenth of the videos each for test and validation, drawn with seed 123."""
+        """Images of each split; test and validation are a tenth of the videos each, seed 123."""
         order = self.need("mapping/train_rand.txt", "devkit_object/mapping/train_rand.txt")
         rows = self.need("mapping/train_mapping.txt", "devkit_object/mapping/train_mapping.txt")
         images = defaultdict(list)
@@ -95,10 +97,10 @@ class Kitti(Raw):
         test = set(generator.choice(names, count, replace=False).tolist())
         rest = sorted(set(names) - test)
         val = set(generator.choice(rest, count, replace=False).tolist())
-        found: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+        splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
         for name, members in images.items():
-            found["test" if name in test else "validation" if name in val else "train"] += members
-        return found
+            splits["test" if name in test else "validation" if name in val else "train"] += members
+        return splits
 
     def keys(self, split: str) -> list[str]:
         return self._splits[split]
@@ -111,4 +113,4 @@ class Kitti(Raw):
         return bucket(min(far, default=NO_VEHICLE), METRES)
 
     def image(self, split: str, key: Key) -> bytes:
-        return below(self.need("training/image_2"), key)
+        return read_below(self.need("training/image_2"), key)

@@ -1,4 +1,4 @@
-"""What classifiers share: losses over labels, and what is said of them.
+"""What classifiers share: losses over labels, and scores of their answers.
 
 B batch, L classes.
 """
@@ -37,15 +37,15 @@ def class_loss(
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)
 
 
-def judge_one(logits: Float[Tensor, "B L"], labels: Int[Tensor, " B"]) -> dict[str, Tensor]:
+def score_label(logits: Float[Tensor, "B L"], labels: Int[Tensor, " B"]) -> dict[str, Tensor]:
     """Is the label the first guess; is it among five?"""
-    found = {"accuracy": (logits.argmax(1) == labels).float()}
+    scores = {"accuracy": (logits.argmax(1) == labels).float()}
     if logits.shape[1] > 5:
-        found["top5"] = (logits.topk(5).indices == labels[:, None]).any(1).float()
-    return found
+        scores["top5"] = (logits.topk(5).indices == labels[:, None]).any(1).float()
+    return scores
 
 
-def judge_several(logits: Float[Tensor, "B L"], labels: Bool[Tensor, "B L"]) -> dict[str, Tensor]:
+def score_labels(logits: Float[Tensor, "B L"], labels: Bool[Tensor, "B L"]) -> dict[str, Tensor]:
     """Are exactly the right labels given a chance above one half?"""
     return {"exact": ((logits > 0) == labels).all(1).float()}
 
@@ -56,26 +56,37 @@ class MeanAveragePrecision(MultilabelAveragePrecision):
     def compute(self) -> Tensor:
         """NaN where no class occurs."""
         scores, truth = dim_zero_cat(self.preds), dim_zero_cat(self.target)
-        there = truth.any(0)
-        if not there.any():
+        occurs = truth.any(0)
+        if not occurs.any():
             return torch.tensor(float("nan"))
-        count = int(there.sum())
-        return multilabel_average_precision(scores[:, there], truth[:, there], max(count, 1))
+        count = int(occurs.sum())
+        return multilabel_average_precision(scores[:, occurs], truth[:, occurs], max(count, 1))
 
 
-def by_class(
+def class_counts(
     guessed: Int[Tensor, " B"], labels: Int[Tensor, " B"], classes: int
 ) -> Float[Tensor, "B three_L"]:
-    """What the counts of a split are made of: found, there, and guessed, for each class."""
-    there, said = F.one_hot(labels, classes), F.one_hot(guessed, classes)
-    return torch.cat([there * said, there, said], 1).float()
+    """For each class: was it guessed rightly, was it the label, was it guessed?"""
+    truth, guess = F.one_hot(labels, classes), F.one_hot(guessed, classes)
+    return torch.cat([truth * guess, truth, guess], 1).float()
 
 
-def averages(fractions: Float[Tensor, " three_L"]) -> dict[str, Tensor]:
-    """Balanced accuracy and macro-F1, as scikit-learn defines them: of classes that occur."""
-    found, there, said = fractions.view(3, -1)
-    present, named = there > 0, there + said > 0
+def class_averages(fractions: Float[Tensor, " three_L"]) -> dict[str, Tensor]:
+    """Balanced accuracy and macro-F1, as scikit-learn defines them: over classes that occur.
+
+    Args:
+        fractions: means of `class_counts` over a split.
+    """
+    right, truth, guess = fractions.view(3, -1)
+    present, named = truth > 0, truth + guess > 0
     return {
-        "balanced_accuracy": (found / there)[present].mean(),
-        "macro_f1": (2 * found / (there + said))[named].mean(),
+        "balanced_accuracy": (right / truth)[present].mean(),
+        "macro_f1": (2 * right / (truth + guess))[named].mean(),
     }
+
+
+def with_class_averages(means: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Means of a split, and averages in which every class weighs alike, however few its images."""
+    means = dict(means)
+    fractions = means.pop("class_counts", None)
+    return means if fractions is None else means | class_averages(fractions)

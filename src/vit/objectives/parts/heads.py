@@ -35,7 +35,8 @@ class Projection:
     """The size of a PrototypeHead.
 
     Args:
-        prototypes: L. DINO: 65536, for 1.3 million images; 1024 is plenty for a thousand. iBOT: 8192.
+        prototypes: L. DINO: 65536, for 1.3 million images; iBOT: 8192; 1024 is plenty for a
+            thousand.
         hidden_width: width of the two hidden layers. Papers: 2048.
         bottleneck: numbers before the prototypes. Papers: 256.
     """

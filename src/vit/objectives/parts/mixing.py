@@ -8,6 +8,7 @@ order is random already, and the next image may be the same one again (data.repe
 B batch, C channels, H W pixels.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from jaxtyping import Float, Int
 from scipy.special import betaincinv
 from torch import Tensor, nn
 
+from vit.batch import Batch
+from vit.objectives.base import check_fractions
 from vit.randomness import uniform
 
 STEPS = 4096  # of the tables that turn even draws into Beta draws
@@ -32,6 +35,16 @@ class Mixed(NamedTuple):
     images: Float[Tensor, "B C H W"]
     partner: Int[Tensor, " B"]
     weight: Float[Tensor, " B"]
+
+    def blend(self, loss: Float[Tensor, " B"], other: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """The loss with an image's label and that with its partner's, by their weights."""
+        return self.weight * loss + (1 - self.weight) * other
+
+    def larger_part(self, labels: Tensor) -> Tensor:
+        """The label (B), or labels (B L), of what each image shows most of."""
+        swapped = self.weight < 0.5
+        swapped = swapped[:, None] if labels.ndim == 2 else swapped
+        return torch.where(swapped, labels[self.partner], labels)
 
 
 class Mixing(nn.Module):
@@ -59,10 +72,9 @@ class Mixing(nn.Module):
                 "Mixing: mixup and cutmix are at least 0 and one of them is above, "
                 f"got {mixup} and {cutmix}; for none set mixing: null"
             )
-        for name, fraction in (("probability", probability), ("switch", switch), ("until", until)):
-            if not 0 <= fraction <= 1:
-                raise ValueError(f"Mixing: {name} must be in [0, 1], got {fraction}")
-        self.probability, self.until = probability, until
+        check_fractions("Mixing", probability=probability, switch=switch, until=until)
+        self.probability = probability
+        self.until = until
         self.switch = switch if mixup and cutmix else float(cutmix > 0)
         self.register_buffer("mixup", beta_table(mixup), persistent=False)
         self.register_buffer("cutmix", beta_table(cutmix), persistent=False)
@@ -74,7 +86,7 @@ class Mixing(nn.Module):
             ValueError: the micro-batch is one image.
         """
         if len(images) < 2:
-            raise ValueError("Mixing: one image has no partner; batch_size wants 2 on each device")
+            raise ValueError("Mixing: one image has no partner; batch_size needs 2 on each device")
         draw = uniform(key, 5)
         cut = draw[:, 1] < self.switch
         table = torch.where(cut[:, None], self.cutmix, self.mixup)  # B STEPS+1
@@ -86,6 +98,23 @@ class Mixing(nn.Module):
         partner = torch.arange(len(images), device=images.device).roll(-(len(images) // 2))
         mixed = images[partner].lerp(images, fraction[:, None].to(images.dtype))
         return Mixed(mixed, partner, weight)
+
+
+def blended(mixing: Mixing | None, batch: Batch, progress: float) -> Mixed | None:
+    """A training batch, blended; None in evaluation, after `until` and without mixing."""
+    if mixing is None or batch.epoch is None or progress >= mixing.until:
+        return None
+    return mixing(batch.images, batch.keys("mixing"))
+
+
+def mixing_pictures(
+    mixing: Mixing | None, batch: Batch, pixels: Callable[[Tensor], Tensor]
+) -> dict[str, Float[Tensor, "B C H W"]]:
+    """What blended images look like, where there are any; `pixels` undoes the normalisation."""
+    if mixing is None:
+        return {}
+    mixed = mixing(batch.images.float(), batch.keys("mixing")).images
+    return {"mixed": pixels(mixed).clamp(0, 1)}
 
 
 def beta_table(alpha: float) -> Float[Tensor, " steps"]:
@@ -105,13 +134,13 @@ def interpolated(table: Float[Tensor, "B steps"], u: Float[Tensor, " B"]) -> Flo
 
 
 def boxes(
-    weight: Float[Tensor, " B"], centre: Float[Tensor, "B 2"], size: tuple[int, int]
+    weight: Float[Tensor, " B"], center: Float[Tensor, "B 2"], size: tuple[int, int]
 ) -> Tensor:
-    """True inside a box of area 1 - weight around a centre in [0, 1); what sticks out is lost."""
+    """True inside a box of area 1 - weight around a center in [0, 1); what sticks out is lost."""
     side = (1 - weight).sqrt()
     inside = []
     for axis, pixels in enumerate(size):
-        middle = (centre[:, axis] * pixels).floor()
+        middle = (center[:, axis] * pixels).floor()
         half = (side * pixels).floor().div(2, rounding_mode="floor")
         place = torch.arange(pixels, device=weight.device)
         inside.append((place >= (middle - half)[:, None]) & (place < (middle + half)[:, None]))

@@ -1,0 +1,44 @@
+"""The callbacks that every run has, in the order in which they are called."""
+
+from lightning.pytorch import Callback
+
+from vit.callbacks.checkpoints import Checkpoints
+from vit.callbacks.collapse_monitor import CollapseMonitor
+from vit.callbacks.header import Header
+from vit.callbacks.interruption import Interruption
+from vit.callbacks.per_image_correctness import PerImageCorrectness
+from vit.callbacks.predictions import Predictions
+from vit.callbacks.progress_bar import ProgressBar
+from vit.callbacks.run import Plan, Run
+from vit.callbacks.run_log import RunLog
+from vit.callbacks.speed import Speed
+from vit.callbacks.step_logging import StepLogging
+from vit.callbacks.validate_last_step import ValidateLastStep
+
+
+def default_callbacks(
+    plan: Plan, files: RunLog, progress_bar: bool, checkpoint_every: int, keep_best: bool
+) -> list[Callback]:
+    """All of them; those of `trainer.callbacks` are called before them.
+
+    Args:
+        plan: from the command line.
+        files: the run's logger.
+        progress_bar: show one.
+        checkpoint_every: optimiser steps between checkpoints within an epoch.
+        keep_best: keep best.ckpt too.
+    """
+    interruption = Interruption()
+    return [
+        *([ProgressBar(refresh_rate=10)] if progress_bar else []),
+        Run(plan, files),
+        Header(),
+        StepLogging(files),
+        Speed(files),
+        ValidateLastStep(),
+        CollapseMonitor(),
+        Predictions(files),
+        PerImageCorrectness(files),
+        interruption,
+        Checkpoints(files, interruption, checkpoint_every, keep_best),
+    ]

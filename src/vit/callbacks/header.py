@@ -1,0 +1,81 @@
+"""The lines that a fit prints before its first step: data, encoder, batch, length, groups."""
+
+from lightning.pytorch import Callback, Trainer
+
+from vit.module import ViTModule
+
+FEW = 50_000  # logs/records/2026-11-28_digits_all, 2026-11-28_cifar_classes: validity of each arm
+
+
+class Header(Callback):
+    """Print what a person should know before the first step."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Once, on rank 0."""
+        if trainer.is_global_zero:
+            print("\n".join(header_lines(trainer, pl_module)), flush=True)
+
+
+def header_lines(trainer: Trainer, module: ViTModule) -> list[str]:
+    """Everything that follows from the settings and the data."""
+    data, encoder = trainer.datamodule, module.objective.encoder
+    ranks, accumulate = trainer.world_size, trainer.accumulate_grad_batches
+    per_device = data.per_device(module.loader_context())
+    groups = trainer.optimizers[0].param_groups
+    lr = groups[0]["base_lr"] / groups[0]["lr_factor"]
+    images = module.total_steps * data.batch_size
+    lines = [
+        *data_lines(trainer, module),
+        encoder_line(module),
+        f"batch: {per_device} per device x {ranks} ranks x {accumulate} accumulated = "
+        f"{data.batch_size} images a step; lr {lr:.4g} after scaling ({module.lr_scaling})",
+        f"length: {module.total_steps:,} steps, {images:,} images, "
+        f"{module.flops_per_image * images:.3g} FLOPs",
+        *few_images(module, images),
+    ]
+    still = sum(p.numel() for p in encoder.parameters() if not p.requires_grad)
+    if still:
+        origin = "" if module.coverage else ", which nothing has trained (no model.pretrained)"
+        lines.append(f"frozen: {still:,} parameters of the encoder{origin}")
+    if module.consumed:
+        lines.append(f"resumed at step {trainer.global_step:,}")
+    elif module.coverage:
+        lines.append(module.coverage)
+    for group in groups:
+        count = sum(p.numel() for p in group["params"])
+        decay = group["base_weight_decay"]
+        lines.append(f"group: {group['name']}: {count:,} parameters, weight decay {decay:g}")
+    return lines
+
+
+def data_lines(trainer: Trainer, module: ViTModule) -> list[str]:
+    """Images of each split, their size, and what the data set has to say of itself."""
+    data, spec = trainer.datamodule, module.spec
+    counts = ", ".join(f"{count:,} {split}" for split, count in spec.counts.items())
+    size = "x".join(map(str, (*data.spec.image_size, spec.channels)))
+    return [
+        f"data: {type(data).__name__}, {counts}, {size} pixels",
+        *(f"data: {note}" for note in data.notes),
+    ]
+
+
+def encoder_line(module: ViTModule) -> str:
+    """Its class, parameters and patches."""
+    encoder = module.objective.encoder
+    parameters = sum(p.numel() for p in encoder.parameters())
+    line = f"encoder: {encoder.class_path.rpartition('.')[2]}, {parameters:,} parameters"
+    patch = getattr(encoder, "patch_size", None)
+    if patch:
+        height, width = encoder.grid
+        line += f", patches of {patch} px on a {height}x{width} grid"
+    return line
+
+
+def few_images(module: ViTModule, images: int) -> list[str]:
+    """A line where a self-supervised run sees so few images that it may learn nothing."""
+    if images >= FEW or module.objective.uses_labels:
+        return []
+    return [
+        f"length: few for self-supervision; below {FEW:,} images 7 of 12 arms of our studies on "
+        "small pictures were no better than an untrained encoder"
+    ]
