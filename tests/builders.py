@@ -51,14 +51,12 @@ def grouped(family: type, **settings: Any) -> dict[str, Any]:
     """Settings by their last names, put into the groups of arguments that have them."""
     defaults = {name: p.default for name, p in inspect.signature(family).parameters.items()}
     groups = {name: group for name, group in defaults.items() if is_dataclass(group)}
-    arguments = {}
-    for key, value in settings.items():
-        home = next((name for name, group in groups.items() if key in vars(group)), None)
-        if home:
-            arguments[home] = replace(arguments.get(home, groups[home]), **{key: value})
-        else:
-            arguments[key] = value
-    return arguments
+    inside = {
+        name: {key: settings[key] for key in vars(group) if key in settings}
+        for name, group in groups.items()
+    }
+    built = {name: replace(groups[name], **part) for name, part in inside.items() if part}
+    return built | {k: v for k, v in settings.items() if not any(k in p for p in inside.values())}
 
 
 def with_groups(family: type, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,10 @@ def _compare(answers: Connection) -> None:
     answers.send(list(fast.state_dict()) == list(plain.state_dict()))
     answers.send(len(graphs))
 
+    asked = [encoder(images, layers=(1, 3)) for encoder in (plain, fast)]
+    between = zip(*(features.layers.values() for features in asked), strict=True)
+    answers.send(max(float((one - other).abs().max()) for one, other in between))
+
     graphs.clear()
     torch._dynamo.reset()
     many = small_vit(depth=12, drop_path=0.2).train()
@@ -42,22 +46,26 @@ def _compare(answers: Connection) -> None:
 
 @pytest.fixture(scope="module")
 def answers():
-    """Greatest difference of a gradient, equal names, graphs of three blocks and of twelve."""
+    """Difference of gradients, equal names, graphs, difference of layers, graphs of twelve."""
     ours, theirs = CONTEXT.Pipe()
     child = CONTEXT.Process(target=_compare, args=(theirs,))
     child.start()
     theirs.close()
-    yield [ours.recv() for _ in range(4)]
+    yield [ours.recv() for _ in range(5)]
     child.join()
 
 
 def test_gradients_and_names_stay(answers):
-    difference, same_names, graphs, _ = answers
+    difference, same_names, graphs, *_ = answers
     assert graphs == 1
     assert difference < 1e-6
     assert same_names
 
 
+def test_intermediate_layers_stay(answers):
+    assert answers[3] < 1e-6
+
+
 def test_blocks_with_other_rates_share_a_function(answers):
     """Twelve drop-path rates compiled in would pass torch's limit of eight, then run uncompiled."""
-    assert answers[3] == 2  # the first block drops nothing
+    assert answers[4] == 2  # the first block drops nothing

@@ -160,7 +160,7 @@ def test_torchvisions_networks_come_from_a_file_of_weights(tmp_path):
     ("source", "weights", "words"),
     [
         ("torchvision/resnet19", None, "torchvision has no classifier 'resnet19'"),
-        ("torchvision/resnet18", None, "wants weights"),
+        ("torchvision/resnet18", None, "needs weights"),
         ("torchvision/resnet18", "nowhere.pth", "no such file: nowhere.pth"),
         ("torchvision/resnet18", "IMAGENET1K_V1", "knows 1000 classes, the data has 3"),
         ("nowhere", None, "no such file or run folder: nowhere"),

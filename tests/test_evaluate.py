@@ -39,8 +39,8 @@ def test_knn_is_what_the_fit_itself_measured(copy, tmp_path):
     ended = launch("evaluate", str(copy), *FAST, cwd=tmp_path)
     assert ended.code == 0, ended.everything
     found, fit = summary(copy), json.loads((copy / "summary.json").read_text())
-    assert found["val/knn/accuracy"] == fit["knn/accuracy"]
-    assert found["val/knn/accuracy_random"] == fit["knn/accuracy_random"]
+    assert found["val/knn/accuracy"] == fit["probe/knn"]
+    assert found["val/knn/accuracy_random"] == fit["probe/knn_random"]
     assert ended.run == Path(str(copy))
 
 

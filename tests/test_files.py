@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as published
 from pictures import folder, picture
 from vit.batch import ViewSpec
 from vit.data.crops import Cut, shrinkable, shrunk
-from vit.data.files import Files, Folder, Names, boxes_of, parts_of
+from vit.data.files import Files, Folder, Names
+from vit.data.random_crop import random_boxes, random_places
 from vit.data.sampling import BatchIndices
 from vit.data.transforms import Augmentation, affine
 from vit.published.decode import SHRINKS, decode
@@ -68,7 +69,7 @@ def test_a_crop_is_the_resized_part_of_the_image(source):
     batch = files(source, PART)[BatchIndices(3, [2, 5])]
     uniforms = uniform(keys(0, 3, torch.tensor([2, 5]), "crop 0.0"), 4)
     for row, (top, left, tall, wide) in enumerate(
-        boxes_of(uniforms, torch.tensor([[40, 50]] * 2), PART.area)
+        random_boxes(uniforms, torch.tensor([[40, 50]] * 2), PART.area)
     ):
         image = decode(source.read([2, 5][row]))[:, top : top + tall, left : left + wide]
         assert torch.equal(batch.images[row], resized(image, 16, 16))
@@ -76,7 +77,7 @@ def test_a_crop_is_the_resized_part_of_the_image(source):
 
 def test_boxes_are_those_that_the_device_cuts_of_images_in_memory():
     uniforms = torch.rand(50, 4)
-    boxes = boxes_of(uniforms, torch.tensor([[60, 90]] * 50), (0.2, 0.8))
+    boxes = random_boxes(uniforms, torch.tensor([[60, 90]] * 50), (0.2, 0.8))
     theta = affine(torch.cat([uniforms, torch.full((50, 5), 0.5)], 1), (60, 90),
                    ViewSpec(area=(0.2, 0.8)), Augmentation())  # fmt: skip
     for (top, left, tall, wide), map_ in zip(boxes, theta, strict=True):
@@ -165,7 +166,7 @@ def test_pixels_agree_with_torchvisions_first_transforms(source):
     uniforms = uniform(keys(0, 0, torch.arange(7), "crop 0.0"), 4)
     difference = []
     for row, (top, left, tall, wide) in enumerate(
-        boxes_of(uniforms, torch.tensor([[40, 50]] * 7), PART.area)
+        random_boxes(uniforms, torch.tensor([[40, 50]] * 7), PART.area)
     ):
         image = Image.open(source.root / source.name(row)).convert("RGB")
         part = image.crop((left, top, left + wide, top + tall)).resize((16, 16), Image.BILINEAR)
@@ -175,12 +176,12 @@ def test_pixels_agree_with_torchvisions_first_transforms(source):
 
 
 def test_a_part_covers_the_same_share_of_both_sides_anywhere(source):
-    boxes = parts_of(torch.rand(200, 4), torch.tensor([[40, 50]] * 200), 0.8)
+    boxes = random_places(torch.rand(200, 4), torch.tensor([[40, 50]] * 200), 0.8)
     assert {box[2:] for box in boxes} == {(32, 40)}
     assert {box[0] for box in boxes} == set(range(9))
     assert {box[1] for box in boxes} == set(range(11))
     batch = files(source, Cut(16, purpose="crop 0.0", crop_ratio=0.8))[BatchIndices(0, [1])]
     uniforms = uniform(keys(0, 0, torch.tensor([1]), "crop 0.0"), 4)
-    ((top, left, tall, wide),) = parts_of(uniforms, torch.tensor([[40, 50]]), 0.8)
+    ((top, left, tall, wide),) = random_places(uniforms, torch.tensor([[40, 50]]), 0.8)
     image = decode(source.read(1))[:, top : top + tall, left : left + wide]
     assert torch.equal(batch.images[0], resized(image, 16, 16))

@@ -1,4 +1,4 @@
-"""Planted arms: what a study says of them, cell by cell."""
+"""Planted arms: what a study says of them, score by score."""
 
 from dataclasses import replace
 
@@ -22,41 +22,41 @@ def test_a_planted_random_arm_is_no_winner_and_a_better_one_is():
     assert better[0].startswith("arm b is better than every other arm")
 
 
-def test_cells_hold_each_arms_own_figures_and_ledgers():
+def test_scores_hold_each_arms_own_figures_and_ledgers():
     results = planted({"a": 0.2, "b": 0.9})
     for arm, share in (("a", 0.2), ("b", 0.9)):
-        cells = results.of(arm, "task", "finetune")
-        assert [cell.seed for cell in cells] == list(range(SEEDS))
-        assert np.mean([cell.accuracy for cell in cells]) == pytest.approx(share, abs=0.03)
-        assert {(c.total_flops, c.images_seen, c.labels_used) for c in cells} == {(10.0, 100, 50)}
+        scores = results.of(arm, "task", "finetune")
+        assert [score.seed for score in scores] == list(range(SEEDS))
+        assert np.mean([score.accuracy for score in scores]) == pytest.approx(share, abs=0.03)
+        assert {(c.total_flops, c.images_seen, c.labels_used) for c in scores} == {(10.0, 100, 50)}
 
 
 def test_validation_labels_count_where_something_was_tuned():
     results = planted({"a": 0.2, "b": 0.9})
     tuned = Results(results.study, results.arms, list(results.by_id.values()), results.store,
                     Choice([-1, 0, 1], flops={"a task": {"x": 30.0}}))  # fmt: skip
-    cells = {cell.arm: cell for cell in tuned.cells if cell.protocol == "finetune"}
-    assert cells["a"].labels_used == 70
-    assert cells["a"].total_flops == 40.0
-    assert cells["b"].total_flops == 10.0
+    scores = {score.arm: score for score in tuned.scores if score.protocol == "finetune"}
+    assert scores["a"].labels_used == 70
+    assert scores["a"].total_flops == 40.0
+    assert scores["b"].total_flops == 10.0
 
 
 def test_what_is_not_there_says_so():
     results = planted({"a": 0.5, "b": 0.5})
-    statuses = {(c.arm, c.protocol): c.status for c in results.cells}
+    statuses = {(c.arm, c.protocol): c.status for c in results.scores}
     assert statuses["a", "knn"].startswith("not defined")
-    results.store.correct = lambda step, column: None
+    results.store.correct = lambda job, column: None
     again = Results(results.study, results.arms, list(results.by_id.values()), results.store,
                     results.choice)  # fmt: skip
-    assert {c.status for c in again.cells if c.protocol == "finetune"} == {"missing"}
+    assert {c.status for c in again.scores if c.protocol == "finetune"} == {"missing"}
     assert findings(again).conclusion()[0].startswith("No conclusion")
 
 
 def test_arms_that_the_primary_protocol_cannot_judge_are_named():
     found = findings(planted({"a": 0.6, "b": 0.6}))
-    for cell in found.results.cells:
-        if (cell.arm, cell.protocol) == ("b", "finetune"):
-            cell.status, cell.accuracy, cell.correct = "not defined: no encoder", None, None
+    for score in found.results.scores:
+        if (score.arm, score.protocol) == ("b", "finetune"):
+            score.status, score.accuracy, score.correct = "not defined: no encoder", None, None
     assert "arm b: not defined under finetune." in found.conclusion()
 
 
@@ -91,7 +91,7 @@ def test_each_extension_halves_alpha():
 
 def test_controls_stand_outside_the_family():
     results = planted({"a": 0.6, "b": 0.8})
-    assert {RANDOM, PIXELS} == {cell.arm for cell in results.cells if cell.arm not in "ab"}
+    assert {RANDOM, PIXELS} == {score.arm for score in results.scores if score.arm not in "ab"}
     assert len(findings(results).comparison("task", "finetune", None).family) == 1
 
 
@@ -134,14 +134,14 @@ def test_means_over_vtab_s_tasks_are_told_with_their_groups():
     results = planted({"a": 0.6, "b": 0.8})
     study = results.study
     study.transfer = {"cifar": study.transfer["task"], "kitti": study.transfer["task"]}
-    cells = []
+    scores = []
     for name, gain in (("cifar", 0.0), ("kitti", 0.1)):
-        for cell in results.cells:
-            if cell.protocol == "finetune":
-                share = round(cell.accuracy, 1) + gain
-                one = replace(cell, data=name, accuracy=share, pretraining_flops=0.0)
-                cells.append(one)
-    results.cells = cells
+        for score in results.scores:
+            if score.protocol == "finetune":
+                share = round(score.accuracy, 1) + gain
+                one = replace(score, data=name, accuracy=share, pretraining_flops=0.0)
+                scores.append(one)
+    results.scores = scores
     rows = findings(results).suite()
     assert rows[0] == ["arm", "all", "natural", "structured", "groups"]
     assert rows[1][0] == "arm a"
@@ -166,7 +166,7 @@ def test_why_there_is_no_conclusion_is_said():
     found.groups = {"task": np.zeros(IMAGES)}
     assert found.comparison(*found.primary) is None
     assert "two test images that do not belong together" in found.conclusion()[0]
-    results.store.correct = lambda step, column: None
+    results.store.correct = lambda job, column: None
     empty = Results(results.study, results.arms, list(results.by_id.values()), results.store,
                     results.choice)  # fmt: skip
     assert "no arm has all its runs at the primary endpoint" in findings(empty).conclusion()[0]
@@ -181,13 +181,13 @@ def test_the_smallest_studies_end_with_words(images, right, seeds):
     results = planted({"a": 0.5, "b": 0.5}, claims=[Claim("w", "a", "b")])
     share = {"all": (1.0, 1.0), "none": (0.0, 0.0), "one arm": (1.0, 0.0), "half": (0.5, 0.5)}
     results.study.seeds = seeds
-    results.cells = [cell for cell in results.cells if cell.seed < seeds]
-    for cell in results.cells:
-        if cell.protocol == "finetune" and right == "missing":
-            cell.correct, cell.accuracy, cell.status = None, None, "missing"
-        elif cell.protocol == "finetune":
-            cell.correct = np.full(images, share[right][cell.arm == "b"])
-            cell.accuracy = float(cell.correct.mean())
+    results.scores = [score for score in results.scores if score.seed < seeds]
+    for score in results.scores:
+        if score.protocol == "finetune" and right == "missing":
+            score.correct, score.accuracy, score.status = None, None, "missing"
+        elif score.protocol == "finetune":
+            score.correct = np.full(images, share[right][score.arm == "b"])
+            score.accuracy = float(score.correct.mean())
     found = findings(results)
     with np.errstate(all="raise"):
         lines = found.conclusion()

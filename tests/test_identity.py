@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from vit.compare import identity
-from vit.compare.identity import data_identity, digest, fit_identity, parameters, plain
+from vit.compare.identity import data_identity, digest, fit_identity, parameters, without_defaults
 from vit.data import CIFAR10, Digits
 from vit.objectives.supervised import Supervised
 
@@ -139,9 +139,11 @@ def test_settings_of_parents_are_known():
 
 
 def test_false_is_not_zero():
-    assert plain({"class_path": "vit.data.Digits", "init_args": {"clutter": False}}) != plain(
-        {"class_path": "vit.data.Digits", "init_args": {"clutter": 0}}
+    no, zero = (
+        without_defaults({"class_path": "vit.data.Digits", "init_args": {"clutter": value}})
+        for value in (False, 0)
     )
+    assert no != zero
 
 
 def test_the_source_hash_ignores_words_for_people():

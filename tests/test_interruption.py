@@ -87,7 +87,7 @@ def straight(tmp_path_factory) -> Path:
     [
         (signal.SIGTERM, "SIGTERM", 3, 4),
         (signal.SIGUSR1, "SIGUSR1", 7, 8),  # a validation follows, which is not lost
-        (signal.SIGINT, "Ctrl-C", 15, 16),  # the last step, with a validation and KNN to come
+        (signal.SIGINT, "Ctrl-C", 15, 16),  # the last step, with a validation and a probe to come
     ],
 )
 def test_a_signal_stops_after_the_step_and_nothing_is_lost(

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from builders import GREY, RGB, batch_of, small_vit
+from builders import GREY, RGB, batch_of, grouped, small_vit
 from vit.batch import Batch, DataSpec
 from vit.data import Digits
 from vit.data.normalisation import normalise
@@ -33,7 +33,9 @@ COLOURS = [  # red, green, blue in [0, 1] and 64 x bin + 8 x bin + bin, eighths
 
 def mpp(spec=GREY, encoder=None, seen=True, **settings) -> MaskedPatchPrediction:
     """With a head that is not zero where `seen`, so that logits depend on the input."""
-    objective = MaskedPatchPrediction(encoder or small_vit(spec), spec, **settings)
+    objective = MaskedPatchPrediction(
+        encoder or small_vit(spec), spec, **grouped(MaskedPatchPrediction, **settings)
+    )
     if seen:
         torch.nn.init.normal_(objective.head.weight)
     return objective
@@ -325,8 +327,8 @@ def test_an_encoder_without_tokens_is_refused_in_one_line(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"corrupted": 0.0}, r"corrupted must be in \(0, 1\), got 0.0"),
-        ({"corrupted": 1.0}, r"corrupted must be in \(0, 1\), got 1.0"),
+        ({"ratio": 0.0}, r"Corruption: ratio must be in \(0, 1\), got 0.0"),
+        ({"ratio": 1.0}, r"Corruption: ratio must be in \(0, 1\), got 1.0"),
         ({"masked": 0.95}, "at most 1, got 0.95 and 0.1"),
         ({"replaced": -0.1}, "at most 1, got 0.8 and -0.1"),
         ({"bins": 1}, "1 bins on 3 channels make 1 colours"),

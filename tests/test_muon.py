@@ -10,13 +10,13 @@ from builders import GREY, batch_of, small_vit
 from launch import launch
 from vit.models import ResNet
 from vit.objectives.supervised import Supervised
-from vit.optim.groups import parameter_groups, prepare
+from vit.optim.groups import note_base_values, parameter_groups
 from vit.optim.muon import Muon
 
 
 def built(objective: Supervised, **settings) -> Muon:
     optimizer = Muon(parameter_groups(objective), lr=1e-2, **settings)
-    prepare(optimizer, 1.0)
+    note_base_values(optimizer, 1.0)
     return optimizer
 
 

@@ -12,7 +12,7 @@ from vit.data import Digits
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised
 from vit.optim.clipping import Clip
-from vit.optim.groups import parameter_groups, prepare
+from vit.optim.groups import note_base_values, parameter_groups
 from vit.optim.lr_scaling import scaled_lr
 from vit.optim.schedules import Constant, Cosine, Linear, Steps
 
@@ -219,7 +219,7 @@ def test_the_peak_of_a_group_is_rate_times_factor_times_scale():
     objective = supervised()
     groups = parameter_groups(objective, layer_decay=0.5)
     optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.05)
-    prepare(optimizer, lr_scale=2.0)
+    note_base_values(optimizer, lr_scale=2.0)
     rates = placed(objective, optimizer.param_groups, "base_lr")
     decays = placed(objective, optimizer.param_groups, "base_weight_decay")
     assert rates["head.weight"] == pytest.approx(2e-3)

@@ -4,7 +4,7 @@ import torch
 
 from pictures import folder
 from vit.compare import overlap as module
-from vit.compare.overlap import labels_shared, overlap, prints
+from vit.compare.overlap import fingerprints, labels_shared, overlap
 from vit.data import Digits, ImageFolder
 from vit.data.in_memory import InMemory
 
@@ -29,10 +29,10 @@ class Planted(Digits):
 
 def test_the_digits_splits_share_no_image():
     """Also a finding about the data: scikit-learn's digits hold no two equal pictures."""
-    found = overlap(ALL, ALL)
-    assert found.same == 0
-    assert found.tested == 360
-    assert found.classes == tuple("0123456789")
+    seen_before = overlap(ALL, ALL)
+    assert seen_before.same == 0
+    assert seen_before.tested == 360
+    assert seen_before.classes == tuple("0123456789")
 
 
 def test_planted_copies_are_counted():
@@ -42,9 +42,9 @@ def test_planted_copies_are_counted():
 def test_planted_near_copies_are_counted_apart():
     """Half as bright: other bytes, the same picture."""
     plain = overlap(ALL, ALL)
-    found = overlap(Planted(lambda x: x // 2, 17), ALL)
-    assert found.same == 0
-    assert 15 <= found.near - plain.near <= 17
+    seen_before = overlap(Planted(lambda x: x // 2, 17), ALL)
+    assert seen_before.same == 0
+    assert 15 <= seen_before.near - plain.near <= 17
 
 
 def test_other_classes_share_no_labels():
@@ -66,21 +66,21 @@ def test_all_the_tasks_classes_are_refused_even_with_other_images():
     assert labels_shared(Other(), HIGH) == "it has all the task's classes"
 
 
-def test_prints_are_one_an_image_and_know_every_pixel():
-    found = prints(HIGH, "test")
-    assert len(found.hashes) == len(found.small) == HIGH.spec.counts["test"]
-    assert len(set(found.hashes)) == len(found.hashes)
+def test_fingerprints_are_one_an_image_and_know_every_pixel():
+    seen_before = fingerprints(HIGH, "test")
+    assert len(seen_before.hashes) == len(seen_before.small) == HIGH.spec.counts["test"]
+    assert len(set(seen_before.hashes)) == len(seen_before.hashes)
 
 
 def test_files_that_are_too_many_to_read_are_told_apart_by_name(tmp_path, monkeypatch):
     folder(tmp_path / "one", {"a": 10, "b": 10})
     seen, fold = (ImageFolder(str(tmp_path / "one"), image_size=16, fold=i) for i in (0, 1))
     monkeypatch.setattr(module, "MOST", 19)
-    found = overlap(seen, fold)
-    assert found.near is None
+    seen_before = overlap(seen, fold)
+    assert seen_before.near is None
     both = {*seen.split_indices()["train"]} & {*fold.split_indices()["test"]}
-    assert (found.same, found.tested) == (len(both), 4)
+    assert (seen_before.same, seen_before.tested) == (len(both), 4)
     assert "images of the task's train split are in it" in labels_shared(seen, fold)
     for path in (tmp_path / "one").glob("*/*"):
         path.write_bytes(b"nobody reads this")
-    assert overlap(seen, fold) == found
+    assert overlap(seen, fold) == seen_before

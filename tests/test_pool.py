@@ -12,61 +12,63 @@ import pytest
 
 from test_store import FIT, PROBE, TEST, fit, measured
 from vit.cli import main
-from vit.compare.job import UPSTREAM
-from vit.compare.pool import Pool, command
-from vit.compare.slurm import line_of
+from vit.compare.command import UPSTREAM, Command
+from vit.compare.pool import Pool, argv_of
+from vit.compare.slurm import shell_line
 from vit.compare.store import Store
+from vit.compare.study import ConfigPatch
 
-TASK = replace(TEST, words=("test", "--from", UPSTREAM))
-JUDGE = replace(PROBE, words=("evaluate", UPSTREAM), needs=("f0",))
+TASK = replace(TEST, command=Command("test").with_settings({"from": UPSTREAM}))
+JUDGE = replace(PROBE, command=Command("evaluate", subject=UPSTREAM), needs=("f0",))
 
 
-def worked(tmp_path, *steps) -> tuple[dict[str, str], list[str]]:
+def worked(tmp_path, *jobs) -> tuple[dict[str, str], list[str]]:
     """What failed, and what was said."""
     said = []
     pool = Pool(Store(tmp_path), main, 1, 0, said.append)
-    pool.work(list(steps), lambda: None)
+    pool.work(list(jobs), lambda: None)
     return pool.failed, said
 
 
-def tell_method(words: list[str]) -> int:
+def tell_method(argv: list[str]) -> int:
     """In place of the command line: how this process would start its loader's workers."""
-    Path(words[1]).write_text(multiprocessing.get_start_method())
+    Path(argv[1]).write_text(multiprocessing.get_start_method())
     return 0
 
 
 def test_a_run_starts_its_workers_as_it_does_on_its_own(tmp_path):
     """A server of theirs would import everything again, and outlive a run that is killed."""
     file = tmp_path / "method"
-    step = replace(FIT, words=("fit", str(file)))
-    Pool(Store(tmp_path / "runs"), tell_method, 1, 0, print).work([step], lambda: None)
+    job = replace(FIT, command=Command("fit", subject=str(file)))
+    Pool(Store(tmp_path / "runs"), tell_method, 1, 0, print).work([job], lambda: None)
     assert file.read_text() == multiprocessing.get_start_method()
 
 
-@pytest.mark.parametrize("step", [TASK, JUDGE])
-def test_a_run_before_that_is_gone_is_named(tmp_path, step):
+@pytest.mark.parametrize("job", [TASK, JUDGE])
+def test_a_run_before_that_is_gone_is_named(tmp_path, job):
     """Somebody removed it between the plan and the start."""
     store = Store(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"\*.f0 is gone; .* makes it again"):
-        command(step, store)
+        argv_of(job, store)
     folder = fit(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"last.ckpt is gone; remove .*a.f0 to make it"):
-        command(step, store)
+        argv_of(job, store)
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "last.ckpt").touch()
     (folder / "config.yaml").touch()
-    assert str(folder) in " ".join(command(step, store))
+    assert str(folder) in " ".join(argv_of(job, store))
 
 
 def test_a_fit_that_was_killed_before_its_first_file_begins_again(tmp_path):
     """Between making its folder and writing its settings: nothing to resume, and no dead end."""
-    step, store = replace(FIT, words=("fit", "--config", "x.yaml")), Store(tmp_path)
+    command = Command("fit", {"config": ConfigPatch("x.yaml")})
+    job, store = replace(FIT, command=command), Store(tmp_path)
     folder = fit(tmp_path, status="interrupted")
-    assert command(step, store)[:3] == ["fit", "--config", "x.yaml"]
-    assert line_of(step, store).startswith("python train.py fit --config x.yaml")
+    assert argv_of(job, store)[:3] == ["fit", "--config", "x.yaml"]
+    assert shell_line(job, store).startswith("python train.py fit --config x.yaml")
     (folder / "config.yaml").touch()
-    assert command(step, store) == ["fit", "--resume", str(folder)]
-    assert "--resume" in line_of(step, store)
+    assert argv_of(job, store) == ["fit", "--resume", str(folder)]
+    assert "--resume" in shell_line(job, store)
 
 
 def test_a_run_without_its_settings_is_not_tested_elsewhere(tmp_path):
@@ -74,7 +76,7 @@ def test_a_run_without_its_settings_is_not_tested_elsewhere(tmp_path):
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "last.ckpt").touch()
     with pytest.raises(FileNotFoundError, match=r"config.yaml is gone; remove .*a.f0 to make it"):
-        command(TASK, Store(tmp_path))
+        argv_of(TASK, Store(tmp_path))
 
 
 def test_a_fit_whose_summary_was_edited_says_what_to_do(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from lightning.pytorch import Trainer
 from builders import every_objective, small_vit
 from launch import launch
 from vit.callbacks.collapse_monitor import CollapseMonitor, flat
-from vit.callbacks.probe import Probe, line
+from vit.callbacks.probe import Probe, summary_line, task_of
 from vit.data import Digits
+from vit.evaluate.base import FrozenFeatures
 from vit.evaluate.rankme import rankme
 from vit.module import ViTModule
 from vit.objectives.parts.self_distillation import (
@@ -50,9 +52,9 @@ def test_a_probe_changes_no_weight_and_no_other_metric(tmp_path):
     assert all(torch.equal(v, weights(second)[k]) for k, v in weights(first).items())
     kept = [row for row in rows(second) if not row["name"].startswith("probe/")]
     assert kept == rows(first)
-    found = [row for row in rows(second) if row["name"].startswith("probe/")]
-    assert {row["step"] for row in found} == {"4", "8", "12"}
-    assert {row["name"] for row in found} == {
+    probes = [row for row in rows(second) if row["name"].startswith("probe/")]
+    assert {row["step"] for row in probes} == {"4", "8", "12"}
+    assert {row["name"] for row in probes} == {
         f"probe/{name}" for name in ("knn", "linear", "rank", "knn_random", "knn_pixels")
     }
     assert probed.out.count("probe, step ") == 3
@@ -63,8 +65,7 @@ def test_a_probe_changes_no_weight_and_no_other_metric(tmp_path):
 def test_what_looks_at_a_run_changes_no_weight_of_teachers_centres_and_norms(tmp_path, name):
     own = ("--model.objective", f"configs/objective/{name}.yaml")
     plain = fit(tmp_path, *own, "--name", "plain")
-    others = (word for other in ("KNN", "Pictures") for word in ("--trainer.callbacks+", other))
-    watched = fit(tmp_path, *own, *PROBE, *others, "--name", "watched")
+    watched = fit(tmp_path, *own, *PROBE, "--trainer.callbacks+", "Pictures", "--name", "watched")
     assert watched.code == 0, watched.everything
     first, second = weights(tmp_path / plain.run), weights(tmp_path / watched.run)
     assert first.keys() == second.keys()
@@ -99,20 +100,74 @@ def test_two_ranks_measure_what_one_does(tmp_path):
 def test_the_line_says_where_the_features_stand():
     metrics = {"probe/rank": 7.25, "probe/knn": 0.7, "probe/knn_random": 0.6,
                "probe/knn_pixels": 0.8, "probe/linear": 0.75}  # fmt: skip
-    told = line(1200, metrics, 64)
+    told = summary_line(1200, metrics, 64)
     assert told == (
         "probe, step 1,200: kNN 70.0 % (untrained 60.0, raw pixels 80.0), linear 75.0 %, "
         "effective rank 7.2 of 64: above the untrained encoder"
     )
-    assert line(1, metrics | {"probe/knn": 0.6}, 64).endswith("not above the untrained encoder")
-    assert line(1, metrics | {"probe/knn": 0.9}, 64).endswith("above untrained and raw pixels")
-    assert line(1, {"probe/rank": 2.0}, 64) == "probe, step 1: effective rank 2.0 of 64"
+    assert summary_line(1, metrics | {"probe/knn": 0.6}, 64).endswith(
+        "not above the untrained encoder"
+    )
+    assert summary_line(1, metrics | {"probe/knn": 0.9}, 64).endswith(
+        "above untrained and raw pixels"
+    )
+    assert summary_line(1, {"probe/rank": 2.0}, 64) == "probe, step 1: effective rank 2.0 of 64"
 
 
-@pytest.mark.parametrize("settings", [{"every": 0}, {"images": 1}])
-def test_a_wrong_setting_is_named(settings):
-    with pytest.raises(ValueError, match="Probe: every and images want more"):
+def test_the_line_without_raw_pixels_says_so_of_the_untrained_encoder_alone():
+    metrics = {"probe/rank": 7.25, "probe/knn": 0.7, "probe/knn_random": 0.6, "probe/linear": 0.75}
+    assert summary_line(1, metrics, 64) == (
+        "probe, step 1: kNN 70.0 % (untrained 60.0), linear 75.0 %, effective rank 7.2 of 64: "
+        "above the untrained encoder"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"every": 0}, "Probe: every must be at least 1, or null for the end, got 0"),
+        ({"images": 1}, "Probe: images must be at least 2, or null for whole splits, got 1"),
+        ({"k": 0}, "Probe: k must be at least 1 .*, got 0 and 0.07"),
+        ({"temperature": 0.0}, "Probe: .* temperature above 0, got 20 and 0.0"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
         Probe(**settings)
+
+
+def test_one_look_at_the_end_sees_whole_splits_as_the_protocol_does(tmp_path):
+    """Every image votes and asks: the figures are those of the verb evaluate."""
+    words = ("--trainer.callbacks", "Probe", "--trainer.callbacks.every", "null")
+    ended = fit(tmp_path, *words, "--trainer.callbacks.images", "null")
+    assert ended.code == 0, ended.everything
+    run = tmp_path / ended.run
+    probes = [row for row in rows(run) if row["name"].startswith("probe/")]
+    assert {row["step"] for row in probes} == {"12"}
+    assert [row["name"] for row in probes] == [
+        f"probe/{name}" for name in ("rank", "knn", "linear", "knn_random")
+    ]
+    assert ended.out.count("probe, step 12: kNN ") == 1
+    protocols = ("--protocols", "knn,ridge", "--controls", "random")
+    assert launch("evaluate", str(run), *protocols, cwd=tmp_path).code == 0
+    summary, evaluated = (
+        json.loads((run / f"summary{verb}.json").read_text()) for verb in ("", ".evaluate")
+    )
+    assert summary["probe/knn"] == evaluated["val/knn/accuracy"]
+    assert summary["probe/linear"] == evaluated["val/ridge/accuracy"]
+    assert summary["probe/knn_random"] == evaluated["val/knn/accuracy_random"]
+    assert summary["protocol_ids"].keys() == {"probe/knn", "probe/linear"}
+
+
+def test_without_labels_there_is_only_the_rank():
+    spec = Digits().spec
+    bare = FrozenFeatures({"mean": torch.randn(4, 3)}, torch.full((4,), -1))
+    half = FrozenFeatures({"mean": torch.randn(4, 3)}, torch.tensor([0, 1, -1, 0]))
+    assert task_of({"train": half, "val": bare}, spec, 0) is None
+    assert task_of({"train": bare, "val": half}, spec, 0) is None
+    assert len(task_of({"train": half, "val": half}, spec, 0).queries.labels) == 3
+    assert task_of({"train": half, "val": half}, replace(spec, multi_label=True), 0) is None
+    assert task_of({"train": half, "val": half}, replace(spec, classes=()), 0) is None
 
 
 # ---- collapse -------------------------------------------------------------------------------

@@ -3,28 +3,28 @@
 from types import SimpleNamespace
 
 from planted import findings, planted
-from vit.compare.job import Asked
+from vit.compare.dry_run import DryRun
 from vit.compare.overlap import Overlap
-from vit.compare.report import Report, markdown, plain, tuning_words
+from vit.compare.report import Report, aligned, markdown, tuning_line
 from vit.compare.tuning import Choice
 
 
-def asked(**settings) -> Asked:
+def dry_run(**settings) -> DryRun:
     spec = SimpleNamespace(counts={"train": 50, "val": 45, "test": 448}, classes=tuple("56789"))
     values = {"settings": {}, "data": SimpleNamespace(spec=spec), "flops": 1.0, "uses_labels": True,
               "parameters": 1, "seconds": 1.0, "views": "1 whole image; flip",
               "trivial_baseline": None}  # fmt: skip
-    return Asked(**values | settings)
+    return DryRun(**values | settings)
 
 
 def page(**changes) -> str:
-    found = findings(planted({"a": 0.6, "b": 0.8}))
+    shown = findings(planted({"a": 0.6, "b": 0.8}))
     settings = {
-        "asked": {("a", "task"): asked(), ("b", "task"): asked(), ("b", "pretrain"): asked()},
+        "dry_runs": {key: dry_run() for key in (("a", "task"), ("b", "task"), ("b", "pretrain"))},
         "overlaps": {("b", "task"): Overlap(3, 7, 448, ("5",))},
         "failed": [], "stale": [], "others": [],
     }  # fmt: skip
-    return Report(found, **settings | changes).page([])
+    return Report(shown, **settings | changes).page([])
 
 
 def test_the_page_names_data_labels_views_and_overlap():
@@ -51,19 +51,19 @@ def test_what_went_wrong_or_was_changed_is_told():
 
 
 def test_imported_weights_are_not_free():
-    found = findings(planted({"a": 0.6, "b": 0.8}))
-    found.arms["a"].pretrained, found.arms["a"].upstream = "their.ckpt", "14 million labels"
-    report = Report(found, {("a", "task"): asked()}, {}, [], [], [])
+    shown = findings(planted({"a": 0.6, "b": 0.8}))
+    shown.arms["a"].pretrained, shown.arms["a"].upstream = "their.ckpt", "14 million labels"
+    report = Report(shown, {("a", "task"): dry_run()}, {}, [], [], [])
     assert "starts from their.ckpt, not paid here: 14 million labels" in report.page([])
-    assert "not paid here" in found.headline("task")[1]
+    assert "not paid here" in shown.headline("task")[1]
 
 
 def test_tuning_is_told_with_its_edges():
     choice = Choice([-1, 0, 1], {"a task": 1, "b task": 0}, edge=["a task"])
-    text = tuning_words(choice, 3)
+    text = tuning_line(choice, 3)
     assert "3 learning rates for each arm and task" in text
     assert "still at the grid's edge: a task" in text
-    assert "nothing was tuned" in tuning_words(Choice([0]), 1)
+    assert "nothing was tuned" in tuning_line(Choice([0]), 1)
 
 
 def test_a_cell_stays_in_its_cell():
@@ -71,5 +71,5 @@ def test_a_cell_stays_in_its_cell():
 
 
 def test_a_table_for_a_terminal_is_aligned():
-    lines = plain([["arm", "accuracy"], ["a long name", "1"]])
-    assert lines == ["arm          accuracy", "a long name  1"]
+    text = aligned([["arm", "accuracy"], ["a long name", "1"]])
+    assert text == "arm          accuracy\na long name  1"

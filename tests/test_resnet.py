@@ -24,6 +24,22 @@ def resolution(encoder: ResNet, images: torch.Tensor) -> tuple[int, int]:
     return tuple(seen[0].shape[-2:])
 
 
+def test_stages_are_what_torchvisions_layers_give():
+    encoder = ResNet(spec_of(32)).eval()
+    images, maps = torch.randn(2, 3, 32, 32), {}
+    for number in (2, 4):
+        getattr(encoder.net, f"layer{number}").register_forward_hook(
+            lambda _module, _inputs, out, number=number: maps.update({f"stage{number}": out})
+        )
+    features = encoder(images, layers=(2, 4))
+    assert set(features.layers) == {"stage2", "stage4"}
+    for name, tokens in features.layers.items():
+        assert torch.equal(tokens, maps[name].flatten(2).mT)
+    assert torch.equal(features.pooled, encoder(images).pooled)
+    with pytest.raises(ValueError, match="ResNet: layers must be from 1 to 4, got 5"):
+        encoder(images, layers=(5,))
+
+
 def test_with_the_large_stem_it_is_torchvisions():
     torch.manual_seed(0)
     theirs = resnet18(weights=None).eval()

@@ -119,7 +119,8 @@ def test_the_table_shows_shares_in_percent_and_losses_as_they_are():
         ["val/loss", "0.1235"],
         ["speed", "12,346 images/s, 2.1% of it waiting for data, 1.23 GB"],
     ]
-    assert summary_table({}, speed_of | {"mfu": 0.4567})[0].endswith("45.7% of the data sheet's peak")
+    (line,) = summary_table({}, speed_of | {"mfu": 0.4567})
+    assert line.endswith("45.7% of the data sheet's peak")
     assert summary_table({"probe/knn_random": 0.5}, {}) == [f"{'probe/knn_random':<28} 50.0 %"]
     assert as_text("val/always_most_common", 0.418) == "41.8 %"
 

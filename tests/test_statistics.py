@@ -11,7 +11,15 @@ from scipy import stats
 from scipy.special import ndtri
 
 from vit.compare import statistics, wording
-from vit.compare.statistics import Difference, Noise, compare, detectable, expected, holm, power
+from vit.compare.statistics import (
+    Difference,
+    Noise,
+    compare_arms,
+    detectable,
+    expected,
+    holm,
+    power,
+)
 
 
 class Design(NamedTuple):
@@ -39,7 +47,7 @@ def study(rng: np.random.Generator, design: Design) -> np.ndarray:
 def recipe(correct: np.ndarray) -> tuple[np.ndarray, ...]:
     """Differences, half-widths and Holm p, in the order of combinations."""
     pairs = {}
-    for x in compare({str(arm): table for arm, table in enumerate(correct)}).pairs:
+    for x in compare_arms({str(arm): table for arm, table in enumerate(correct)}).pairs:
         value = x.value if x.first < x.second else -x.value
         pairs[frozenset((x.first, x.second))] = value, x.high - x.value, x.holm
     order = combinations("01234"[: len(correct)], 2)
@@ -153,7 +161,7 @@ def test_every_interval_is_the_one_of_the_reference_by_least_squares(seed, freed
     accuracy = np.array([values.mean(1) for values in arms.values()])  # K n
     inner = accuracy - accuracy.mean(1, keepdims=True) - accuracy.mean(0) + accuracy.mean()
     between = 2 * 12 * (inner**2).sum() / (3 * 2)
-    found, within = compare(arms), 12 * accuracy.var(1, ddof=1).mean()
+    found, within = compare_arms(arms), 12 * accuracy.var(1, ddof=1).mean()
     assert (len(found.pairs), {pair.freedom for pair in found.pairs}) == (6, freedom)
     for pair in found.pairs:
         wanted = interval_by_fits(arms[pair.first] - arms[pair.second], between, 6)
@@ -168,7 +176,7 @@ def test_every_interval_is_the_one_of_the_reference_by_least_squares(seed, freed
 def test_two_seeds_on_four_images_by_hand():
     """Seed means .5 and .75, so MS_S = MS_I = 1/8 under MS_E = 11/24: only the floor is left."""
     first, second = [[1, 1, 1, 0], [1, 1, 0, 1]], [[1, 0, 0, 0], [0, 0, 0, 0]]
-    found = compare({"a": np.array(first), "b": np.array(second)})
+    found = compare_arms({"a": np.array(first), "b": np.array(second)})
     pair = found.pairs[0]
     squares = statistics.mean_squares(np.array(first) - np.array(second))
     assert squares == pytest.approx((1 / 8, 1 / 8, 11 / 24))
@@ -186,16 +194,16 @@ def test_holm_by_hand():
 
 def test_identical_arms_differ_by_exactly_nothing():
     one = table(1, 1, 3, 20)["a"]
-    found = compare({"a": one, "b": one.copy(), "c": one.copy()})
+    found = compare_arms({"a": one, "b": one.copy(), "c": one.copy()})
     assert {(x.value, x.low, x.high, x.p, x.holm) for x in found.pairs} == {(0, 0, 0, 1, 1)}
     assert found.winner is None
-    perfect = compare({"a": np.ones((2, 5)), "b": np.zeros((2, 5))})
+    perfect = compare_arms({"a": np.ones((2, 5)), "b": np.zeros((2, 5))})
     assert (perfect.winner, perfect.pairs[0].low, perfect.pairs[0].p) == ("a", 1.0, 0.0)
 
 
 def test_one_arm_has_an_interval_and_no_pair():
     arms = table(3, 1, 3, 90)
-    found, wanted = compare(arms), interval_by_fits(arms["a"], 0.0, 2)
+    found, wanted = compare_arms(arms), interval_by_fits(arms["a"], 0.0, 2)
     assert (found.arms["a"].low, found.arms["a"].high) == pytest.approx(wanted)
     assert (found.pairs, found.winner) == ([], None)
 
@@ -203,11 +211,11 @@ def test_one_arm_has_an_interval_and_no_pair():
 def test_images_of_a_group_are_one_unit():
     arms = table(1, 3, 3, 20)
     twice = {name: np.repeat(values, 2, 1) for name, values in arms.items()}
-    single, grouped = compare(arms), compare(twice, groups=np.repeat(np.arange(20), 2))
+    single, grouped = compare_arms(arms), compare_arms(twice, groups=np.repeat(np.arange(20), 2))
     assert (grouped.pairs, grouped.arms) == (single.pairs, single.arms)
-    parts = [x.pairs[0].residual_variance for x in (compare(twice), single)]
+    parts = [x.pairs[0].residual_variance for x in (compare_arms(twice), single)]
     assert parts[0] < 0.6 * parts[1]  # without groups a copy counts as news
-    uneven = compare(arms, groups=np.array(["x"] * 5 + ["y"] * 15)).arms["b"]
+    uneven = compare_arms(arms, groups=np.array(["x"] * 5 + ["y"] * 15)).arms["b"]
     halves = arms["b"][:, :5].mean(), arms["b"][:, 5:].mean()
     assert (uneven.value, uneven.images) == pytest.approx((sum(halves) / 2, 2))
 
@@ -215,12 +223,12 @@ def test_images_of_a_group_are_one_unit():
 def test_controls_stay_outside_the_pool_and_the_family():
     arms = table(5, 4, 3, 30)
     noisy = {**arms, "e": np.repeat([[0.0], [0.5], [1.0]], 30, 1)}
-    found, alone = compare(noisy, controls=("e",)), compare(arms)
+    found, alone = compare_arms(noisy, controls=("e",)), compare_arms(arms)
     assert found.family == alone.pairs
     assert {name: found.arms[name] for name in arms} == alone.arms
     assert [(x.second, x.holm) for x in found.pairs[6:]] == [("e", None)] * 4
     assert found.arms["e"].seed_variance == pytest.approx(0.25 / 3)
-    single = compare({name: arms[name] for name in "ab"}, controls=("b",))
+    single = compare_arms({name: arms[name] for name in "ab"}, controls=("b",))
     assert (single.winner, single.family, single.pairs[0].freedom) == (None, [], 2)
 
 
@@ -236,7 +244,7 @@ REFUSED = [
 @pytest.mark.parametrize(("arms", "settings", "message"), REFUSED)
 def test_what_cannot_be_compared_is_refused_by_name(arms, settings, message):
     with pytest.raises(ValueError, match=f"^statistics: .*{message}"):
-        compare(arms, **settings)
+        compare_arms(arms, **settings)
 
 
 TABLE = {  # per cent found at these seeds, from an earlier program of its own; known to about 7
@@ -277,7 +285,7 @@ def test_the_detectable_difference_is_found_four_times_in_five_and_says_what_to_
 def test_measured_noise_is_the_expected_one():
     rng, design = np.random.default_rng(0), Design(4000, 30, 3, seed_sd=0.02)
     studies = [dict(zip("abc", study(rng, design), strict=True)) for _ in range(8)]
-    found = np.mean([statistics.measured(compare(arms)) for arms in studies], 0)
+    found = np.mean([statistics.observed_noise(compare_arms(arms)) for arms in studies], 0)
     assert found == pytest.approx(tuple(expected(seed_sd=0.02)), rel=0.12)
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from vit.compare.job import Step
+from vit.compare.command import Command
+from vit.compare.job import Job
 from vit.compare.store import Store
 
-FIT = Step("f0", "fit", "transfer", "a", 0, ())
-TEST = Step("t0", "test", "test", "a", 0, (), needs=("f0",), tested=4)
-PROBE = Step("p0", "evaluate", "probe", "a", 0, (), tested=4, about={"splits": {"test": "s"}})
+FIT = Job("f0", Command("fit"), "transfer", "a", 0)
+TEST = Job("t0", Command("test"), "test", "a", 0, needs=("f0",), tested=4)
+PROBE = Job("p0", Command("evaluate"), "probe", "a", 0, tested=4, about={"splits": {"test": "s"}})
 SHORT = "index,accuracy\r\n0,1\r\n1,0\r\n2,1\r\n3,0\r\n"
 WIDE = "index,knn,knn_pixels,pixels\r\n" + "".join(
     f"{row}\r\n" for row in ("0,1,0,1", "1,0,0,1", "2,1,0,1", "3,0,1,1")
@@ -62,7 +63,7 @@ def test_what_agrees_is_done_and_read(tmp_path):
     measured(tmp_path)
     probed(tmp_path)
     store = Store(tmp_path)
-    assert [store.status(step) for step in (FIT, TEST, PROBE)] == ["done"] * 3
+    assert [store.status(job) for job in (FIT, TEST, PROBE)] == ["done"] * 3
     assert store.correct(TEST, "accuracy").tolist() == [1, 0, 1, 0]
     assert store.correct(PROBE, "pixels").tolist() == [1, 1, 1, 1]
     assert store.correct(PROBE, "attentive") is None
@@ -86,7 +87,7 @@ def test_an_edited_summary_is_the_same_fault(tmp_path, capsys):
     measured(tmp_path, **{"test/accuracy": 1.0})
     probed(tmp_path, **{"val/knn/accuracy": 0.9})
     store = Store(tmp_path)
-    assert [store.status(step) for step in (TEST, PROBE)] == ["new", "new"]
+    assert [store.status(job) for job in (TEST, PROBE)] == ["new", "new"]
     told = capsys.readouterr().err
     assert "correct.csv says 50.0 % for test/accuracy, summary.test.json 100.0 %" in told
     assert "correct.val.csv says 50.0 % for val/knn/accuracy, summary.evaluate.json 90.0 %" in told
@@ -105,7 +106,7 @@ def test_rows_that_changed_places_are_known_by_their_hash(tmp_path, capsys):
 def test_a_run_from_before_hashes_were_kept_is_believed(tmp_path):
     measured(tmp_path, correct_sha256=None)
     probed(tmp_path, correct_sha256={})
-    assert [Store(tmp_path).status(step) for step in (TEST, PROBE)] == ["done", "done"]
+    assert [Store(tmp_path).status(job) for job in (TEST, PROBE)] == ["done", "done"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import yaml
 
 from launch import ROOT
 from test_yaml_text import bomb
-from vit.cli.compare import read
+from vit.cli.compare import read_study
 from vit.cli.errors import UsageError
 
 DIGITS = {"config": "configs/data/digits.yaml"}
@@ -35,14 +35,14 @@ def reading(folder: Path, text: str | None = None, **changes) -> str:
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump(STUDY | changes) if text is None else text)
     with pytest.raises((UsageError, ValueError)) as told:
-        read(["--config", str(file)])
+        read_study(["--config", str(file)])
     assert "\n" not in str(told.value)
     return str(told.value)
 
 
 def test_the_study_itself_reads(folder):
     (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    assert list(read(["--config", str(folder / "study.yaml")])[1]) == ["one"]
+    assert list(read_study(["--config", str(folder / "study.yaml")])[1]) == ["one"]
 
 
 LOST = {"config": "lost.yaml"}
@@ -111,3 +111,39 @@ def test_a_study_that_is_none_is_named(folder, text):
 def test_bytes_that_are_no_text_are_named(folder):
     (folder / "one.yaml").write_bytes(b"\xff\xfe\x00title")
     assert reading(folder).startswith(f"{folder}/one.yaml")
+
+
+def test_an_entry_with_each_is_a_task_for_each_value(folder):
+    families = {"all": DIGITS | {"each": {"image_size": [24, 16]}, "set": {"val_fraction": 0.2}}}
+    text = yaml.safe_dump(STUDY | {"transfer": families | {"high": DIGITS}})
+    (folder / "study.yaml").write_text(text)
+    study, *_ = read_study(["--config", str(folder / "study.yaml"), "--data.batch_size", "8"])
+    assert list(study.transfer) == ["24", "16", "high"]
+    assert study.transfer["16"].set == {"image_size": 16, "val_fraction": 0.2, "batch_size": 8}
+    assert study.transfer["24"].config == study.transfer["high"].config
+    assert not study.transfer["16"].each
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"each": {"a": [1], "b": [2]}}, "transfer.all.each: needs one key and its values, got 2"),
+        ({"each": {"a": []}}, "transfer.all.each: a needs words or whole numbers, each once, got"),
+        ({"each": {"a": [1, "1"]}}, "each once, got [1, 1]"),
+        ({"each": {"a": [0.5]}}, "a needs words or whole numbers"),
+        ({"each": {"a": [{"b": 1}]}}, "a needs words or whole numbers"),
+        ({"each": {"a": "b"}}, "each"),
+        ({"each": {"a": ["high"]}}, "transfer: two tasks are called 'high'; rename one"),
+        ({"each": {"a": [1]}, "set": {"a": 2}}, "each: a stands in set or final too"),
+        ({"each": {"a": [1]}, "final": {"a": 2}}, "each: a stands in set or final too"),
+        ({"each": {"a": [" "]}}, "transfer: ' ' is no name for a task"),
+        ({"each": {"label_draw": [1]}}, "transfer.1.set: label_draw: the plan decides this"),
+    ],
+)
+def test_a_mistake_in_each_is_one_line(folder, entry, line):
+    assert line in reading(folder, transfer={"high": DIGITS, "all": DIGITS | entry})
+
+
+def test_pre_training_data_is_no_family_of_tasks(folder):
+    pretrain = {"labelled": DIGITS | {"each": {"image_size": [16]}}}
+    assert "pretrain: each belongs to a task's data" in reading(folder, pretrain=pretrain)

@@ -2,25 +2,27 @@
 
 from unittest.mock import Mock
 
-from vit.compare.job import Step
+from vit.compare.command import Command
+from vit.compare.job import Job
 from vit.compare.store import Store
-from vit.compare.tuning import choose, first_trials
+from vit.compare.tuning import choose_rate, first_trials
 
 
-def trial(arm: str, power: int) -> Step:
-    return Step(f"{arm}{power}", "fit", "tune", arm, 0, (), data="task", trial=power, flops=2.0)
+def trial(arm: str, power: int) -> Job:
+    name, fit = f"{arm}{power}", Command("fit")
+    return Job(name, fit, "tune", arm, 0, data="task", trial=power, flops=2.0)
 
 
 def chosen(scores: dict[str, dict[int, tuple[float, float]]], trials: list[int]):
     """Scores: accuracy and loss on validation, by arm and power."""
-    steps = [trial(arm, power) for arm, values in scores.items() for power in values]
+    jobs = [trial(arm, power) for arm, values in scores.items() for power in values]
     summaries = {
         f"{arm}{power}": {"val/accuracy": accuracy, "val/loss": loss}
         for arm, values in scores.items()
         for power, (accuracy, loss) in values.items()
     }
-    store = Mock(spec=Store, summary=lambda step: summaries[step.id])
-    return choose(steps, store, trials)
+    store = Mock(spec=Store, summary=lambda job: summaries[job.id])
+    return choose_rate(jobs, store, trials)
 
 
 def test_the_first_trials_stand_around_the_arms_own():
@@ -28,17 +30,17 @@ def test_the_first_trials_stand_around_the_arms_own():
 
 
 def test_the_best_on_validation_is_chosen_for_each_arm():
-    found = chosen(
+    choice = chosen(
         {
             "a": {-1: (0.5, 1), 0: (0.7, 1), 1: (0.6, 1)},
             "b": {-1: (0.5, 1), 0: (0.4, 1), 1: (0.3, 1)},
         },
         [-1, 0, 1],
     )
-    assert found.chosen == {"a task": 0, "b task": -1}
-    assert found.edge == ["b task"]
-    assert found.cost("a task", "another") == 6.0
-    assert found.cost("a task", "a0") == 4.0  # the final run is one of the trials
+    assert choice.chosen == {"a task": 0, "b task": -1}
+    assert choice.edge == ["b task"]
+    assert choice.cost("a task", "another") == 6.0
+    assert choice.cost("a task", "a0") == 4.0  # the final run is one of the trials
 
 
 def test_ties_go_to_the_lower_loss_and_then_to_the_arms_own():
@@ -56,11 +58,11 @@ def test_a_best_value_at_the_edge_extends_that_side_for_everybody():
 
 
 def test_a_trial_that_failed_is_not_chosen():
-    steps = [trial("a", power) for power in (-1, 0, 1)]
+    jobs = [trial("a", power) for power in (-1, 0, 1)]
     summaries = {
         "a-1": {},
         "a0": {"val/accuracy": 0.2, "val/loss": 1},
         "a1": {"val/accuracy": None},
     }
-    found = choose(steps, Mock(spec=Store, summary=lambda s: summaries[s.id]), [-1, 0, 1])
-    assert found.chosen == {"a task": 0}
+    store = Mock(spec=Store, summary=lambda job: summaries[job.id])
+    assert choose_rate(jobs, store, [-1, 0, 1]).chosen == {"a task": 0}

@@ -2,7 +2,8 @@
 
 from unittest.mock import Mock
 
-from vit.compare.job import Step
+from vit.compare.command import Command
+from vit.compare.job import Job
 from vit.compare.store import Store
 from vit.compare.validity import still_falling, validity
 
@@ -17,10 +18,10 @@ def verdict(
     trivial_baseline=FLOOR,
     losses=None,
 ):
-    steps = [
-        Step("p", "evaluate", "probe", "mpp", 0, ()),
-        Step("c", "evaluate", "control", "random_encoder", 0, ()),
-        Step("f", "fit", "pretrain", "mpp", 0, ()),
+    jobs = [
+        Job("p", Command("evaluate"), "probe", "mpp", 0),
+        Job("c", Command("evaluate"), "control", "random_encoder", 0),
+        Job("f", Command("fit"), "pretrain", "mpp", 0),
     ]
     summaries = {
         "p": {
@@ -31,22 +32,22 @@ def verdict(
         "c": {"val/attentive/accuracy": random, "effective_rank": 9, "test/attentive/accuracy": 1},
         "f": dict(zip(FLOOR, fit, strict=True)),
     }
-    store = Mock(spec=Store, summary=lambda step: summaries[step.id])
+    store = Mock(spec=Store, summary=lambda job: summaries[job.id])
     store.validation_losses.return_value = losses or {}
-    return validity("mpp", steps, store, trivial_baseline)
+    return validity("mpp", jobs, store, trivial_baseline)
 
 
 def test_better_than_random_above_the_floor_and_wide_is_trained():
-    found = verdict(0.6, 0.5)
-    assert found.trained
-    assert len(found.reasons) == 3
+    arm = verdict(0.6, 0.5)
+    assert arm.trained
+    assert len(arm.reasons) == 3
 
 
 def test_each_check_alone_fails_an_arm():
     for settings in ({"probe": 0.5}, {"rank": 1.1}, {"fit": (0.4, 0.4)}):
-        found = verdict(**({"probe": 0.6, "random": 0.5} | settings))
-        assert not found.trained, settings
-        assert found.reasons  # the failure stands first
+        arm = verdict(**({"probe": 0.6, "random": 0.5} | settings))
+        assert not arm.trained, settings
+        assert arm.reasons  # the failure stands first
 
 
 def test_the_test_split_is_not_looked_at():
@@ -58,16 +59,16 @@ def test_an_objective_without_a_floor_is_judged_by_the_rest():
 
 
 def test_nothing_measured_is_not_a_pass():
-    nothing = Mock(spec=Store, summary=lambda step: {})
+    nothing = Mock(spec=Store, summary=lambda job: {})
     assert not validity("mpp", [], nothing, FLOOR).trained
 
 
 def test_an_arm_whose_loss_still_fell_was_too_short():
     short = verdict(0.5, 0.5, losses={500: 2.0, 1000: 1.5})
     assert not short.trained
-    assert "too short" in short.words
-    assert "too short" not in verdict(0.5, 0.5, losses={500: 2.0, 1000: 1.99}).words
-    assert verdict(0.6, 0.5, losses={500: 2.0, 1000: 1.5}).words == "trained"
+    assert "too short" in short.summary
+    assert "too short" not in verdict(0.5, 0.5, losses={500: 2.0, 1000: 1.99}).summary
+    assert verdict(0.6, 0.5, losses={500: 2.0, 1000: 1.5}).summary == "trained"
 
 
 def test_the_last_fifth_of_a_run_counts_whatever_the_interval():

@@ -115,6 +115,62 @@ def test_another_size_at_run_time_is_that_of_timm(size):
     close(encoder(images).pooled, timm_of(encoder, (16, 24), dynamic_img_size=True)(images))
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({}, {}),
+        ({"registers": 3}, {"reg_tokens": 3}),
+        ({"registers": 1, "pool": "mean"}, {"reg_tokens": 1, "global_pool": "avg"}),
+    ],
+)
+def test_intermediate_layers_are_those_of_timm(ours, theirs):
+    encoder = shaken(small_vit(RGB, depth=4, patch_size=4, gelu="exact", **ours))
+    twin, images = timm_of(encoder, (16, 16), **theirs), images_of(16, 16)
+    features = encoder(images, layers=(1, 3, 4))
+    _, expected = twin.forward_intermediates(
+        images, indices=[0, 2, 3], output_fmt="NLC", return_prefix_tokens=True
+    )
+    assert list(features.layers) == ["block1", "block3", "block4"]
+    for tokens, (patches, prefix) in zip(features.layers.values(), expected, strict=True):
+        close(tokens, torch.cat([prefix, patches], 1))
+    assert torch.equal(encoder.norm(features.layers["block4"])[:, encoder.front :], features.tokens)
+
+
+def test_a_layer_that_is_one_block_late_would_be_noticed(monkeypatch):
+    """A planted fault: the tokens before a block instead of those after it."""
+
+    def late(self, patches, layers):
+        tokens, between = self.sequence(patches), {}
+        for number, block in enumerate(self.blocks, start=1):
+            if number in layers:
+                between[f"block{number}"] = tokens
+            tokens = block(tokens)
+        return self.norm(tokens), between
+
+    monkeypatch.setattr(ViT, "encode_with_layers", late)
+    with pytest.raises(AssertionError, match="not close"):
+        test_intermediate_layers_are_those_of_timm({}, {})
+
+
+def test_what_is_asked_between_changes_nothing_at_the_end():
+    encoder, images = shaken(small_vit(drop_path=0.2, registers=1)).train(), images_of(8, 8, 1)
+    gradients = []
+    for layers in ((), (1, 2)):
+        torch.manual_seed(0)
+        features = encoder(images, layers=layers)
+        features.pooled.square().sum().backward()
+        gradients.append([features.pooled, *(p.grad for p in encoder.parameters())])
+        encoder.zero_grad(set_to_none=True)
+    assert all(map(torch.equal, *gradients))
+    assert encoder(images).layers is None
+
+
+@pytest.mark.parametrize("number", [-1, 0, 3])
+def test_a_layer_that_is_not_there_is_named(number):
+    with pytest.raises(ValueError, match=rf"ViT: layers must be from 1 to 2, got {number}"):
+        small_vit()(images_of(8, 8, 1), layers=(1, number))
+
+
 NAMES = {  # ours to torchvision's; the order matters: norm1 before norm
     "patch_embed.proj": "conv_proj",
     "cls_token": "class_token",

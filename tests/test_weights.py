@@ -1,17 +1,23 @@
 """Weights come out of checkpoints whole, for the right architecture, or not at all."""
 
+import copy
 import os
 from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from builders import GREY, RGB, small_vit
 from vit.batch import DataSpec
+from vit.data import Digits
 from vit.models import Encoder, ResNet, ViT
+from vit.models.prefixes import UNWRITTEN, describe_prefixes, stored_prefixes
 from vit.models.weights import checkpoint_in, describe, load_into, open_checkpoint, stored_encoder
+from vit.module import ViTModule
+from vit.objectives.supervised import Supervised
 
 LARGER = DataSpec(GREY.classes, (12, 16), 1, GREY.mean, GREY.std)
 
@@ -109,6 +115,86 @@ def test_only_the_encoder_is_taken(tmp_path):
     first = trained()
     stored = stored_encoder(save(content(first), tmp_path))
     assert stored.state.keys() == first.state_dict().keys()
+
+
+# ---- where the weights lie ----------------------------------------------------------------------
+
+
+def run_with(average: bool, head: str | None = "head") -> nn.Module:
+    """A module of unusual names: an objective, and perhaps an average of it."""
+    objective = nn.Module()
+    objective.body, objective.head = small_vit(), nn.Linear(32, 10)
+    objective.encoder, objective.classifier_head = objective.body, head
+    run = nn.Module()
+    run.learner = objective
+    if average:
+        run.mean = nn.Module()
+        run.mean.inner = copy.deepcopy(objective)
+        nn.init.ones_(run.mean.inner.head.weight)
+        nn.init.ones_(run.mean.inner.body.norm.bias)
+    return run
+
+
+def content_of(run: nn.Module) -> dict:
+    average = run.mean.inner if hasattr(run, "mean") else None
+    about = describe(run.learner.body, GREY)
+    about["prefixes"] = describe_prefixes(run, run.learner, average)
+    state = {name: tensor.clone() for name, tensor in run.state_dict().items()}
+    return {"format": 1, "config": "", "global_step": 1, "encoder": about, "state_dict": state}
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_weights_are_read_where_the_checkpoint_says(tmp_path, average):
+    run = run_with(average)
+    stored = stored_encoder(save(content_of(run), tmp_path))
+    source = run.mean.inner if average else run.learner
+    for name, tensor in source.body.state_dict().items():
+        assert torch.equal(stored.state[name], tensor)
+    assert torch.equal(stored.classifier["weight"], source.head.weight)
+    trained = stored_encoder(save(content_of(run), tmp_path), average=False)
+    assert torch.equal(trained.classifier["weight"], run.learner.head.weight)
+
+
+def test_an_objective_without_a_classifier_has_none_in_its_checkpoint(tmp_path):
+    assert stored_encoder(save(content_of(run_with(False, None)), tmp_path)).classifier == {}
+
+
+@pytest.mark.parametrize(("objective", "has"), [("Supervised", True), ("MaskedPatches", False)])
+def test_a_file_that_does_not_say_it_is_read_as_it_was_written(tmp_path, objective, has):
+    first = trained()
+    old = content(first) | {"config": f"model: {{objective: {{class_path: vit.x.{objective}}}}}"}
+    old["state_dict"] |= {"objective.head.bias": torch.ones(10)}
+    stored = stored_encoder(save(old, tmp_path))
+    assert torch.equal(stored.state["norm.weight"], first.norm.weight)
+    assert set(stored.classifier) == ({"weight", "bias"} if has else set())
+    averaged = {
+        k.replace("objective.", "average.copy."): 2 * v for k, v in old["state_dict"].items()
+    }
+    stored = stored_encoder(save(old | {"state_dict": old["state_dict"] | averaged}, tmp_path))
+    assert torch.equal(stored.state["norm.weight"], 2 * first.norm.weight)
+    assert not has or stored.classifier["bias"].tolist() == [2.0] * 10
+
+
+def test_a_run_of_today_says_what_is_assumed_of_old_ones():
+    spec = Digits().spec
+    for ema in (None, 0.9):
+        module = ViTModule(Supervised, small_vit, ema=ema, spec=spec)
+        checkpoint: dict = {}
+        module.on_save_checkpoint(checkpoint)
+        assumed = {k: v for k, v in UNWRITTEN.items() if k != "classifier"}
+        expected = assumed | {"head_kind": "linear"} | ({} if ema else {"average": None})
+        assert checkpoint["encoder"]["prefixes"] == expected
+        assert stored_prefixes(checkpoint | {"config": ""}) == expected
+
+
+@pytest.mark.parametrize(
+    "prefixes", [3, [], {}, {"trained": 3}, {"trained": "a.", "average": 1, "encoder": "b."}]
+)
+def test_a_damaged_place_of_weights_is_one_line(tmp_path, prefixes):
+    stored = content_of(run_with(False))
+    stored["encoder"]["prefixes"] = prefixes
+    with pytest.raises(ValueError, match=r"damaged or foreign \(its encoder's description: "):
+        stored_encoder(save(stored, tmp_path))
 
 
 # ---- refusing -----------------------------------------------------------------------------------

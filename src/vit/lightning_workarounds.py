@@ -140,7 +140,7 @@ def restore_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
 
 
 def end_a_fit_without_steps() -> None:
-    """A run killed after its last step, before what follows it (KNN), still gets its end.
+    """A run killed after its last step, before what follows it (a probe), still gets its end.
 
     Lightning leaves a fit that has no step to do without calling on_train_end.
     """

@@ -20,10 +20,11 @@ from vit.flops import training_flops
 from vit.metrics import EvalMetrics
 from vit.models.base import Encoder
 from vit.models.ema import EMA, ema_warmup
+from vit.models.prefixes import describe_prefixes
 from vit.models.weights import FORMAT, Stored, describe, load_into, stored_encoder
 from vit.objectives.base import Losses, Objective
 from vit.optim.clipping import Clip
-from vit.optim.groups import check_factors, freeze, parameter_groups, prepare
+from vit.optim.groups import check_factors, freeze, note_base_values, parameter_groups
 from vit.optim.lr_scaling import Scaling, scaled_lr
 from vit.optim.schedules import Cosine, Schedule
 from vit.randomness import seed_generators, step_seed
@@ -153,7 +154,9 @@ class ViTModule(LightningModule):
             optimizer = self.build_optimizer(groups)
         except (RuntimeError, TypeError) as error:  # settings that contradict each other
             raise ValueError(f"model.optimizer: {error}") from error
-        prepare(optimizer, scaled_lr(1.0, self.trainer.datamodule.batch_size, self.lr_scaling))
+        note_base_values(
+            optimizer, scaled_lr(1.0, self.trainer.datamodule.batch_size, self.lr_scaling)
+        )
         return optimizer
 
     def on_fit_start(self) -> None:
@@ -303,13 +306,15 @@ class ViTModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is needed to use the file without any other: plain values only (contract C7)."""
+        averaged = self.average.copy if self.average else None
         checkpoint |= {
             "format": FORMAT,
             "config": self.config,
             "seed": self.seed,
             "consumed": self.consumed,
             "validated": self.validated,
-            "encoder": describe(self.objective.encoder, self.spec),
+            "encoder": describe(self.objective.encoder, self.spec)
+            | {"prefixes": describe_prefixes(self, self.objective, averaged)},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -54,10 +54,10 @@ def shard_once(module: LightningModule, objectives: list[Objective]) -> None:
         return
     module.is_sharded = True
     for objective in objectives:
-        shard(objective, strategy.device_mesh["data_parallel"], strategy.policy)
+        shard_objective(objective, strategy.device_mesh["data_parallel"], strategy.policy)
 
 
-def shard(objective: Objective, mesh: Any, policy: MixedPrecisionPolicy) -> None:
+def shard_objective(objective: Objective, mesh: Any, policy: MixedPrecisionPolicy) -> None:
     """Blocks first, then each encoder, then the objective, all by one plan.
 
     Public steps are registered as forwards: without it, parameters are still sharded when a probe,

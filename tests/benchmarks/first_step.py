@@ -1,6 +1,7 @@
 """From the start of a process to its first optimiser step: ours and other people's scripts.
 
     python tests/benchmarks/first_step.py [--timm-train FILE] [--peers PYTHON] [--rounds 5]
+                                          [--warm-up 1]
 
 Ours is the quick start as a user types it. FILE is train.py of a checkout of timm, which pip does
 not bring; it reads the same digits from PNG files. trainer_peer.py is transformers' Trainer. All
@@ -9,8 +10,8 @@ thread. PYTHON is another environment's interpreter for the peers: Lightning imp
 wherever it is installed, so ours starts faster without. The processes take turns; each ends at
 once after its first step and says its CPU time, children included, and its wall time.
 
-Then our share: CPU time from the end of `import torch, torchvision, lightning.pytorch` on, part by
-part. It is everything that we could make faster, including what Lightning does for us.
+Then our part of it: CPU time from the end of `import torch, torchvision, lightning.pytorch` on, lap
+by lap. It is everything that we could make faster, including what Lightning does for us.
 """
 
 import argparse
@@ -19,17 +20,23 @@ import importlib
 import json
 import os
 import runpy
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median as middle
 from tempfile import TemporaryDirectory
 from typing import Any
 
+SOURCES = (
+    "configs/quickstart.yaml", "src/vit/__init__.py", "src/vit/callbacks", "src/vit/cli",
+    "src/vit/data/__init__.py", "src/vit/data/digits.py", "src/vit/lightning_workarounds.py",
+    "src/vit/models/__init__.py", "src/vit/module.py", "tests/benchmarks/trainer_peer.py",
+    "train.py",
+)  # fmt: skip
 ROOT = Path(__file__).parents[2]
 MARK = "first step: "
-CLAIM = """from process start to the first optimiser step of a tiny ViT; our share of it, after \
+CLAIM = """from process start to the first optimiser step of a tiny ViT; our part of it, after \
 the imports of torch, torchvision and Lightning, is at most 1 s of CPU"""
 OUR_IMPORTS = ("lightning.pytorch.cli", "vit.cli.verbs")
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -93,17 +100,17 @@ def watch_ours() -> Laps:
     return laps
 
 
-def inside(words: list[str]) -> None:
+def run_inside(argv: list[str]) -> None:
     """In the child: run a script as if it were started itself, until its first step."""
-    laps = watch_ours() if words[0] == "--parts" else None
+    laps = watch_ours() if argv[0] == "--parts" else None
     hooked = []
 
     def done(*_: Any) -> None:
         if laps:
             laps.cut("first step")
         wall = time.time() - float(os.environ["STARTED"])
-        found = {"cpu": cpu(), "wall": wall, "parts": laps.parts if laps else {}}
-        print(MARK + json.dumps(found), flush=True)
+        measured = {"cpu": cpu(), "wall": wall, "parts": laps.parts if laps else {}}
+        print(MARK + json.dumps(measured), flush=True)
         os._exit(0)
 
     def importing(event: str, *_: Any) -> None:  # torch is loaded by the script, not before it
@@ -112,24 +119,24 @@ def inside(words: list[str]) -> None:
             hooked.append(optimizer.register_optimizer_step_post_hook(done))
 
     sys.addaudithook(importing)
-    sys.argv = words[laps is not None :]
+    sys.argv = argv[laps is not None :]
     sys.path[0] = str(Path(sys.argv[0]).parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-def start(python: str, words: list[str]) -> dict[str, Any]:
+def start(python: str, argv: list[str]) -> dict[str, Any]:
     """Run one arm and read what it measured."""
     done = subprocess.run(
-        [python, __file__, "--inside", *words], capture_output=True, text=True, cwd=ROOT,
+        [python, __file__, "--inside", *argv], capture_output=True, text=True, cwd=ROOT,
         env=os.environ | THREADS | {"STARTED": str(time.time())}, check=False,
     )  # fmt: skip
     for line in done.stdout.splitlines():
         if line.startswith(MARK):
             return json.loads(line.removeprefix(MARK))
-    sys.exit(f"{' '.join(words[:2])} made no step:\n{done.stderr[-2000:]}")
+    sys.exit(f"{' '.join(argv[:2])} made no step:\n{done.stderr[-2000:]}")
 
 
-def pictures(folder: Path) -> Path:
+def write_digits(folder: Path) -> Path:
     """The digits as PNG files, a folder a class; the first 1,500 to train on."""
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -143,60 +150,75 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-def arms(options: argparse.Namespace, scratch: Path) -> dict[str, list[str]]:
-    """Interpreter, script and words of each."""
+def commands(options: argparse.Namespace, scratch: Path) -> dict[str, list[str]]:
+    """Interpreter, script and arguments of each arm that can be run here."""
     peer, config = options.peers, "configs/quickstart.yaml"
-    found = {"ours": [sys.executable, "train.py", "fit", "--config", config, f"--logs={scratch}"]}
+    arms = {"ours": [sys.executable, "train.py", "fit", "--config", config, f"--logs={scratch}"]}
     if options.timm_train:
-        found["timm"] = [
-            peer, options.timm_train, "--data-dir", str(pictures(scratch / "digits")),
+        arms["timm"] = [
+            peer, options.timm_train, "--data-dir", str(write_digits(scratch / "digits")),
             "--model", "vit_tiny_patch16_224", "--model-kwargs", "img_size=8", "patch_size=2",
             "embed_dim=64", "num_heads=4", "depth=4", "mlp_ratio=2", "--num-classes", "10",
             "--input-size", "1", "8", "8", "--mean", "0.5", "--std", "0.5", "--batch-size", "64",
             "--opt", "adamw", "--lr", "3e-3", "--workers", "0", "--no-prefetcher", "--device",
             "cpu", "--output", str(scratch),
         ]  # fmt: skip
-    ask = [peer, "-c", "import transformers, accelerate"]
+    ask = [
+        peer,
+        "-c",
+        "from importlib.metadata import version as v; v('transformers'), v('accelerate')",
+    ]
     if subprocess.run(ask, capture_output=True, check=False).returncode == 0:
         script = Path(__file__).with_name("trainer_peer.py")
-        found["transformers"] = [peer, str(script), str(scratch / "transformers")]
+        arms["transformers"] = [peer, str(script), str(scratch / "transformers")]
     else:
         print('transformers: not installed, left out; pip install -e ".[peers]"')
-    return found
+    return arms
 
 
-def main(options: argparse.Namespace) -> None:
-    """Print medians and our parts, and one line for the table of all benchmarks."""
+def take_turns(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """What each arm measured, round by round; "parts" is ours once more, part by part."""
     with TemporaryDirectory() as scratch:
-        found = arms(options, Path(scratch))
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in [*found, "parts"]}
-        for _ in range(options.rounds + 1):
-            for name, (python, *words) in found.items():
-                rows[name].append(start(python, words))
-            python, *words = found["ours"]
-            rows["parts"].append(start(python, ["--parts", *words]))
-    rows = {name: seen[1:] for name, seen in rows.items()}  # the first fills the page cache
-    said = []
-    for name in found:
-        seconds, clock = (middle(row[kind] for row in rows[name]) for kind in ("cpu", "wall"))
-        said.append(f"{name} {seconds:.2f} s of CPU, {clock:.2f} s on the clock")
-    shares = [sum(row["parts"].values()) for row in rows["parts"]]
-    said.append(f"our share {middle(shares):.2f} s ({min(shares):.2f} to {max(shares):.2f})")
-    print("\n".join(said) + ", of it")
-    laps = [row["parts"] for row in rows["parts"]]
-    parts = {name: middle(row[name] for row in laps) for name in laps[0]}
+        arms = commands(options, Path(scratch))
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in [*arms, "parts"]}
+        for _ in range(options.warm_up + options.rounds):
+            for name, (python, *argv) in arms.items():
+                rows[name].append(start(python, argv))
+            python, *argv = arms["ours"]
+            rows["parts"].append(start(python, ["--parts", *argv]))
+    return {name: values[options.warm_up :] for name, values in rows.items()}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print medians and our parts, and one line for the table of all benchmarks."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--timm-train", help="train.py of a checkout of timm")
+    parser.add_argument("--peers", default=sys.executable, help="the peers' interpreter")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--warm-up", type=int, default=1, help="rounds that fill the page cache")
+    options = parser.parse_args(argv)
+    rows = take_turns(options)
+    laps = [row["parts"] for row in rows.pop("parts")]
+    texts = []
+    for name, values in rows.items():
+        seconds, clock = (
+            statistics.median(row[kind] for row in values) for kind in ("cpu", "wall")
+        )
+        texts.append(f"{name} {seconds:.2f} s of CPU, {clock:.2f} s on the clock")
+    totals = [sum(parts.values()) for parts in laps]
+    texts.append(
+        f"our part {statistics.median(totals):.2f} s ({min(totals):.2f} to {max(totals):.2f})"
+    )
+    print("\n".join(texts) + ", of it")
+    parts = {name: statistics.median(lap[name] for lap in laps) for name in laps[0]}
     for name in sorted(parts, key=parts.get, reverse=True):
         print(f"  {name:<32} {parts[name]:.3f} s")
-    said = f"{'; '.join(said)}; medians of {options.rounds} rounds"
-    print(json.dumps({"claim": CLAIM, "measured": said}))
+    measured = f"{'; '.join(texts)}; medians of {options.rounds} rounds"
+    print(json.dumps({"claim": CLAIM, "measured": measured}))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
-        inside(sys.argv[2:])
+        run_inside(sys.argv[2:])
     else:
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--timm-train", help="train.py of a checkout of timm")
-        parser.add_argument("--peers", default=sys.executable, help="the peers' interpreter")
-        parser.add_argument("--rounds", type=int, default=5)
-        main(parser.parse_args())
+        main()

@@ -28,6 +28,10 @@ from vit.models import ViT
 from vit.models.sizes import resolve
 from vit.objectives.supervised import Supervised
 
+SOURCES = (
+    "src/vit/batch.py", "src/vit/models/block.py", "src/vit/models/sizes.py",
+    "src/vit/models/vit.py", "src/vit/objectives/supervised.py", "src/vit/patches.py",
+)  # fmt: skip
 PIXELS, CLASSES = 224, 1000
 
 
@@ -48,7 +52,7 @@ class Arm:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
 
     def step(self, images: Tensor, labels: Tensor, bf16: bool) -> None:
-        """Forward, backward, AdamW."""
+        """One optimiser step on one batch."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             loss = F.cross_entropy(self.logits(images), labels)
         self.optimizer.zero_grad()
@@ -90,7 +94,7 @@ def transformers(size: str) -> Arm:
         attn_implementation="sdpa",
     ))  # fmt: skip
     layers = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
-    (blocks,) = [found for found in layers if len(found) == shape["depth"]]
+    (blocks,) = [layer for layer in layers if len(layer) == shape["depth"]]
     return Arm(model, lambda images: model(pixel_values=images).logits, blocks, [])
 
 
@@ -144,15 +148,10 @@ def clocked(work: Callable[[], None], steps: int, device: str) -> float:
     return first.elapsed_time(last) / 1e3 / steps
 
 
-def main(options: argparse.Namespace) -> None:
-    """Print a table and one line for the table of all benchmarks."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("high")  # as train.py; no effect on CPUs
-    torch.manual_seed(0)
+def take_turns(arms: dict[str, Arm], options: argparse.Namespace, device: str) -> None:
+    """Warm every arm up, then time them in rotating order."""
     images = torch.randn(options.batch, 3, PIXELS, PIXELS, device=device)
     labels = torch.randint(CLASSES, (options.batch,), device=device)
-    arms = build(options.size)
     warm, steps = (20, 50) if device == "cuda" else (1, 2)
     for arm in arms.values():
         arm.start(device, options.compile)
@@ -164,25 +163,41 @@ def main(options: argparse.Namespace) -> None:
             work = lambda arm=arm: arm.step(images, labels, options.bf16)  # noqa: E731
             arm.seconds.append(clocked(work, steps, device))
 
-    mine, found = arms.pop("ours").seconds, []
-    print(f"{'':<13}{'ms a step':>10}   ours / it, median (range over {options.rounds} rounds)")
-    print(f"{'ours':<13}{1e3 * statistics.median(mine):>10.2f}")
-    for name, arm in arms.items():
-        ratios = sorted(a / b for a, b in zip(mine, arm.seconds, strict=True))
-        share = f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
-        found.append(f"{share} of {name}'s time")
-        print(f"{name:<13}{1e3 * statistics.median(arm.seconds):>10.2f}   {share}")
-    how = f"{'bf16 autocast' if options.bf16 else 'float32'}{', compiled' * options.compile}"
-    claim = f"a training step of ViT-{options.size} at {PIXELS} px, batch {options.batch}, {how}"
-    said = f"{1e3 * statistics.median(mine):.1f} ms: {', '.join(found)}; {options.rounds} rounds"
-    print(json.dumps({"claim": f"{claim}, is not slower than its peers'", "measured": said}))
 
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+def main(argv: list[str] | None = None) -> None:
+    """Print a table and one line for the table of all benchmarks."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--size", default="Ti/16", help="Ti/16, S/16, ...")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true")
-    main(parser.parse_args())
+    options = parser.parse_args(argv)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("high")  # as train.py; no effect on CPUs
+    torch.manual_seed(0)
+    arms = build(options.size)
+    take_turns(arms, options, device)
+
+    mine, texts = arms.pop("ours").seconds, []
+    print(f"{'':<13}{'ms a step':>10}   ours / it, median (range over {options.rounds} rounds)")
+    print(f"{'ours':<13}{1e3 * statistics.median(mine):>10.2f}")
+    for name, arm in arms.items():
+        ratios = sorted(a / b for a, b in zip(mine, arm.seconds, strict=True))
+        ratio = f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+        texts.append(f"{ratio} of {name}'s time")
+        print(f"{name:<13}{1e3 * statistics.median(arm.seconds):>10.2f}   {ratio}")
+    how = f"{'bf16 autocast' if options.bf16 else 'float32'}{', compiled' * options.compile}"
+    claim = (
+        f"a training step of ViT-{options.size} at {PIXELS} px, batch {options.batch}, {how}, is "
+        "not slower than its peers'"
+    )
+    measured = (
+        f"{1e3 * statistics.median(mine):.1f} ms: {', '.join(texts)}; {options.rounds} rounds"
+    )
+    print(json.dumps({"claim": claim, "measured": measured}))
+
+
+if __name__ == "__main__":
+    main()

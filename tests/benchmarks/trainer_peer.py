@@ -1,6 +1,8 @@
 """The quick start's model and data with transformers' Trainer; first_step.py runs and times it.
 
-python tests/benchmarks/trainer_peer.py <folder for its output>
+    python tests/benchmarks/trainer_peer.py FOLDER
+
+FOLDER takes its output.
 """
 
 import sys
@@ -12,13 +14,13 @@ from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClass
 
 
 def collate(samples: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Under the names that the model wants."""
+    """A batch under the names of the model's arguments."""
     images, labels = zip(*samples, strict=True)
     return {"pixel_values": torch.stack(images), "labels": torch.stack(labels)}
 
 
 def main(folder: str) -> None:
-    """64 wide, 4 deep, patches of 2 px, batches of 64."""
+    """Train a ViT 64 wide, 4 deep, with patches of 2 px, for one step of 64 images."""
     torch.set_num_threads(1)  # as configs/quickstart.yaml
     digits = load_digits()
     images = torch.from_numpy(digits.images)[:, None].float() / 8 - 1

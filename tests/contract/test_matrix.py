@@ -3,7 +3,7 @@
 {1 process, 2-process DDP, 2-process FSDP2} x {labels, masked patches, many views and a teacher},
 and three processes, whose sums depend on the order of adding:
 a run killed in mid-epoch and resumed must equal one never killed, weights bit for bit and
-metrics.csv byte for byte, while a probe (KNN) and pictures run the encoder outside of forward.
+metrics.csv byte for byte, while a probe and pictures run the encoder outside of forward.
 """
 
 import csv
@@ -86,7 +86,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, group, objective):
     assert equal(first, second)
     assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
     rows = rows_of(second / "metrics.csv")
-    assert {"knn/accuracy", "train/loss", "val/loss"} <= {row["name"] for row in rows}
+    assert {"probe/knn", "train/loss", "val/loss"} <= {row["name"] for row in rows}
     assert json.loads((second / "summary.json").read_text())["status"] == "completed"
 
 
@@ -105,7 +105,7 @@ def test_early_stopping_reads_its_metric_after_a_resume(tmp_path):
 
 @pytest.mark.parametrize("validations", ["1.0", "0"])
 def test_a_run_killed_after_its_last_step_still_gets_its_end(tmp_path, validations):
-    """What follows the last step (KNN) is done by the resumed run, and nothing twice."""
+    """What follows the last step (a probe) is done by the resumed run, and nothing twice."""
     done = fit(tmp_path, "mpp", "single", "--trainer.limit_val_batches", validations, name="end")
     assert done.code == 0, done.everything
     run = tmp_path / done.run
@@ -157,7 +157,7 @@ def test_two_processes_train_as_one_does(tmp_path, group):
         return [float(row["value"]) for row in rows if row["name"] == "train/loss"]
 
     still = ("--model.encoder.dropout", "0", "--model.encoder.drop_path", "0",
-             "--model.objective.partner", "image")  # fmt: skip
+             "--model.objective.corruption.partner", "image")  # fmt: skip
     whole = ("--trainer.strategy.compute", "float32") if group == "fsdp" else ()
     assert fit(tmp_path, "mpp", "single", *still, name="one").code == 0
     assert fit(tmp_path, "mpp", group, *still, *whole, name="two").code == 0

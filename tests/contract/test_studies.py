@@ -6,7 +6,8 @@ from unittest.mock import Mock
 import pytest
 
 from launch import ROOT, launch
-from vit.cli.compare import SPEED, measured, read
+from vit.cli.compare import read_study
+from vit.cli.dry_run import SPEED, step_seconds
 from vit.cli.engine import CLI
 from vit.cli.errors import UsageError
 
@@ -18,7 +19,7 @@ ARMS = sorted([*(FOLDER / "arms").glob("*.yaml"), *(FOLDER / "claims/arms").glob
 @pytest.mark.parametrize("file", STUDIES, ids=lambda f: f.stem)
 def test_a_study_reads_and_carries_its_header(file, monkeypatch):
     monkeypatch.chdir(ROOT)
-    study, arms, _ = read(["--config", str(file.relative_to(ROOT))])
+    study, arms, _ = read_study(["--config", str(file.relative_to(ROOT))])
     assert study.question.endswith("?")
     assert len(arms) > 1
     header = "\n".join(line for line in file.read_text().splitlines() if line.startswith("#"))
@@ -73,7 +74,7 @@ def test_axes_and_tuning_are_counted_out(tmp_path):
 def test_words_are_typed_as_for_evaluate(monkeypatch):
     monkeypatch.chdir(ROOT)
     words = ("--arms=scratch,mpp", "--protocols", "knn,ridge", "--controls", "none")
-    study, arms, _ = read([*QUICK, *words, "--budget.images", "5"])
+    study, arms, _ = read_study([*QUICK, *words, "--budget.images", "5"])
     assert list(arms) == ["scratch", "mpp"]
     assert (study.protocols, study.controls) == (["knn", "ridge"], [])
     assert vars(study.budget) == {"flops": None, "images": 5, "epochs": None}
@@ -86,19 +87,19 @@ READ = [
     (("--primary.data", "cats"), "primary.data: unknown 'cats'; known: digits"),
     (("--primary.protocol", "svm"), "primary.protocol: unknown 'svm'"),
     (("--axes", "{depth: [2]}"), "axes: unknown 'depth'; known: labels_per_class"),
-    (("--axes", "{labels_per_class: [2.7]}"), "axes.labels_per_class: whole numbers above 0"),
-    (("--axes", "{budget: [-1.0]}"), "axes.budget: numbers above 0"),
-    (("--axes", "{budget: []}"), "axes.budget: numbers above 0, each once, got []"),
+    (("--axes", "{labels_per_class: [2.7]}"), "axes.labels_per_class: needs whole numbers above 0"),
+    (("--axes", "{budget: [-1.0]}"), "axes.budget: needs numbers above 0"),
+    (("--axes", "{budget: []}"), "axes.budget: needs numbers above 0, each once, got []"),
     (("--budget.images", "5", "--budget.flops", "5"), "budget: give one of flops, images, epochs"),
     (("--budget.flops", "0"), "budget.flops must be above 0"),
     (("--budget.flops", ".inf"), "budget.flops must be above 0, at most 1e30, got inf"),
     (("--seeds", "0"), "quick.yaml: seeds needs a number from 1 to 1,000, got 0"),
     (("--seeds", "many"), "many"),
     (("--seed", "3"), "seed"),
-    (("--margin", "5.0"), "margin is a fraction between 0 and 1"),
+    (("--margin", "5.0"), "margin must be a fraction between 0 and 1"),
     (("--label_draws", "0"), "label_draws needs a number from 1"),
     (("--protocols", "[knn, tarot]"), "tarot"),
-    (("--protocols", "[knn, knn]"), "protocols: each once"),
+    (("--protocols", "[knn, knn]"), "protocols: needs each once"),
     (("--data", "nowhere.yaml"), "--data: nowhere.yaml: no such file"),
     (("--data.root",), "--data.root needs a value"),
     (("--pretrain", "null"), "pretrain: arm supervised needs data to learn from"),
@@ -109,7 +110,7 @@ READ = [
 def test_a_mistake_in_a_study_is_one_line(words, line, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(UsageError) as told:
-        read([*QUICK, *words])
+        read_study([*QUICK, *words])
     assert line in str(told.value)
     assert "\n" not in str(told.value)
 
@@ -137,7 +138,7 @@ def test_a_mistake_is_one_line_and_nothing_is_begun(tmp_path, words, line):
 
 def test_a_step_of_minutes_is_guessed_and_not_taken():
     """Pictures of 4,096 pixels on an axis would take hours to plan."""
-    assert measured(Mock(spec=CLI), flops=1e13) == 1e13 / SPEED
+    assert step_seconds(Mock(spec=CLI), flops=1e13) == 1e13 / SPEED
 
 
 def test_a_study_that_is_not_there_is_named_with_the_nearest(tmp_path):

@@ -19,7 +19,7 @@ RECIPES = sorted(
     [*(CONFIGS / "imagenet").glob("*.yaml"), *(CONFIGS / "finetune").glob("vit_*.yaml")]
 )
 TRIVIAL = {  # what a metric is when nothing was learned
-    "knn/accuracy": {"knn/accuracy_random"},
+    "probe/knn": {"probe/knn_random"},
     "val/accuracy": {"val/always_most_common"},
     "val/explained": {"val/explained_by_nothing", "val/explained_by_mean_colour"},
 }

@@ -53,7 +53,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Between two validations, and after the last step, before what may follow it (KNN)."""
+        """Between two validations, and after the last step, before what may follow it (a probe)."""
         step = trainer.global_step
         whole = pl_module.consumed % trainer.accumulate_grad_batches == 0
         if not whole or validation_follows(trainer, pl_module, batch_idx):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from vit.batch import DataSpec
 from vit.callbacks.run import Run, callback_of
 from vit.callbacks.step_logging import epoch_of
 from vit.evaluate.base import FrozenFeatures, Result, Task
@@ -75,7 +76,7 @@ class Probe(Callback):
         run, step = callback_of(trainer, Run), trainer.global_step
         features = self.features(trainer, module, module.eval_objective.encoder)
         metrics = {"probe/rank": rankme(features["val"].features)}
-        task = self.task(module, features)
+        task = task_of(features, module.spec, module.seed)
         if task is not None:
             results = {"probe/knn": self.knn(task), "probe/linear": ridge(task, shots=())}
             for name, result in results.items():
@@ -92,15 +93,15 @@ class Probe(Callback):
     def measure_controls(self, trainer: Trainer, module: ViTModule) -> dict[str, float]:
         """The accuracy of kNN where nothing was trained: an untrained encoder, and raw pixels."""
         untrained = self.features(trainer, module, module.untrained_encoder())
-        controls = {"probe/knn_random": self.knn(self.task(module, untrained))}
+        sources = {"probe/knn_random": untrained}
         if self.images is not None:
             context = module.loader_context()
-            pixels = {
+            sources["probe/knn_pixels"] = {
                 split: raw_pixels(trainer.datamodule, split, context, self.images)
                 for split in ("train", "val")
             }
-            controls["probe/knn_pixels"] = self.knn(self.task(module, pixels))
-        return {name: result.metrics["accuracy"] for name, result in controls.items()}
+        tasks = {k: task_of(splits, module.spec, module.seed) for k, splits in sources.items()}
+        return {name: self.knn(task).metrics["accuracy"] for name, task in tasks.items()}
 
     def features(
         self, trainer: Trainer, module: ViTModule, encoder: torch.nn.Module
@@ -114,18 +115,6 @@ class Probe(Callback):
             pooled = {name: values.cpu() for name, values in rows.pooled.items()}
             splits[split] = FrozenFeatures(pooled, rows.labels.cpu())
         return splits
-
-    def task(self, module: ViTModule, splits: dict[str, FrozenFeatures]) -> Task | None:
-        """What labels allow to ask; None without labelled images in both splits.
-
-        Nothing is chosen; unlabelled images neither teach nor ask.
-        """
-        if not module.spec.classes or module.spec.multi_label:
-            return None
-        bank, queries = (splits[split].labelled() for split in ("train", "val"))
-        if not len(bank.labels) or not len(queries.labels):
-            return None
-        return Task(bank, queries[:0], queries, len(module.spec.classes), module.seed)
 
     def knn(self, task: Task) -> Result:
         """The protocol with this probe's settings."""
@@ -152,6 +141,19 @@ class Probe(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.count, self.step = state_dict["count"], state_dict["step"]
+
+
+def task_of(splits: dict[str, FrozenFeatures], spec: DataSpec, seed: int) -> Task | None:
+    """What labels allow to ask; None without one label an image in both splits.
+
+    Nothing is chosen; unlabelled images neither teach nor ask.
+    """
+    if not spec.classes or spec.multi_label:
+        return None
+    bank, queries = (splits[split].labelled() for split in ("train", "val"))
+    if not len(bank.labels) or not len(queries.labels):
+        return None
+    return Task(bank, queries[:0], queries, len(spec.classes), seed)
 
 
 def summary_line(step: int, metrics: dict[str, float], width: int) -> str:

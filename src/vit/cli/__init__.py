@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     gc.freeze()
     gc.enable()
     try:
-        return run(verb, rest)
+        return run(verb, rest, main)
     finally:
         gc.unfreeze()  # else libraries complain at the end of objects that nobody freed
 

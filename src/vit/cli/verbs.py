@@ -3,6 +3,7 @@
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ from vit.data.content import relabelling
 from vit.models.weights import checkpoint_in, open_checkpoint
 
 
-def run(verb: str, argv: list[str]) -> int:
-    """One verb, and one line for whatever goes wrong."""
+def run(verb: str, argv: list[str], main: Callable[[list[str]], int]) -> int:
+    """One verb, and one line for whatever goes wrong; `main` runs the commands of a study."""
     debug, launch = "--debug" in argv, launch_id()
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
     workarounds.quieten()
@@ -66,6 +67,8 @@ def run(verb: str, argv: list[str]) -> int:
     try:
         options, rest = split_options(argv, (*OPTIONS, *VERB_OPTIONS.get(verb, ())))
         with workarounds.importing(None):
+            if verb == "compare":
+                return compare(options, rest, main)
             if verb in VERBS:
                 return VERBS[verb](options, rest)
             return apply_run(verb, options, rest)
@@ -314,4 +317,4 @@ def finish(cli: CLI, files: RunLog) -> int:
     return 0
 
 
-VERBS = {"fit": fit, "evaluate": evaluate, "compare": compare, "prepare": run_prepare}
+VERBS = {"fit": fit, "evaluate": evaluate, "prepare": run_prepare}

@@ -1,8 +1,13 @@
 """What was reported under a study's name before: who looks twice, and then at more, pays for it."""
 
+from dataclasses import asdict
+from datetime import date as calendar
 from pathlib import Path
+from typing import Any
 
 from vit.callbacks.run_folder import read_json, write_json
+from vit.compare.study import Arm, Study
+from vit.digest import digest
 
 KINDS = {"date": str, "seeds": int, "settings": str, "primary": str}  # of one report
 
@@ -18,7 +23,8 @@ class History:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.reports = path, read_json(path).get("reports", [])
+        self.path = path
+        self.reports = read_json(path).get("reports", [])
         whole = isinstance(self.reports, list) and all(
             isinstance(one, dict)
             and all(isinstance(one.get(key), kind) for key, kind in KINDS.items())
@@ -26,17 +32,26 @@ class History:
         )
         if not whole:
             raise ValueError(
-                f"{path} is damaged (no list of reports); put it back, or remove it and tell "
-                "yourself what was reported before"
+                f"{path} is damaged (no list of reports); put it back, or remove it and "
+                "remember yourself what was reported before"
             )
+
+    def add_study(self, study: Study, arms: dict[str, Arm]) -> tuple[list[int], list[str]]:
+        """Note today's report of a study; as `add`."""
+        settings = asdict(study, dict_factory=as_reported_before)
+        settings |= {"seeds": None, "question": None}
+        settings_digest = digest([settings, {name: asdict(arm) for name, arm in arms.items()}])
+        primary = f"{study.primary.data}, {study.primary.protocol}"
+        return self.add(calendar.today().isoformat(), study.seeds, settings_digest, primary)
 
     def add(
         self, date: str, seeds: int, settings: str, primary: str
     ) -> tuple[list[int], list[str]]:
-        """Note a report; fewer seeds of the same settings, and reports of other settings.
+        """Note a report.
 
-        Only the seeds of the same settings are an extension; anything else that was changed after
-        a report is told.
+        Returns:
+            fewer seeds with which the same settings were reported: this is their extension; and
+            the reports of other settings, in words.
         """
         now = {"date": date, "seeds": seeds, "settings": settings, "primary": primary}
         before = self.reports
@@ -48,3 +63,9 @@ class History:
             for one in before
             if one["settings"] != settings
         ]
+
+
+def as_reported_before(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a dataclass by the names that stand in the digests of earlier reports."""
+    earlier = {"published": "words"}
+    return {earlier.get(name, name): value for name, value in pairs if name != "each"}

@@ -67,49 +67,51 @@ def fit_identity(
         "model": differing(model, ViTModule),
         "trainer": {k: v for k, v in trainer.items() if v is not None and v != 1.0},
         "callbacks": [
-            plain(c) for c in callbacks if not full_name(c["class_path"]).startswith(WATCHERS)
+            without_defaults(c)
+            for c in callbacks
+            if not full_name(c["class_path"]).startswith(WATCHERS)
         ],
         "upstream": upstream,
     }
 
 
 def data_identity(node: dict[str, Any]) -> dict[str, Any]:
-    """Class and settings of a data module, without where it lies and how fast it loads."""
+    """The class and settings of a data module, without where it lies and how fast it loads."""
     settings = node.get("init_args") or {}
     kept = {k: v for k, v in settings.items() if k not in NO_EFFECT["data"]}
-    return plain({"class_path": node["class_path"], "init_args": kept})
+    return without_defaults({"class_path": node["class_path"], "init_args": kept})
 
 
-def plain(value: Any, kind: Any = None) -> Any:
+def without_defaults(value: Any, kind: Any = None) -> Any:
     """The same settings without those that are a class's defaults.
 
     Args:
         value: a setting: a class with its init_args, a nested group, or a plain value.
-        kind: the class that a group without a class_path belongs to, where it is known.
+        kind: the class that a group without a class_path belongs to, where that is clear.
     """
     if isinstance(value, list):
-        return [plain(part) for part in value]
+        return [without_defaults(part) for part in value]
     if not isinstance(value, dict):
         return value
     if "class_path" in value:
-        family = found(value["class_path"])
+        family = class_named(value["class_path"])
         inside = differing(value.get("init_args") or {}, family)
         return {"class": full_name(value["class_path"]), **inside}
     return differing(value, kind) if isinstance(kind, type) else value
 
 
 def differing(settings: dict[str, Any], family: type) -> dict[str, Any]:
-    """Settings of a class that are not its defaults."""
-    known = parameters(family)
+    """The settings of a class that are not its defaults."""
+    accepted = parameters(family)
     kept = {}
     for name, value in settings.items():
-        parameter = known.get(name)
+        parameter = accepted.get(name)
         if parameter is not None and same(parameter.default, value):
             continue
         if parameter is not None and is_group(parameter.default) and isinstance(value, dict):
             kept |= {f"{name}.{k}": v for k, v in changed(parameter.default, value).items()}
             continue
-        kept[name] = plain(value, group_of(parameter.annotation) if parameter else None)
+        kept[name] = without_defaults(value, group_of(parameter.annotation) if parameter else None)
     return kept
 
 
@@ -119,9 +121,13 @@ def is_group(default: Any) -> bool:
 
 
 def changed(default: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a group that are not those of an argument's default."""
+    """The settings of a group that are not those of an argument's default."""
     fields = vars(default)
-    return {k: plain(v) for k, v in settings.items() if not (k in fields and same(fields[k], v))}
+    return {
+        k: without_defaults(v)
+        for k, v in settings.items()
+        if not (k in fields and same(fields[k], v))
+    }
 
 
 def same(default: Any, value: Any) -> bool:
@@ -132,18 +138,18 @@ def same(default: Any, value: Any) -> bool:
 
 
 def parameters(family: type) -> dict[str, inspect.Parameter]:
-    """Arguments of a class, its parents' too where it hands the rest on to them."""
-    known: dict[str, inspect.Parameter] = {}
+    """The arguments of a class, its parents' too where it hands the rest on to them."""
+    accepted: dict[str, inspect.Parameter] = {}
     for level in family.__mro__:
         if "__init__" not in vars(level):
             continue
         signature = inspect.signature(level.__init__, eval_str=True)
         for name, parameter in list(signature.parameters.items())[1:]:
             if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                known.setdefault(name, parameter)
+                accepted.setdefault(name, parameter)
         if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
             break
-    return known
+    return accepted
 
 
 def group_of(annotation: Any) -> type | None:
@@ -160,7 +166,7 @@ def is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
-def found(class_path: str) -> type:
+def class_named(class_path: str) -> type:
     """The class that a class_path names."""
     module, _, name = class_path.rpartition(".")
     return getattr(importlib.import_module(module), name)
@@ -168,20 +174,20 @@ def found(class_path: str) -> type:
 
 def full_name(class_path: str) -> str:
     """Where a class is defined, whatever shorter name it was called by."""
-    family = found(class_path)
+    family = class_named(class_path)
     return f"{family.__module__}.{family.__qualname__}"
 
 
 @cache
 def source_hash() -> str:
-    """Of the code that trains and evaluates, without comments; stored beside runs, not in ids."""
+    """The hash of all code that trains and evaluates, without comments; stored beside runs."""
     root = Path(vit.__file__).parent
     files = [f for f in sorted(root.rglob("*.py")) if f.relative_to(root).parts[0] not in OUTSIDE]
     return digest([ast.dump(without_docstrings(ast.parse(file.read_text()))) for file in files])
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same code, its words for people taken out."""
+    """The same code, its docstrings taken out."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):

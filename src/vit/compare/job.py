@@ -1,17 +1,15 @@
-"""One command of a study, what it is for, and what is known of it before it runs."""
+"""One run of a study: where in the study it stands, what it is for, and what it costs."""
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from vit.data.base import Images
+from vit.compare.command import Command
 
-UPSTREAM = "{upstream}"  # in a command: the folder, not yet made, of the run before
 Stage = Literal["pretrain", "tune", "transfer", "test", "probe", "control"]
 Point = tuple[str, float] | None  # an axis and its value; None: as declared
 
 
-class Place(NamedTuple):
+class Cell(NamedTuple):
     """Where in a study something is measured.
 
     Args:
@@ -32,57 +30,17 @@ class Place(NamedTuple):
 
     @property
     def factor(self) -> float:
-        """Of the pre-training budget."""
+        """What the pre-training budget is multiplied by."""
         return self.point[1] if self.point and self.point[0] == "budget" else 1.0
 
 
-class Asked(NamedTuple):
-    """What a command would do, found by building everything and running nothing.
-
-    Args:
-        settings: all of them, resolved.
-        data: the data module.
-        flops: of a training step, for one image.
-        uses_labels: does the objective?
-        parameters: of the objective.
-        seconds: of a training step, for one image, on one thread of this machine's CPU.
-        views: what it sees of an image, in words.
-        trivial_baseline: of a trained one the first metric is above the second; see
-            Objective.trivial_baseline.
-    """
-
-    settings: dict[str, Any]
-    data: Images
-    flops: float
-    uses_labels: bool
-    parameters: int
-    seconds: float
-    views: str
-    trivial_baseline: tuple[str, str] | None
-
-    @property
-    def chosen_on(self) -> int:
-        """Validation images that training does not learn from too."""
-        places = self.data.split_indices()
-        return len(set(places["val"]) - set(places["train"]))
-
-    def varied(self, steps: int | None, draw: int | None) -> "Asked":
-        """The same with another length and another label draw."""
-        settings, data = copy.deepcopy(self.settings), copy.copy(self.data)
-        if steps is not None:
-            settings["trainer"]["max_steps"] = steps
-        if draw is not None:
-            settings["data"]["init_args"]["label_draw"] = data.label_draw = draw
-        return self._replace(settings=settings, data=data)
-
-
 @dataclass(frozen=True)
-class Step:
-    """One command.
+class Job:
+    """One run.
 
     Args:
         id: equal for equal results.
-        kind: the verb.
+        command: makes it.
         stage: what it is for.
         arm: of the study, or a control.
         seed: of the run.
@@ -90,8 +48,7 @@ class Step:
         data: name of the task; empty for a pre-training.
         point: where on which axis.
         trial: learning rate as a power of the study's factor.
-        words: of the command, the verb first.
-        needs: ids of steps that come first; the first one's folder is UPSTREAM.
+        needs: ids of jobs that come first; the first one's folder is UPSTREAM.
         flops: of all its training steps.
         images: it trains on, counted over all its steps.
         labels: it learns from: training images of a labelled objective or protocol.
@@ -104,11 +61,10 @@ class Step:
     """
 
     id: str
-    kind: Literal["fit", "test", "evaluate"]
+    command: Command
     stage: Stage
     arm: str
     seed: int
-    words: tuple[str, ...]
     draw: int = -1
     data: str = ""
     point: Point = None
@@ -121,15 +77,25 @@ class Step:
     tested: int = 0
     parameters: int = 0
     seconds: float = 5.0
-    about: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    about: dict[str, Any] = field(default_factory=dict, compare=False)
     fold: int | None = None
 
     @property
+    def verb(self) -> str:
+        """What its command does: fit, test or evaluate."""
+        return self.command.verb
+
+    @property
     def label(self) -> str:
-        """For people."""
+        """The job's name for people."""
         parts = [self.arm, self.stage, self.data, f"seed {self.seed}"]
         parts += [f"draw {self.draw}"] if self.draw > 0 else []
         parts += [f"fold {self.fold}"] if self.fold is not None else []
         parts += [f"{self.point[0]} {self.point[1]:g}"] if self.point else []
         parts += [f"lr x{self.trial:+d}"] if self.stage == "tune" else []
         return " ".join(part for part in parts if part)
+
+
+def unique(jobs: list[Job]) -> list[Job]:
+    """Each run once, where it stands first."""
+    return list({job.id: job for job in reversed(jobs)}.values())[::-1]

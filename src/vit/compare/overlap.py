@@ -3,6 +3,7 @@
 N and M images.
 """
 
+import copy
 import hashlib
 from typing import NamedTuple
 
@@ -15,13 +16,13 @@ from vit.data.file_images import FileImages
 from vit.data.sampling import BatchIndices
 
 SIDE = 8  # of the small picture, in pixels
-NEAR = 0.99  # correlation of two small pictures that look alike; ours, said in the report
+NEAR = 0.99  # correlation of two small pictures that look alike; ours, and the report says so
 ROWS = 256
-MOST = 100_000  # images that are looked at; beyond it files are told apart by their names alone
+MOST = 100_000  # images that are looked at; above it files go by their names alone
 
 
-class Prints(NamedTuple):
-    """What is compared.
+class Fingerprints(NamedTuple):
+    """What images are known by.
 
     Args:
         hashes: of each image's pixels.
@@ -33,7 +34,7 @@ class Prints(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """How many test images were seen before.
+    """How many test images a pre-training saw.
 
     Args:
         same: whose pixels are equal to those of a pre-training image.
@@ -48,12 +49,12 @@ class Overlap(NamedTuple):
     classes: tuple[str, ...]
 
 
-def prints(data: Images, split: Split, by_name: bool = False) -> Prints:
-    """Of a whole split, unaugmented."""
+def fingerprints(data: Images, split: Split, by_name: bool = False) -> Fingerprints:
+    """The fingerprints of a whole split, unaugmented."""
     dataset = data.open(split)
     if by_name:
-        names = [dataset.source.name(place) for place in dataset.places.tolist()]
-        return Prints(names, torch.zeros(0, SIDE**2))
+        names = [dataset.source.name(index) for index in dataset.places.tolist()]
+        return Fingerprints(names, torch.zeros(0, SIDE**2))
     hashes, small = [], []
     for start in range(0, len(dataset), ROWS):
         numbers = list(range(start, min(start + ROWS, len(dataset))))
@@ -63,26 +64,26 @@ def prints(data: Images, split: Split, by_name: bool = False) -> Prints:
         small.append(F.adaptive_avg_pool2d(grey, SIDE).flatten(1))
     rows = torch.cat(small)
     rows = rows - rows.mean(1, keepdim=True)
-    return Prints(hashes, F.normalize(rows, dim=1))
+    return Fingerprints(hashes, F.normalize(rows, dim=1))
 
 
 def overlap(seen: Images, tested: Images) -> Overlap:
-    """Of a pre-training's training split with a task's test split."""
+    """The images of a task's test split that a pre-training's training split holds too."""
     by_name = named_only(seen, tested)
-    before, after = prints(seen, "train", by_name), prints(tested, "test", by_name)
-    known = set(before.hashes)
-    same = torch.tensor([h in known for h in after.hashes])
+    before, after = fingerprints(seen, "train", by_name), fingerprints(tested, "test", by_name)
+    hashes = set(before.hashes)
+    same = torch.tensor([h in hashes for h in after.hashes])
     if by_name:
-        return Overlap(int(same.sum()), None, len(after.hashes), shared(seen, tested))
+        return Overlap(int(same.sum()), None, len(after.hashes), classes_in_both(seen, tested))
     nearest = torch.cat([(rows @ before.small.T).amax(1) for rows in after.small.split(ROWS)])
     near = int(((nearest > NEAR) & ~same).sum())
-    return Overlap(int(same.sum()), near, len(after.hashes), shared(seen, tested))
+    return Overlap(int(same.sum()), near, len(after.hashes), classes_in_both(seen, tested))
 
 
-def shared(seen: Images, tested: Images) -> tuple[str, ...]:
-    """Names of classes that both carry."""
-    known = set(seen.spec.classes)
-    return tuple(name for name in tested.spec.classes if name in known)
+def classes_in_both(seen: Images, tested: Images) -> tuple[str, ...]:
+    """The names of classes that both sets carry."""
+    names = set(seen.spec.classes)
+    return tuple(name for name in tested.spec.classes if name in names)
 
 
 def named_only(*sets: Images) -> bool:
@@ -92,15 +93,20 @@ def named_only(*sets: Images) -> bool:
 
 
 def labels_shared(seen: Images, task: Images) -> str:
-    """Why a labelled pre-training would know the task's labels; empty where it does not."""
-    by_name = named_only(seen, task)
-    known = set(prints(seen, "train", by_name).hashes)
-    whole = type(task).__new__(type(task))
-    whole.__dict__ = task.__dict__ | {"labels_per_class": None}
+    """Why a labelled pre-training would know the task's labels; empty: it does not."""
+    by_name, whole = named_only(seen, task), with_all_labels(task)
+    hashes = set(fingerprints(seen, "train", by_name).hashes)
     for split in ("train", "val", "test"):
-        count = sum(h in known for h in prints(whole, split, by_name).hashes)
+        count = sum(h in hashes for h in fingerprints(whole, split, by_name).hashes)
         if count:
             return f"{count} images of the task's {split} split are in it"
     if set(task.spec.classes) <= set(seen.spec.classes):
         return "it has all the task's classes"
     return ""
+
+
+def with_all_labels(task: Images) -> Images:
+    """The same data, its training split whole: other draws learn from the rest of it."""
+    whole = copy.copy(task)
+    whole.labels_per_class = None
+    return whole

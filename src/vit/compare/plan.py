@@ -1,21 +1,24 @@
-"""From a study to its runs: ordinary commands, each with an id and with what it needs first.
+"""From a study to its jobs: ordinary commands, each with an id and with what it needs first.
 
-The plan is a function of the study and of which learning rates were chosen; the runs that follow
+The plan is a function of the study and of which learning rates were chosen; the jobs that follow
 from a choice are planned once its trials are done.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vit.compare.answers import Answers, Ask
-from vit.compare.commands import data_words, file_hash, keys
-from vit.compare.identity import VERSION, data_identity, digest, fit_identity, plain
-from vit.compare.job import UPSTREAM, Asked, Place, Point, Stage, Step
-from vit.compare.study import FINETUNE, Arm, Part, Study
+from vit.compare.command import UPSTREAM, Command
+from vit.compare.dry_run import DryRun, DryRuns
+from vit.compare.identity import VERSION, data_identity, fit_identity, without_defaults
+from vit.compare.job import Cell, Job, Point, Stage
+from vit.compare.recipes import Recipes
+from vit.compare.study import FINETUNE, Arm, Study
 from vit.compare.validation import MOST_STEPS
 from vit.compare.withheld import leaves
+from vit.digest import digest
 from vit.models.weights import checkpoint_in
 
 Protocols = Callable[[list[str]], dict[str, Any]]  # settings of protocols, which their ids hold
@@ -27,269 +30,232 @@ class Planner:
     Args:
         study: checked.
         arms: by name, in the order of the report.
-        ask: builds a command's parts without running it.
+        dry_run: builds what a command would do without running it.
         protocols: the settings of protocols by name.
     """
 
-    def __init__(self, study: Study, arms: dict[str, Arm], ask: Ask, protocols: Protocols) -> None:
-        self.study, self.arms, self.protocols = study, arms, protocols
-        self.ask = Answers(ask)
+    def __init__(
+        self,
+        study: Study,
+        arms: dict[str, Arm],
+        dry_run: Callable[[Command], DryRun],
+        protocols: Protocols,
+    ) -> None:
+        self.study = study
+        self.arms = arms
+        self.protocols = protocols
+        self.recipes = Recipes(study, arms)
+        self.dry_run = DryRuns(dry_run)
         self.points: list[Point] = [None]
         self.points += [(axis, v) for axis, values in study.axes.items() for v in values]
         self.folds: list[int | None] = list(range(study.folds)) if study.folds else [None]
 
-    def steps(self, chosen: dict[str, int] | None, trials: list[int]) -> list[Step]:
-        """All steps that are known; equal ids are one run that serves several cells.
+    def jobs(self, chosen: dict[str, int] | None, trials: list[int]) -> list[Job]:
+        """All jobs that can be planned; equal ids are one run that serves several cells.
 
         Args:
             chosen: by "arm task", the power of the learning rate's factor; None: not chosen yet.
             trials: powers that every arm tries.
         """
-        found = [
-            step
+        jobs = [
+            job
             for seed in range(self.study.seeds)
             for fold in self.folds
-            for step in self._pretrainings(seed, fold)
+            for job in self._pretrainings(seed, fold)
         ]
         if len(trials) > 1:
-            found += [
-                replace(self.transfer(arm, Place(name, fold=self.folds[0]), trial), stage="tune")
+            jobs += [
+                replace(self.transfer(arm, self.first_cell(name), trial), stage="tune")
                 for name in self.study.transfer
                 for arm in self.arms
                 for trial in trials
             ]
-        return found if chosen is None else found + self._judgements(chosen)
+        return jobs if chosen is None else jobs + self._finals(chosen)
 
-    def _pretrainings(self, seed: int, fold: int | None) -> list[Step]:
+    def first_cell(self, task: str) -> Cell:
+        """Where a task is tuned and looked at before the start."""
+        return Cell(task, fold=self.folds[0])
+
+    def _pretrainings(self, seed: int, fold: int | None) -> list[Job]:
         factors = [1.0, *(v for axis, v in filter(None, self.points) if axis == "budget")]
-        steps = (self.pretraining(arm, seed, f, fold) for arm in self.arms for f in factors)
-        return [step for step in steps if step]
+        jobs = (self.pretraining(arm, seed, f, fold) for arm in self.arms for f in factors)
+        return [job for job in jobs if job]
 
-    def _judgements(self, chosen: dict[str, int]) -> list[Step]:
-        steps = []
+    def _finals(self, chosen: dict[str, int]) -> list[Job]:
+        """The jobs of every cell; only the primary task is measured along the axes."""
+        jobs = []
         for seed in range(self.study.seeds):
             for name in self.study.transfer:
-                for own in range(self.study.label_draws):
-                    draw = seed * self.study.label_draws + own
+                for number in range(self.study.label_draws):
+                    draw = seed * self.study.label_draws + number
                     for point in self.points if name == self.study.primary.data else [None]:
                         for fold in self.folds:
-                            steps += self._cells(chosen, Place(name, seed, draw, point, fold))
-        return steps
+                            jobs += self._cell_jobs(chosen, Cell(name, seed, draw, point, fold))
+        return jobs
 
-    def _cells(self, chosen: dict[str, int], place: Place) -> list[Step]:
+    def _cell_jobs(self, chosen: dict[str, int], cell: Cell) -> list[Job]:
         """Along an axis only the primary protocol is measured."""
-        steps, primary, declared = [], self.study.primary.protocol, place.point is None
+        jobs, primary, declared = [], self.study.primary.protocol, cell.point is None
         for arm in self.arms:
             final = self.transfer(
-                arm, place._replace(final=True), chosen.get(f"{arm} {place.data}", 0)
+                arm, cell._replace(final=True), chosen.get(f"{arm} {cell.data}", 0)
             )
             if declared or primary == FINETUNE:
-                steps += [final, self.test(final)]
+                jobs += [final, self.test(final)]
             if self.study.protocols and (declared or primary != FINETUNE):
-                probe = self.probe(arm, place)
-                steps += [probe] if probe else []
+                probe = self.probe(arm, cell)
+                jobs += [probe] if probe else []
         if self.study.protocols and self.study.controls and declared:
-            steps.append(self.control(place))
-        return steps
+            jobs.append(self.control(cell))
+        return jobs
 
-    # ---- one run ------------------------------------------------------------------------------
+    # ---- one job ------------------------------------------------------------------------------
 
     def pretraining(
         self, arm: str, seed: int, factor: float = 1.0, fold: int | None = None
-    ) -> Step | None:
-        """None for an arm without one."""
-        what, plan = self.arms[arm], self.study.pretrain
-        if not what.pretrain:
+    ) -> Job | None:
+        """What an arm learns before it sees the task; None for an arm that learns nothing then."""
+        if not self.arms[arm].pretrain:
             return None
-        base = ("fit", "--config", what.pretrain)
-        tail = (
-            *self._encoder(arm), *self._where(), *keys(plan.set), *keys(what.set),
-            "--keep_best", "false", "--test_after_fit", "false",
-        )  # fmt: skip
         fold = self.folds[0] if fold is None else fold
-        asked = self.ask((*base, *data_words(self._parted(plan.labelled, fold)), *tail))
-        part = plan.labelled if asked.uses_labels else plan.unlabelled or plan.labelled
-        words = (*base, *data_words(self._parted(part, fold)), *tail)
-        asked = self.ask(words)
-        words += self._length(asked, self.budget_steps(asked, factor))
-        step = self._fit(words, asked.flops, "pretrain", arm, seed)
-        return replace(step, fold=fold)
+        with_labels = self.recipes.pretraining(arm, fold, uses_labels=True)
+        uses_labels = self.dry_run(with_labels).uses_labels
+        command = self.recipes.pretraining(arm, fold, uses_labels)
+        dry_run = self.dry_run(command)
+        command = with_length(command, dry_run, self.budget_steps(dry_run, factor))
+        return replace(self._fit(command, "pretrain", arm, seed), fold=fold)
 
-    def transfer(self, arm: str, place: Place, trial: int = 0) -> Step:
+    def transfer(self, arm: str, cell: Cell, trial: int = 0) -> Job:
         """An arm learns a task."""
-        study, what = self.study, self.arms[arm]
-        before = self.pretraining(arm, place.seed, place.factor, place.fold)
-        words = self.task_words(arm, place)
+        before = self.pretraining(arm, cell.seed, cell.factor, cell.fold)
+        command = self.task_command(arm, cell)
         if trial:
-            lr = (
-                self.ask(words).settings["model"]["optimizer"]["init_args"]["lr"]
-                * study.tuning.lr**trial
-            )
-            words += ("--model.optimizer.lr", f"{lr:.6g}")
-        asked = self.ask(words)
-        steps = study.finetune.steps
-        steps += self.longer_steps(asked, place.factor) if what.longer else 0
-        words += self._length(asked, steps)
-        step = self._fit(words, asked.flops, "transfer", arm, place.seed, before)
+            lr = self.dry_run(command).settings["model"]["optimizer"]["init_args"]["lr"]
+            lr *= self.study.tuning.lr**trial
+            command = command.with_settings({"model.optimizer.lr": f"{lr:.6g}"})
+        dry_run, steps = self.dry_run(command), self.study.finetune.steps
+        steps += self.longer_steps(dry_run, cell.factor) if self.arms[arm].longer else 0
+        command = with_length(command, dry_run, steps)
+        job = self._fit(command, "transfer", arm, cell.seed, before)
         return replace(
-            step, data=place.data, draw=place.draw, point=place.point, trial=trial, fold=place.fold
+            job, data=cell.data, draw=cell.draw, point=cell.point, trial=trial, fold=cell.fold
         )
 
-    def test(self, final: Step) -> Step:
+    def test(self, final: Job) -> Job:
         """The one reading of the test split by a final model."""
         about = {"version": VERSION, "verb": "test", "upstream": final.id}
+        command = Command("test").with_settings({"from": UPSTREAM})
         return replace(
-            final, id=digest(about), kind="test", stage="test", about=about, needs=(final.id,),
-            words=("test", "--from", UPSTREAM), flops=0.0, images=0, labels=0, seconds=2.0,
+            final, id=digest(about), command=command, stage="test", about=about, needs=(final.id,),
+            flops=0.0, images=0, labels=0, seconds=2.0,
         )  # fmt: skip
 
-    def probe(self, arm: str, place: Place) -> Step | None:
+    def probe(self, arm: str, cell: Cell) -> Job | None:
         """Protocols on frozen features; None for an arm that begins with the task."""
-        what = self.arms[arm]
-        before = self.pretraining(arm, place.seed, place.factor, place.fold)
-        if before is None and not what.pretrained:
+        given = self.arms[arm].pretrained
+        before = self.pretraining(arm, cell.seed, cell.factor, cell.fold)
+        if before is None and not given:
             return None
-        start = UPSTREAM if before else str(checkpoint_in(Path(what.pretrained)))
-        words = ("evaluate", start, *self._task(place), "--controls", "none")
-        upstream = before.id if before else file_hash(what.pretrained)
-        step = self._evaluate(words, arm, place, upstream)
-        return replace(step, stage="probe", needs=(before.id,) if before else ())
+        subject = UPSTREAM if before else str(checkpoint_in(Path(given)))
+        command = Command("evaluate", {"data": self.recipes.data(cell)}, subject=subject)
+        upstream = before.id if before else file_hash(given)
+        job = self._evaluate(command, arm, cell, "none", upstream)
+        return replace(job, stage="probe", needs=(before.id,) if before else ())
 
-    def control(self, place: Place) -> Step:
+    def control(self, cell: Cell) -> Job:
         """The same protocols on an untrained encoder and on pixels."""
-        words = (
-            "evaluate", "--config", self.study.finetune.config, *self._task(place),
-            "--model.encoder", self.study.encoder, "--controls",
-            "pixels" if "raw_pixels" in self.study.controls else "none",
-        )  # fmt: skip
-        encoder = plain(self.ask(("fit", *words[1:-2])).settings["model"]["encoder"])
-        return self._evaluate(words, "random_encoder", place, encoder)
+        command = self.recipes.untrained(cell)
+        controls = "pixels" if "raw_pixels" in self.study.controls else "none"
+        encoder = without_defaults(self.dry_run(command).settings["model"]["encoder"])
+        return self._evaluate(command, "random_encoder", cell, controls, encoder)
 
-    def task_words(self, arm: str, place: Place) -> tuple[str, ...]:
+    def task_command(self, arm: str, cell: Cell) -> Command:
         """How an arm learns a task, but for its learning rate, length and seed."""
-        study = self.study
-        words = (
-            "fit", "--config", study.finetune.config, *self._task(place),
-            *self._encoder(arm), *self._where(), *keys(study.finetune.set),
-            *keys(self.arms[arm].finetune), "--keep_best", "false", "--test_after_fit", "false",
-        )  # fmt: skip
-        asked = self.ask(words)
-        count = asked.data.spec.counts["train"]
-        if count < asked.data.batch_size:  # few labels: a step sees them all
-            words += ("--data.batch_size", str(count))
-        return words
-
-    # ---- parts of commands --------------------------------------------------------------------
+        command = self.recipes.task(arm, cell)
+        data = self.dry_run(command).data
+        count = data.spec.counts["train"]
+        few = count < data.batch_size  # a step sees them all
+        return command.with_settings({"data.batch_size": count}) if few else command
 
     def _fit(
-        self,
-        words: tuple[str, ...],
-        flops: float,
-        stage: Stage,
-        arm: str,
-        seed: int,
-        before: Step | None = None,
-    ) -> Step:
-        asked, given = self.ask(words), self.arms[arm].pretrained
+        self, command: Command, stage: Stage, arm: str, seed: int, before: Job | None = None
+    ) -> Job:
+        dry_run, given = self.dry_run(command), self.arms[arm].pretrained
         upstream = before.id if before else None
         if stage == "transfer" and before:
-            at = words.index("--model.encoder")
-            words = (*words[:at], "--model.pretrained", UPSTREAM, *words[at + 2 :])
+            command = command.with_file("model.encoder", "model.pretrained", UPSTREAM)
         elif given:
             upstream = file_hash(given)
-        splits = {split: asked.data.split_hash(split) for split in ("train", "val")}
-        settings = asked.settings | {"seed_everything": seed}
-        own = self.study.finetune.set | self.arms[arm].finetune
-        if upstream and not any(key.startswith("model.encoder") for key in leaves(own)):
+        splits = {split: dry_run.data.split_hash(split) for split in ("train", "val")}
+        settings = dry_run.settings | {"seed_everything": seed}
+        changes = self.study.finetune.set | self.arms[arm].finetune
+        if upstream and not any(key.startswith("model.encoder") for key in leaves(changes)):
             settings |= {"model": settings["model"] | {"encoder": None}}  # the checkpoint's own
         about = fit_identity(settings, splits, upstream)
-        images = asked.settings["trainer"]["max_steps"] * asked.data.batch_size
-        return Step(
-            digest(about), "fit", stage, arm, seed, (*words, "--seed_everything", str(seed)),
-            needs=(before.id,) if before else (), flops=flops * images, images=images,
-            labels=asked.data.spec.counts["train"] if asked.uses_labels else 0,
-            validation=asked.chosen_on, tested=asked.data.spec.counts["test"],
-            parameters=asked.parameters, seconds=asked.seconds * images + 3, about=about,
+        images = dry_run.settings["trainer"]["max_steps"] * dry_run.data.batch_size
+        counts = dry_run.data.spec.counts
+        return Job(
+            digest(about), command.with_settings({"seed_everything": seed}), stage, arm, seed,
+            needs=(before.id,) if before else (), flops=dry_run.flops * images, images=images,
+            labels=counts["train"] if dry_run.uses_labels else 0, validation=dry_run.chosen_on,
+            tested=counts["test"], parameters=dry_run.parameters,
+            seconds=dry_run.seconds * images + 3, about=about,
         )  # fmt: skip
 
     def _evaluate(
-        self,
-        words: tuple[str, ...],
-        arm: str,
-        place: Place,
-        upstream: Any,
-    ) -> Step:
-        protocols = list(self.study.protocols)
-        words += ("--protocols", ",".join(protocols), "--split", "val,test")
-        words += ("--cache", "none", "--seed_everything", str(place.seed))
-        asked = self.ask(("fit", "--config", self.study.finetune.config, *self._task(place),
-                          "--model.encoder", self.study.encoder))  # fmt: skip
+        self, command: Command, arm: str, cell: Cell, controls: str, upstream: Any
+    ) -> Job:
+        dry_run = self.dry_run(self.recipes.untrained(cell))
         about = {
-            "version": VERSION, "verb": "evaluate", "upstream": upstream, "seed": place.seed,
-            "data": data_identity(asked.settings["data"]),
-            "splits": {s: asked.data.split_hash(s) for s in ("train", "val", "test")},
-            "protocols": self.protocols(protocols),
-            "controls": words[words.index("--controls") + 1],
+            "version": VERSION, "verb": "evaluate", "upstream": upstream, "seed": cell.seed,
+            "data": data_identity(dry_run.settings["data"]),
+            "splits": {s: dry_run.data.split_hash(s) for s in ("train", "val", "test")},
+            "protocols": self.protocols(list(self.study.protocols)), "controls": controls,
         }  # fmt: skip
-        return Step(
-            digest(about), "evaluate", "control", arm, place.seed, words, place.draw, place.data,
-            place.point, fold=place.fold,
-            labels=asked.data.spec.counts["train"], validation=asked.chosen_on,
-            tested=asked.data.spec.counts["test"], about=about,
+        counts = dry_run.data.spec.counts
+        return Job(
+            digest(about), self.recipes.evaluation(command, cell, controls), "control", arm,
+            cell.seed, cell.draw, cell.data, cell.point, fold=cell.fold, labels=counts["train"],
+            validation=dry_run.chosen_on, tested=counts["test"], about=about,
         )  # fmt: skip
 
-    def _task(self, place: Place) -> tuple[str, ...]:
-        part, point = self._parted(self.study.transfer[place.data], place.fold), place.point
-        if place.final:
-            part = Part(part.config, part.set | self.study.transfer[place.data].final)
-        if point and point[0] != "budget":  # whole numbers, which study.check saw to
-            part = Part(part.config, part.set | {point[0]: int(point[1])})
-        if part.set.get("labels_per_class") is not None:
-            part = Part(part.config, part.set | {"label_draw": place.draw})
-        return data_words(part)
+    # ---- lengths ------------------------------------------------------------------------------
 
-    def _parted(self, part: Part, fold: int | None) -> Part:
-        """Data of which one fold is tested, and pre-trained on by nobody."""
-        if fold is None:
-            return part
-        return Part(part.config, part.set | {"folds": self.study.folds, "fold": fold})
-
-    def _encoder(self, arm: str) -> tuple[str, ...]:
-        what = self.arms[arm]
-        if what.pretrained:
-            return ("--model.pretrained", what.pretrained)
-        return ("--model.encoder", what.encoder or self.study.encoder)
-
-    def _where(self) -> tuple[str, ...]:
-        return ("--trainer", self.study.trainer) if self.study.trainer else ()
-
-    def _length(self, asked: Asked, steps: int) -> tuple[str, ...]:
-        ended = asked.settings["trainer"].get("max_epochs") is not None
-        epochs = ("--trainer.max_epochs", "-1") if ended else ()
-        return (*epochs, "--trainer.max_steps", str(steps))
-
-    def longer_steps(self, asked: Asked, factor: float) -> int:
+    def longer_steps(self, task: DryRun, factor: float) -> int:
         """What an arm without pre-training gets for the task instead.
 
         A budget in epochs counts passes over pre-training data: here it is as many images as the
         longest pre-training sees.
         """
         others = [self.pretraining(arm, 0, factor) for arm in self.arms]
-        seen = max((step.images for step in others if step), default=0)
+        seen = max((job.images for job in others if job), default=0)
         if self.study.budget.epochs is not None and seen:
-            return max(round(seen / asked.data.batch_size), 1)
-        return self.budget_steps(asked, factor)
+            return max(round(seen / task.data.batch_size), 1)
+        return self.budget_steps(task, factor)
 
-    def budget_steps(self, asked: Asked, factor: float) -> int:
+    def budget_steps(self, dry_run: DryRun, factor: float) -> int:
         """Optimiser steps that the budget pays for."""
-        budget, batch = self.study.budget, asked.data.batch_size
+        budget, batch = self.study.budget, dry_run.data.batch_size
         if budget.flops is not None:
-            steps = budget.flops / (asked.flops * batch)
+            steps = budget.flops / (dry_run.flops * batch)
         elif budget.images is not None:
             steps = budget.images / batch
         else:
-            steps = budget.epochs * (asked.data.spec.counts["train"] // batch)
+            steps = budget.epochs * (dry_run.data.spec.counts["train"] // batch)
         if steps * factor > MOST_STEPS:
             paid = f"{steps * factor:.3g} steps"
             raise ValueError(f"budget: {paid}, at most {MOST_STEPS:.0e}; lower it")
         return max(round(steps * factor), 1)
+
+
+def with_length(command: Command, dry_run: DryRun, steps: int) -> Command:
+    """A command that ends after so many steps, whatever number of epochs its recipe asks for."""
+    endless = {"trainer.max_epochs": -1}
+    in_epochs = dry_run.settings["trainer"].get("max_epochs") is not None
+    return command.with_settings(endless if in_epochs else {}, {"trainer.max_steps": steps})
+
+
+def file_hash(path: str) -> str:
+    """The hash of an imported checkpoint's bytes."""
+    with checkpoint_in(Path(path)).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -18,7 +18,7 @@ from vit.callbacks.run_folder import read_json
 NUMBERS = ("seconds", "effective_rank")  # and every key with a slash, which is a metric
 GROUPS = ("splits", "labels", "protocol_ids", "chosen")
 LARGEST = 1e300  # a number, and not what is none
-WHO = ("_random", "_pixels")  # ends of the columns and metrics of controls
+CONTROLS = ("_random", "_pixels")  # ends of the columns and metrics of controls
 CLOSE = 1e-3  # a GPU that repeats a validation may differ in the last digits
 
 
@@ -36,17 +36,17 @@ class Table(NamedTuple):
     fault: str = ""
 
 
-def known(path: Path) -> dict[str, Any]:
-    """What a file says; a damaged one is a failed run's, whose next attempt names it."""
+def read_summary(path: Path) -> dict[str, Any]:
+    """What a summary says; a damaged one is a failed run's, whose next attempt names it."""
     try:
         return read_json(path)
     except (ValueError, RecursionError):
         return {"status": "failed"}
 
 
-def odd(path: Path) -> str:
-    """Which value of a summary cannot be one; empty where all can."""
-    for key, value in known(path).items():
+def malformed(path: Path) -> str:
+    """Which value of a summary cannot be one; empty: all can."""
+    for key, value in read_summary(path).items():
         if "/" in key or key in NUMBERS:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not (number and abs(value) <= LARGEST):
@@ -56,14 +56,14 @@ def odd(path: Path) -> str:
     return ""
 
 
-def table(path: Path) -> Table:
-    """Read once, as long as the file stays the same."""
-    about = path.stat()
-    return _table(path, about.st_mtime_ns, about.st_size)
+def read_table(path: Path) -> Table:
+    """A table of correctness; read once, as long as the file stays the same."""
+    status = path.stat()
+    return _read_table(path, status.st_mtime_ns, status.st_size)
 
 
 @cache
-def _table(path: Path, changed: int, size: int) -> Table:
+def _read_table(path: Path, changed: int, size: int) -> Table:
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     try:
@@ -82,58 +82,58 @@ def _table(path: Path, changed: int, size: int) -> Table:
 
 
 def disagreement(path: Path, split: str, summary: Path) -> str:
-    """How a table and the summary beside it contradict each other; empty where they do not."""
+    """How a table and the summary beside it contradict each other; empty: they do not."""
     if not path.is_file():
         return f"{path} is gone"
-    found, said = table(path), known(summary)
-    if found.fault:
-        return f"{path} {found.fault}"
-    metrics = metrics_of(split, said)
-    if set(metrics) != set(found.columns):
-        return f"{path} has the columns {', '.join(found.columns)}, {summary.name} {[*metrics]}"
+    table, figures = read_table(path), read_summary(summary)
+    if table.fault:
+        return f"{path} {table.fault}"
+    metrics = metrics_of(split, figures)
+    if set(metrics) != set(table.columns):
+        return f"{path} has the columns {', '.join(table.columns)}, {summary.name} {[*metrics]}"
     for column, metric in metrics.items():
-        values, value = found.columns[column], said[metric]
+        values, value = table.columns[column], figures[metric]
         if value is None or abs(values.mean() - value) * len(values) >= 0.5:  # half an image
             other = "nothing" if value is None else f"{100 * value:.1f} %"
             return f"{path} says {100 * values.mean():.1f} % for {metric}, {summary.name} {other}"
-    hashes = said.get("correct_sha256") or found.sha256  # none was kept before December 2026
-    expected = hashes.get(split, found.sha256) if isinstance(hashes, dict) else hashes
-    if expected != found.sha256:
-        return f"{path} has sha256 {found.sha256[:12]}, {summary.name} {str(expected)[:12]}"
+    hashes = figures.get("correct_sha256") or table.sha256  # none was kept before December 2026
+    expected = hashes.get(split, table.sha256) if isinstance(hashes, dict) else hashes
+    if expected != table.sha256:
+        return f"{path} has sha256 {table.sha256[:12]}, {summary.name} {str(expected)[:12]}"
     return ""
 
 
 def metrics_of(split: str, summary: dict[str, Any]) -> dict[str, str]:
-    """Which metric is the mean of which column."""
+    """The metric that is the mean of each column."""
     if f"{split}/accuracy" in summary:  # of a test
         return {"accuracy": f"{split}/accuracy"}
-    found = {}
+    metrics = {}
     for metric in summary:
         of, _, rest = metric.partition("/")
         protocol, _, measure = rest.partition("/")
-        who = measure.removeprefix("accuracy")
-        if of == split and measure.startswith("accuracy") and who in ("", *WHO):
-            found[protocol + who] = metric
-    return found
+        control = measure.removeprefix("accuracy")
+        if of == split and measure.startswith("accuracy") and control in ("", *CONTROLS):
+            metrics[protocol + control] = metric
+    return metrics
 
 
-def metrics(folder: Path) -> list[tuple[int, str, float]]:
-    """Step, name and value of each whole row of metrics.csv."""
-    path, found = folder / "metrics.csv", []
+def read_metrics(folder: Path) -> list[tuple[int, str, float]]:
+    """The step, name and value of each whole row of metrics.csv."""
+    path, rows = folder / "metrics.csv", []
     text = path.read_text(errors="replace") if path.is_file() else ""
     for line in text.splitlines()[1:]:
         try:
             step, _, name, value = line.split(",")
-            found.append((int(step), name, float(value)))
+            rows.append((int(step), name, float(value)))
         except ValueError:
             continue  # torn
-    return found
+    return rows
 
 
 def contradiction(folder: Path, summary: Path) -> str:
-    """Which figure of a fit's summary is not the last that metrics.csv has of it."""
-    last, said = {name: value for _, name, value in metrics(folder)}, known(summary)
-    for name, value in said.items():
+    """Which figure of a fit's summary differs from the last row of metrics.csv; empty: none."""
+    last = {name: value for _, name, value in read_metrics(folder)}
+    for name, value in read_summary(summary).items():
         other = last.get(name)
         if not name.startswith("val/") or value is None or other is None:
             continue

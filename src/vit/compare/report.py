@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
+from vit.compare.curves import draw
+from vit.compare.dry_run import DryRun
 from vit.compare.findings import Findings
-from vit.compare.job import Asked
 from vit.compare.overlap import Overlap
 from vit.compare.results import Results
 from vit.compare.tuning import Choice
 from vit.compare.validity import still_falling
+from vit.whole_files import write_text
 
 
 class Report:
-    """Everything that is told of a study.
+    """Everything that the page of a study says.
 
     Args:
         findings: figures and what follows from them.
-        asked: what each arm's pre-training and fine-tuning would do, by (arm, stage).
+        dry_runs: what each arm's pre-training and fine-tuning would do, by (arm, stage).
         overlaps: by (pre-training of an arm, task).
         failed: labels and reasons.
         stale: labels of runs that other code made.
@@ -25,43 +27,47 @@ class Report:
     def __init__(
         self,
         findings: Findings,
-        asked: dict[tuple[str, str], Asked],
+        dry_runs: dict[tuple[str, str], DryRun],
         overlaps: dict[tuple[str, str], Overlap],
         failed: list[str],
         stale: list[str],
         others: list[str],
     ) -> None:
-        self.findings, self.asked, self.overlaps = findings, asked, overlaps
-        self.failed, self.stale, self.others = failed, stale, others
+        self.findings = findings
+        self.dry_runs = dry_runs
+        self.overlaps = overlaps
+        self.failed = failed
+        self.stale = stale
+        self.others = others
         self.results, self.study = findings.results, findings.study
         self.arms, self.titles = findings.arms, findings.titles
 
     def page(self, pictures: list[str]) -> str:
-        """All of it."""
-        study, found = self.study, self.findings
-        data, protocol, _ = found.primary
-        short, *rest = found.conclusion()
+        """The whole page in Markdown, pictures by their names."""
+        study, findings = self.study, self.findings
+        data, protocol, _ = findings.primary
+        short, *rest = findings.conclusion()
         parts = [
             f"# {study.question}",
             f"**{short}**",
             bullets(rest),
             f"Primary endpoint: accuracy on the test split of {data}, {protocol}, with its "
-            f"{found.level}; everything else is exploratory, with 95 % intervals. All in percent, "
-            "over seeds and test images.",
+            f"{findings.level}; everything else is exploratory, with 95 % intervals. All in "
+            "percent, over seeds and test images.",
         ]
         for name in study.transfer:
-            parts += [f"## {name}", markdown(found.headline(name))]
-        if suite := found.suite():
+            parts += [f"## {name}", markdown(findings.headline(name))]
+        if suite := findings.suite():
             parts += [f"## Means over {len(study.transfer)} tasks of VTAB-1k", markdown(suite)]
             parts += ["all: the plain mean, as VTAB; groups: the mean of the groups' means."]
         if study.claims:
-            parts += ["## Published claims, on this data", markdown(found.claims())]
-        parts += ["## Differences at the primary endpoint", markdown(found.pairs())]
+            parts += ["## Published claims, on this data", markdown(findings.claims())]
+        parts += ["## Differences at the primary endpoint", markdown(findings.pairs())]
         parts += ["Each interval is for itself; Holm's p is for all pairs of arms together."]
         parts += [f"![{Path(p).stem}]({p})" for p in pictures]
         parts += ["## Validity, on validation", bullets(self._validity())]
         parts += ["## How it was made fair", bullets(self._fairness())]
-        parts += ["## Ranks by protocol", markdown(found.ranks())]
+        parts += ["## Ranks by protocol", markdown(findings.ranks())]
         if notes := self._runs():
             parts += ["## Notes on the runs", bullets(notes)]
         parts += ["Scope: this data, this size; not other data sets."]
@@ -69,7 +75,7 @@ class Report:
 
     def _validity(self) -> list[str]:
         return [
-            f"{self.titles[name]}: {verdict.words}: {'; '.join(verdict.reasons)}"
+            f"{self.titles[name]}: {verdict.summary}: {'; '.join(verdict.reasons)}"
             for name, verdict in self.findings.verdicts.items()
         ] or ["no self-supervised arm"]
 
@@ -80,7 +86,7 @@ class Report:
             f"pre-training budget of each arm: {budget}; fine-tuning: {study.finetune.steps} steps",
             f"{study.seeds} seeds x {study.label_draws} label draws, each seed with its own, the "
             "same for all arms; last weights count, each final model read its test split once",
-            tuning_words(choice, study.tuning.trials),
+            tuning_line(choice, study.tuning.trials),
         ]
         if study.folds:
             lines.append(
@@ -88,24 +94,26 @@ class Report:
                 "learn from it; folds share training images, so intervals are approximate"
             )
         for name in study.transfer:
-            spec = self.asked[next(iter(self.arms)), name].data.spec
+            spec = self.dry_runs[next(iter(self.arms)), name].data.spec
             kinds = len(spec.classes)
             chance = f"chance about {100 / kinds:.0f} %"
             lines.append(f"{name}: {numbers(spec.counts)}, {kinds} classes, {chance}")
-        for (arm, stage), asked in self.asked.items():
+        for (arm, stage), dry_run in self.dry_runs.items():
             if stage == "pretrain":
+                labels = "with labels" if dry_run.uses_labels else "without labels"
                 lines.append(
-                    f"{self.titles[arm]} pre-trains on {numbers(asked.data.spec.counts)}, "
-                    f"{'with' if asked.uses_labels else 'without'} labels; it sees {asked.views}"
+                    f"{self.titles[arm]} pre-trains on {numbers(dry_run.data.spec.counts)}, "
+                    f"{labels}; it sees {dry_run.views}"
                 )
-        first = self.asked[next(iter(self.arms)), next(iter(study.transfer))]
+        first = self.dry_runs[next(iter(self.arms)), next(iter(study.transfer))]
         lines.append(f"every arm fine-tunes on {first.views}")
-        for (arm, task), seen in self.overlaps.items():
-            look = "by name" if seen.near is None else f"{seen.near} more look alike"
-            shared = f"; classes in both: {', '.join(seen.classes[:5])}" if seen.classes else ""
+        for (arm, task), overlap in self.overlaps.items():
+            look = "by name" if overlap.near is None else f"{overlap.near} more look alike"
+            names = ", ".join(overlap.classes[:5])
+            classes = f"; classes in both: {names}" if names else ""
             lines.append(
-                f"{self.titles[arm]}, {task}: {seen.same} of {seen.tested} test images were in its "
-                f"pre-training, {look}{shared}"
+                f"{self.titles[arm]}, {task}: {overlap.same} of {overlap.tested} test images were "
+                f"in its pre-training, {look}{classes}"
             )
         for name, arm in self.arms.items():
             if arm.pretrained:
@@ -134,24 +142,41 @@ class Report:
         return lines
 
 
+def write_report(report: Report, folder: Path) -> None:
+    """Write results.csv, the pictures and report.md, and print the tables and the conclusion."""
+    findings, study = report.findings, report.study
+    report.results.write(folder / "results.csv")
+    pictures = draw(findings, folder)
+    write_text(folder / "report.md", report.page(pictures))
+    for name in study.transfer:
+        print(f"\n{name}: test accuracy, %, with {findings.level}s")
+        print(aligned(findings.headline(name)))
+    if suite := findings.suite():
+        print(f"\nmeans over tasks\n{aligned(suite)}")
+    if study.claims:
+        print(f"\n{aligned(findings.claims())}")
+    print("\n" + "\n- ".join(findings.conclusion()))
+    print(f"report: {folder / 'report.md'}")
+
+
 def still_improving(results: Results, titles: dict[str, str]) -> list[str]:
-    """Had the loss on validation stopped falling when each stage ended?"""
-    found: dict[tuple[str, str], list[bool]] = {}
-    for step in results.by_id.values():
-        if step.stage in ("pretrain", "transfer") and step.point is None:
-            falling = still_falling(results.store.validation_losses(step))
-            if falling is not None:
-                found.setdefault((step.arm, step.stage), []).append(falling)
+    """Lines: where the loss on validation was still falling when a stage ended."""
+    falling: dict[tuple[str, str], list[bool]] = {}
+    for job in results.by_id.values():
+        if job.stage in ("pretrain", "transfer") and job.point is None:
+            fell = still_falling(results.store.validation_losses(job))
+            if fell is not None:
+                falling.setdefault((job.arm, job.stage), []).append(fell)
     return [
         f"{titles[arm]}, {'pre-training' if stage == 'pretrain' else 'task'}: still improving at "
         f"the end (validation loss fell by more than 1 % in its last fifth): "
         f"{sum(votes)} of {len(votes)} runs"
-        for (arm, stage), votes in found.items()
+        for (arm, stage), votes in falling.items()
     ]
 
 
-def tuning_words(choice: Choice, trials: int) -> str:
-    """What was tried."""
+def tuning_line(choice: Choice, trials: int) -> str:
+    """The learning rates that were tried, in a sentence."""
     if trials == 1:
         return "one learning rate for each arm, its file's; nothing was tuned"
     chosen = ", ".join(f"{who}: {power:+d}" for who, power in choice.chosen.items())
@@ -162,7 +187,7 @@ def tuning_words(choice: Choice, trials: int) -> str:
 
 
 def numbers(counts: dict[str, int]) -> str:
-    """Images of each split."""
+    """The images of each split, in words."""
     return ", ".join(f"{count:,} {split}" for split, count in counts.items())
 
 
@@ -180,8 +205,8 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
 
 
-def plain(rows: list[list[str]]) -> list[str]:
-    """The same for a terminal."""
+def aligned(rows: list[list[str]]) -> str:
+    """A table for a terminal."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-            for row in rows]  # fmt: skip
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)

@@ -8,11 +8,11 @@ what was begun goes on.
 import shlex
 from pathlib import Path
 
-from vit.compare.job import UPSTREAM, Step
-from vit.compare.pool import typed
+from vit.compare.job import Job
+from vit.compare.pool import placed, resuming
 from vit.compare.store import Store
 
-JOB = """\
+SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array=1-{count}
@@ -25,46 +25,54 @@ bash -c "$line"
 """
 
 
-def write_jobs(steps: list[Step], store: Store, folder: Path) -> list[str]:
-    """Write the arrays and a script that queues them; what to type."""
-    waves: dict[int, list[Step]] = {}
+def write_jobs(jobs: list[Job], store: Store, folder: Path) -> list[str]:
+    """Write the arrays and a script that queues them; return what to type."""
+    waves: dict[int, list[Job]] = {}
     depth: dict[str, int] = {}
-    for step in steps:
-        if store.status(step) == "done":
+    for job in jobs:
+        if store.status(job) == "done":
             continue
-        store.note(step)
-        depth[step.id] = 1 + max((depth.get(id_, -1) for id_ in step.needs), default=-1)
-        waves.setdefault(depth[step.id], []).append(step)
+        store.note(job)
+        depth[job.id] = 1 + max((depth.get(id_, -1) for id_ in job.needs), default=-1)
+        waves.setdefault(depth[job.id], []).append(job)
     target = folder / "slurm"
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("wave*"):
         old.unlink()
     queue = ["#!/bin/bash", "set -euo pipefail"]
     for number, wave in sorted(waves.items()):
-        lines, job = target / f"wave{number}.txt", target / f"wave{number}.sh"
-        lines.write_text("".join(line_of(step, store) + "\n" for step in wave))
-        job.write_text(JOB.format(
-            name=f"{folder.name}-{number}", count=len(wave), here=shlex.quote(str(Path.cwd())),
-            file=shlex.quote(str(lines)),
-        ))  # fmt: skip
+        script = write_wave(number, [shell_line(job, store) for job in wave], target)
         wait = '--dependency=afterany:"$job" ' if number else ""
-        queue.append(f"job=$(sbatch --parsable {wait}{shlex.quote(str(job))})")
-    script = target / "submit.sh"
-    script.write_text("\n".join(queue) + "\n")
-    how = f"bash {shlex.quote(str(script))}"
+        queue.append(f"job=$(sbatch --parsable {wait}{shlex.quote(str(script))})")
+    submit = target / "submit.sh"
+    submit.write_text("\n".join(queue) + "\n")
     return [
-        f"{sum(map(len, waves.values()))} runs in {len(waves)} arrays; queue them: {how}",
+        f"{sum(map(len, waves.values()))} runs in {len(waves)} arrays; queue them: "
+        f"bash {shlex.quote(str(submit))}",
         "when they are done: the same compare command without --emit adds what is left and reports",
     ]
 
 
-def line_of(step: Step, store: Store) -> str:
+def write_wave(number: int, lines: list[str], target: Path) -> Path:
+    """Write one array, a line a run; return its script."""
+    file, script = target / f"wave{number}.txt", target / f"wave{number}.sh"
+    file.write_text("".join(line + "\n" for line in lines))
+    script.write_text(
+        SCRIPT.format(
+            name=f"{target.parent.name}-{number}",
+            count=len(lines),
+            here=shlex.quote(str(Path.cwd())),
+            file=shlex.quote(str(file)),
+        )
+    )
+    return script
+
+
+def shell_line(job: Job, store: Store) -> str:
     """A command whose upstream is looked up when it starts; one that was begun goes on."""
-    folder = store.begun(step)
+    folder = store.begun(job)
     if folder:
-        return f"python train.py fit --resume {shlex.quote(str(folder))}"
-    runs = f"{shlex.quote(str(store.root))}/*.{''.join(step.needs)}/*_seed*"
-    found = f"$(ls -dt {runs} | head -1)"
-    tail = "/checkpoints/last.ckpt" if step.kind == "evaluate" else ""
-    words = typed(step, store)
-    return " ".join(f'"{found}"{tail}' if word == UPSTREAM else shlex.quote(word) for word in words)
+        return resuming(folder).shell("")
+    runs = f"{shlex.quote(str(store.root))}/*.{''.join(job.needs)}/*_seed*"
+    tail = "/checkpoints/last.ckpt" if job.verb == "evaluate" else ""
+    return placed(job, store).shell(f'"$(ls -dt {runs} | head -1)"{tail}')

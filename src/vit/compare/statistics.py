@@ -92,7 +92,7 @@ def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def half_width(alpha: float, seed_variance: float, image_variance: float, freedom: int) -> float:
-    """Of the 1 - alpha interval; either part with the quantile of its own distribution."""
+    """The half width of the 1 - alpha interval; each part has its own distribution's quantile."""
     t, z = stdtrit(freedom, alpha / 2), ndtri(alpha / 2)
     return hypot(t * sqrt(seed_variance), z * sqrt(image_variance))
 
@@ -118,9 +118,9 @@ def _summary(values: np.ndarray, pool: float, freedom: int, alpha: float, more: 
     """Mean, low, high; image and seed variance; freedom, residual. `pool`: seed mean square."""
     n, m = values.shape
     seeds, images, error = mean_squares(values)
-    own, pool = max(seeds, error), max(pool, error)  # no bias: E[MS_S] >= E[MS_E]
-    freedom = n - 1 if own > OUTLIER * pool else freedom
-    image, seed = max(images - error, 0.0) / (n * m), more * max(own, pool) / (n * m)
+    seeds, pool = max(seeds, error), max(pool, error)  # no bias: E[MS_S] >= E[MS_E]
+    freedom = n - 1 if seeds > OUTLIER * pool else freedom
+    image, seed = max(images - error, 0.0) / (n * m), more * max(seeds, pool) / (n * m)
     mean, half = values.mean().item(), half_width(alpha, seed, image, freedom)
     return mean, mean - half, mean + half, image, seed, freedom, error / (n * m)
 
@@ -155,7 +155,7 @@ def _tables(correct: dict[str, np.ndarray], groups: np.ndarray | None) -> dict[s
     return tables
 
 
-def compare(
+def compare_arms(
     correct: dict[str, np.ndarray],
     groups: np.ndarray | None = None,
     controls: frozenset[str] | tuple[str, ...] = (),
@@ -202,8 +202,8 @@ def expected(
     return Noise(2 * seed_sd**2, 2 * float(same - other), 2 * float(accuracy - same))
 
 
-def measured(comparison: Comparison) -> Noise:
-    """Noise after a study: mean over its family, a little cautious (larger of own and pool)."""
+def observed_noise(comparison: Comparison) -> Noise:
+    """Noise after a study: mean over its family, a little cautious: never below the pool's."""
     one = next(iter(comparison.arms.values()))
     parts = [(p.seed_variance, p.image_variance, p.residual_variance) for p in comparison.family]
     seed, image, rest = np.mean(parts, 0).tolist()
@@ -213,19 +213,19 @@ def measured(comparison: Comparison) -> Noise:
 def power(difference: float, n: int, m: int, arms: int, noise: Noise, alpha: float = 0.05) -> float:
     """Chance that one arm, better by `difference` than all others, is separated from a given one.
 
-    Of `compare`, with Holm. Within 6 points of simulation (2-5 arms, 2-10 seeds, 180-10,000 images)
-    and 8 of the reference table. A winner needs every such pair, which is rarer.
+    By `compare_arms`, with Holm. Within 6 points of simulation (2-5 arms, 2-10 seeds, 180-10,000
+    images) and 8 of the reference table. A winner needs every such pair, which is rarer.
     """
     if min(n, m, arms) < 2:
         raise ValueError(f"statistics: {n} seeds, {m} images, {arms} arms; plan two or more")
     floor = noise.residual / (n * m)
     seed, image = noise.seed / n + floor, noise.image / m
     halves = (n - 1) / 2, max(arms - 2, 1) * (n - 1) / 2
-    own, rest = (seed * gammaincinv(x, QUANTILES) / x for x in halves)  # of this pair, of others
-    pool = np.maximum((own[:, None] + (arms - 2) * rest) / (arms - 1), floor)
-    own = np.maximum(own, floor)[:, None]
-    freedom = np.where(own > OUTLIER * pool, n - 1, (arms - 1) * (n - 1))
-    width, chance = np.sqrt(np.maximum(own, pool)), 0.0
+    pair, rest = (seed * gammaincinv(x, QUANTILES) / x for x in halves)  # this pair, the others
+    pool = np.maximum((pair[:, None] + (arms - 2) * rest) / (arms - 1), floor)
+    pair = np.maximum(pair, floor)[:, None]
+    freedom = np.where(pair > OUTLIER * pool, n - 1, (arms - 1) * (n - 1))
+    width, chance = np.sqrt(np.maximum(pair, pool)), 0.0
     for _ in range(20):  # Holm: what the other arms' pairs separate need not be paid for
         tail = alpha / (arms * (arms - 1) / 2 - (arms - 2) * chance) / 2
         half = np.hypot(stdtrit(freedom, tail) * width, ndtri(tail) * sqrt(image))

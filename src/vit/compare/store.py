@@ -1,4 +1,4 @@
-"""Where a study's runs lie and how far each has come; all it knows it reads from run folders.
+"""Where a study's runs lie and how far each has come, read from the run folders alone.
 
 logs/compare/runs/<arm>.<id>/ holds the run folder of one id, whichever studies use it.
 """
@@ -13,12 +13,19 @@ import numpy as np
 
 from vit.callbacks.run_folder import write_json
 from vit.compare.identity import source_hash
-from vit.compare.job import Step
-from vit.compare.records import contradiction, disagreement, known, metrics, odd, table
+from vit.compare.job import Job
+from vit.compare.records import (
+    contradiction,
+    disagreement,
+    malformed,
+    read_metrics,
+    read_summary,
+    read_table,
+)
 
 Status = Literal["new", "begun", "failed", "done"]
 SUMMARY = {"fit": "summary.json", "test": "summary.test.json", "evaluate": "summary.evaluate.json"}
-TABLES = {  # of correctness, by the split they are of
+TABLES = {  # files of correctness, by verb and split
     "test": {"test": "correct.csv"},
     "evaluate": {"val": "correct.val.csv", "test": "correct.test.csv"},
 }
@@ -32,123 +39,125 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root, self.told = root, set()
+        self.root = root
+        self.warned: set[str] = set()
 
-    def place(self, step: Step) -> Path:
-        """The folder above the run's; found by the id, whatever name stands before it."""
-        id_ = step.needs[0] if step.kind == "test" else step.id
-        own = self.root / f"{step.arm}.{id_}"
-        others = () if own.is_dir() else self.root.glob(f"*.{id_}")
-        return next((path for path in others if path.is_dir()), own)
+    def parent(self, job: Job) -> Path:
+        """The folder above the run's; its id counts, whatever name stands before it."""
+        id_ = job.needs[0] if job.verb == "test" else job.id
+        usual = self.root / f"{job.arm}.{id_}"
+        others = () if usual.is_dir() else self.root.glob(f"*.{id_}")
+        return next((path for path in others if path.is_dir()), usual)
 
-    def folder(self, step: Step) -> Path | None:
+    def folder(self, job: Job) -> Path | None:
         """The run folder, once there is one."""
-        return newest(self.place(step).glob("*_seed*"))
+        return newest(self.parent(job).glob("*_seed*"))
 
-    def begun(self, step: Step) -> Path | None:
+    def begun(self, job: Job) -> Path | None:
         """The folder of a fit that can go on; without settings it has begun nothing."""
-        folder = self.folder(step) if step.kind == "fit" else None
+        folder = self.folder(job) if job.verb == "fit" else None
         return folder if folder and (folder / "config.yaml").is_file() else None
 
     def folder_of(self, id_: str) -> Path | None:
         """The run folder of an id."""
         return newest(self.root.glob(f"*.{id_}/*_seed*"))
 
-    def summary(self, step: Step) -> dict[str, Any]:
-        """What a step reported; empty until it is done and what it left can be believed."""
-        return known(self._file(step)) if self.status(step) == "done" else {}
+    def summary(self, job: Job) -> dict[str, Any]:
+        """What a job reported; empty until it is done and what it left can be believed."""
+        return read_summary(self._file(job)) if self.status(job) == "done" else {}
 
-    def _file(self, step: Step) -> Path | None:
-        folder = self.folder(step)
-        return folder and folder / SUMMARY[step.kind]
+    def _file(self, job: Job) -> Path | None:
+        folder = self.folder(job)
+        return folder and folder / SUMMARY[job.verb]
 
-    def status(self, step: Step) -> Status:
-        """How far it has come; what cannot be believed is measured anew, and that is told once."""
-        file = self._file(step)
+    def status(self, job: Job) -> Status:
+        """How far a job has come; what cannot be believed is made anew, and one line says so."""
+        file = self._file(job)
         if file is None:
             return "new"
-        status = known(file).get("status")
-        doubt = doubted(step, file) if status == "completed" else ""
-        if step.kind != "fit" and doubt and doubt not in self.told:
-            self.told.add(doubt)
+        status = read_summary(file).get("status")
+        doubt = doubted(job, file) if status == "completed" else ""
+        if job.verb != "fit" and doubt and doubt not in self.warned:
+            self.warned.add(doubt)
             print(f"warning: {doubt}; this is measured anew", file=sys.stderr, flush=True)
         if status == "completed" and not doubt:
             return "done"
-        if step.kind != "fit":
+        if job.verb != "fit":
             return "failed" if status == "failed" else "new"
         return "failed" if status in ("failed", "completed") else "begun"
 
-    def doubt(self, step: Step) -> str:
-        """Why what a step left when it was done cannot be its result; empty where it can."""
-        file = self._file(step)
-        return doubted(step, file) if file and known(file).get("status") == "completed" else ""
+    def doubt(self, job: Job) -> str:
+        """Why what a job left when it was done cannot be its result; empty: it can."""
+        file = self._file(job)
+        done = file and read_summary(file).get("status") == "completed"
+        return doubted(job, file) if done else ""
 
-    def note(self, step: Step) -> None:
-        """Beside the run: what its id is the hash of, and the code that makes it."""
-        if step.kind == "test":
+    def note(self, job: Job) -> None:
+        """Write beside the run what its id is the hash of, and the code that makes it."""
+        if job.verb == "test":
             return
-        place = self.place(step)
-        place.mkdir(parents=True, exist_ok=True)
+        parent = self.parent(job)
+        parent.mkdir(parents=True, exist_ok=True)
         write_json(
-            place / "identity.json",
-            {"id": step.id, "made_by": made_by(), "about": step.about},
+            parent / "identity.json",
+            {"id": job.id, "made_by": made_by(), "about": job.about},
         )
 
-    def stale(self, step: Step) -> bool:
+    def stale(self, job: Job) -> bool:
         """Was it made, by other code than this?"""
-        if step.kind == "test" or self.status(step) != "done":
+        if job.verb == "test" or self.status(job) != "done":
             return False
-        return known(self.place(step) / "identity.json").get("made_by") != made_by()
+        return read_summary(self.parent(job) / "identity.json").get("made_by") != made_by()
 
-    def validation_losses(self, step: Step) -> dict[int, float]:
-        """Of a fit, by its optimiser step, in their order."""
-        folder = self.folder(step)
-        rows = metrics(folder) if folder else []
+    def validation_losses(self, job: Job) -> dict[int, float]:
+        """The validation losses of a fit by optimiser step, in their order."""
+        folder = self.folder(job)
+        rows = read_metrics(folder) if folder else []
         return {at: value for at, name, value in rows if name == "val/loss"}
 
-    def set_aside(self, step: Step) -> None:
+    def set_aside(self, job: Job) -> None:
         """Rename a run that other code made, so that it is made again; nothing is lost."""
-        place = self.place(step)
-        if self.stale(step):
-            number = len(list(self.root.glob(f"{place.name}.stale*"))) + 1
-            place.rename(place.with_name(f"{place.name}.stale{number}"))
+        parent = self.parent(job)
+        if self.stale(job):
+            number = len(list(self.root.glob(f"{parent.name}.stale*"))) + 1
+            parent.rename(parent.with_name(f"{parent.name}.stale{number}"))
 
-    def correct(self, step: Step, column: str) -> np.ndarray | None:
-        """M, 1 for each test image that was right; None where the cell is not there."""
-        if self.status(step) != "done":
+    def correct(self, job: Job, column: str) -> np.ndarray | None:
+        """M, 1 for each test image that was right; None where the figure is not there."""
+        if self.status(job) != "done":
             return None
-        return table(self.folder(step) / TABLES[step.kind]["test"]).columns.get(column)
+        return read_table(self.folder(job) / TABLES[job.verb]["test"]).columns.get(column)
 
 
-def doubted(step: Step, summary: Path) -> str:
-    """Why a finished step's summary and the files beside it contradict each other."""
-    if why := odd(summary):
+def doubted(job: Job, summary: Path) -> str:
+    """Why a finished job's summary and the files beside it contradict each other; empty: not."""
+    if why := malformed(summary):
         return why
-    if step.kind == "fit":
+    if job.verb == "fit":
         return contradiction(summary.parent, summary)
-    if step.kind == "evaluate" and known(summary).get("splits") != step.about["splits"]:
+    if job.verb == "evaluate" and read_summary(summary).get("splits") != job.about["splits"]:
         return f"{summary} is of other images"
-    tables = {split: summary.parent / name for split, name in TABLES[step.kind].items()}
-    whys = (disagreement(path, split, summary) for split, path in tables.items())
-    if why := next(filter(None, whys), ""):
+    tables = {split: summary.parent / name for split, name in TABLES[job.verb].items()}
+    reasons = (disagreement(path, split, summary) for split, path in tables.items())
+    if why := next(filter(None, reasons), ""):
         return why
-    images = len(next(iter(table(tables["test"]).columns.values())))
-    other = f"{tables['test']} is of {images} images, not {step.tested}"
-    return "" if images == step.tested else other
+    images = len(next(iter(read_table(tables["test"]).columns.values())))
+    other = f"{tables['test']} is of {images} images, not {job.tested}"
+    return "" if images == job.tested else other
 
 
 def newest(runs: Iterable[Path]) -> Path | None:
-    """Of the completed ones, else of all."""
-    there = {}
+    """The newest run folder of the completed ones, else of all."""
+    ages = {}
     for run in runs:
         with contextlib.suppress(FileNotFoundError):  # somebody removes it just now
-            done = known(run / "summary.json").get("status") == "completed"
-            there[run] = (done, run.stat().st_mtime)
-    return max(there, key=there.get, default=None)
+            done = read_summary(run / "summary.json").get("status") == "completed"
+            ages[run] = (done, run.stat().st_mtime)
+    return max(ages, key=ages.get, default=None)
 
 
 def made_by() -> str:
-    """Code and torch, in one word."""
+    """The code and the torch that make a run, in words."""
     from importlib.metadata import version
 
     return f"source {source_hash()}, torch {version('torch')}"

@@ -14,18 +14,20 @@ AXES = ("labels_per_class", "train_images", "image_size", "budget")
 
 
 @dataclass
-class Part:
+class ConfigPatch:
     """A config file, and keys in which the study differs from it.
 
     Args:
         config: path.
         set: settings by key; of a data file its own (`classes`), else the run's whole keys.
         final: of a task's data, settings of the final fit alone, once the learning rate is chosen.
+        each: of a task's data, one key and its values: a task for each value, called by it.
     """
 
     config: str
     set: dict[str, Any] = field(default_factory=dict)
     final: dict[str, Any] = field(default_factory=dict)
+    each: dict[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -38,8 +40,8 @@ class Pretraining:
         set: keys of every pre-training that differ from its recipe.
     """
 
-    labelled: Part
-    unlabelled: Part | None = None
+    labelled: ConfigPatch
+    unlabelled: ConfigPatch | None = None
     set: dict[str, Any] = field(default_factory=dict)
 
 
@@ -106,14 +108,14 @@ class Claim:
     """A published difference at the primary endpoint, to be held against ours.
 
     Args:
-        words: what was published, and where.
+        published: what was, and where.
         first: the arm that was better.
         second: the other.
         points: by how much; null: only that it was.
         at: the axis and value, as `{train_images: 1000}`; null: as declared.
     """
 
-    words: str
+    published: str
     first: str
     second: str
     points: float | None = None
@@ -175,7 +177,7 @@ class Study:
     question: str
     arms: list[str] | Literal["all"]
     encoder: str
-    transfer: dict[str, Part]
+    transfer: dict[str, ConfigPatch]
     finetune: Finetuning
     primary: Primary
     pretrain: Pretraining | None = None
@@ -196,9 +198,42 @@ class Study:
     claims: list[Claim] = field(default_factory=list)
 
 
+def expanded(transfer: dict[str, ConfigPatch]) -> dict[str, ConfigPatch]:
+    """Tasks by name: an entry with `each` becomes a task for each value of its key.
+
+    Raises:
+        ValueError: naming an entry that cannot be, or a name that two tasks have.
+    """
+    tasks: dict[str, ConfigPatch] = {}
+    for entry, patch in transfer.items():
+        for name, task in _tasks_of(entry, patch):
+            if name in tasks:
+                raise ValueError(f"transfer: two tasks are called {name!r}; rename one")
+            tasks[name] = task
+    return tasks
+
+
+def _tasks_of(entry: str, patch: ConfigPatch) -> list[tuple[str, ConfigPatch]]:
+    if not patch.each:
+        return [(entry, patch)]
+    where = f"transfer.{entry}.each"
+    if len(patch.each) != 1:
+        raise ValueError(f"{where}: needs one key and its values, got {len(patch.each)} keys")
+    (key, values), *_ = patch.each.items()
+    whole = values and all(isinstance(value, str | int) for value in values)
+    if not whole or len(set(map(str, values))) < len(values):
+        raise ValueError(f"{where}: {key} needs words or whole numbers, each once, got {values}")
+    if key in patch.set | patch.final:
+        raise ValueError(f"{where}: {key} stands in set or final too; leave it out there")
+    return [
+        (str(value), ConfigPatch(patch.config, {key: value} | patch.set, patch.final))
+        for value in values
+    ]
+
+
 def relative(path: str, to: Path) -> str:
     """A path written in a file, or typed, as seen from where the command is typed."""
     beside = to.parent / path
     chosen = Path(path) if Path(path).exists() and not beside.exists() else beside
-    found = os.path.relpath(chosen)  # symbolic links stay as they are
-    return str(Path(found).absolute()) if found.startswith("..") else found
+    from_here = os.path.relpath(chosen)  # symbolic links stay as they are
+    return str(Path(from_here).absolute()) if from_here.startswith("..") else from_here

@@ -5,10 +5,12 @@ at most twice; what still lies at the edge after that is reported.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from vit.compare.job import Step
+from vit.compare.job import Job
+from vit.compare.plan import Planner
 from vit.compare.store import Store
 
 EXTENSIONS = 2
@@ -16,7 +18,7 @@ EXTENSIONS = 2
 
 @dataclass
 class Choice:
-    """What was tried and chosen.
+    """Learning rates that were tried and chosen.
 
     Args:
         trials: powers of the study's factor that every arm tried.
@@ -33,7 +35,7 @@ class Choice:
     flops: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def cost(self, who: str, final: str) -> float:
-        """Of an "arm task"'s trials, but for the one that is the final run itself."""
+        """The FLOPs of an "arm task"'s trials, but for the one that is the final run itself."""
         return sum((f for id_, f in self.flops.get(who, {}).items() if id_ != final), 0.0)
 
     @property
@@ -45,18 +47,40 @@ class Choice:
 
 
 def first_trials(count: int) -> list[int]:
-    """Around 0, which is the arm's own learning rate."""
+    """The powers around 0, which is the arm's own learning rate."""
     return list(range(-((count - 1) // 2), count // 2 + 1))
 
 
-def choose(steps: list[Step], store: Store, trials: list[int]) -> Choice:
-    """The best on validation; ties go to the lower loss, then to the value nearer to the arm's."""
-    choice, found = Choice(trials), {}
-    for step in steps:
-        if step.stage == "tune":
-            choice.flops.setdefault(f"{step.arm} {step.data}", {})[step.id] = step.flops
-            found.setdefault(f"{step.arm} {step.data}", {})[step.trial] = store.summary(step)
-    for who, summaries in found.items():
+def tune(planner: Planner, store: Store, work: Callable[[list[Job]], None]) -> Choice:
+    """Run the trials of every arm and choose.
+
+    Args:
+        planner: plans them.
+        store: what they reported.
+        work: runs jobs until each is done or has failed.
+    """
+    trials = first_trials(planner.study.tuning.trials)
+    if len(trials) == 1:
+        return Choice(trials)
+    for extension in range(EXTENSIONS + 1):
+        jobs = planner.jobs(None, trials)
+        work(jobs)
+        choice = choose_rate(jobs, store, trials)
+        if extension == EXTENSIONS or not choice.edge:
+            break
+        trials = choice.extended
+    return choice
+
+
+def choose_rate(jobs: list[Job], store: Store, trials: list[int]) -> Choice:
+    """The best rate on validation; ties: the lower loss, then the value nearer to the arm's."""
+    choice = Choice(trials)
+    reported: dict[str, dict[int, dict[str, Any]]] = {}
+    for job in jobs:
+        if job.stage == "tune":
+            choice.flops.setdefault(f"{job.arm} {job.data}", {})[job.id] = job.flops
+            reported.setdefault(f"{job.arm} {job.data}", {})[job.trial] = store.summary(job)
+    for who, summaries in reported.items():
         done = {t: s for t, s in summaries.items() if s.get("val/accuracy") is not None}
         choice.accuracies[who] = {t: s["val/accuracy"] for t, s in done.items()}
         if not done:
@@ -69,6 +93,6 @@ def choose(steps: list[Step], store: Store, trials: list[int]) -> Choice:
 
 
 def loss(summary: dict[str, Any]) -> float:
-    """On validation; one that was not finite is written as null."""
+    """The validation loss of a summary; one that was not finite is written as null."""
     value = summary.get("val/loss")
     return math.inf if value is None else float(value)

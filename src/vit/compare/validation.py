@@ -1,4 +1,4 @@
-"""What no honest study can be, said in one line before anything is built."""
+"""What no honest study can be: refused in one line before anything is built."""
 
 import math
 from collections.abc import Iterable
@@ -13,23 +13,23 @@ MOST_STEPS = 10**9
 MOST_BUDGET = 1e30  # the largest machines do 1e26 operations a year
 
 
-def check(study: Study, arms: dict[str, Arm]) -> None:
-    """Look at every key that could be wrong by itself.
+def validate_study(study: Study, arms: dict[str, Arm]) -> None:
+    """Refuse every value that is wrong whatever the data and the recipes say.
 
     Raises:
         ValueError: naming the key.
     """
     _check_numbers(study)
     _check_lists(study, arms)
-    for key, value, known in _names(study, arms):
-        if value not in known:
-            raise ValueError(f"{key}: unknown {value!r}; known: {', '.join(map(str, known))}")
+    for key, value, names in _names(study, arms):
+        if value not in names:
+            raise ValueError(f"{key}: unknown {value!r}; known: {', '.join(map(str, names))}")
     if study.margin is not None and not 0 < study.margin < 1:
-        raise ValueError(f"margin is a fraction between 0 and 1, got {study.margin}")
+        raise ValueError(f"margin must be a fraction between 0 and 1, got {study.margin}")
     drawn = any(p.set.get("labels_per_class") is not None for p in study.transfer.values())
     if study.label_draws > 1 and not drawn and "labels_per_class" not in study.axes:
         raise ValueError("label_draws: nothing is drawn without labels_per_class in transfer")
-    _check_parts(study)
+    _check_pretraining_data(study)
     _check_axes(study)
     _check_size(study, arms)
     _check_arms(study, arms)
@@ -54,9 +54,9 @@ def _check_numbers(study: Study) -> None:
 
 def _check_lists(study: Study, arms: dict[str, Arm]) -> None:
     if not arms:
-        raise ValueError("arms needs an arm, got none")
+        raise ValueError("arms needs an arm, got none; name some")
     if not study.transfer:
-        raise ValueError("transfer needs a task, got none")
+        raise ValueError("transfer needs a task, got none; name some")
     for name in study.transfer:
         if not name.strip() or not name.isprintable():
             raise ValueError(f"transfer: {name!r} is no name for a task; give one that can be read")
@@ -65,15 +65,15 @@ def _check_lists(study: Study, arms: dict[str, Arm]) -> None:
         raise ValueError("arms, transfer: two pairs of an arm and a task read alike; rename one")
     for key, names in (("protocols", study.protocols), ("controls", study.controls)):
         if len(set(names)) < len(names):
-            raise ValueError(f"{key}: each once, got {names}")
+            raise ValueError(f"{key}: needs each once, got {names}")
 
 
 def _check_size(study: Study, arms: dict[str, Arm]) -> None:
     values = sum(map(len, study.axes.values()))
-    places = {"tasks and values of axes": len(study.transfer) + values, "arms": len(arms)}
+    cells = {"tasks and values of axes": len(study.transfer) + values, "arms": len(arms)}
     draws = {"seeds": study.seeds, "folds": study.folds or 1, "label_draws": study.label_draws}
-    finals = draws | places | {"runs each": 3}  # fit, test, probes
-    for parts in (finals, {"tuning.trials": study.tuning.trials} | places):
+    finals = draws | cells | {"runs each": 3}  # fit, test, probes
+    for parts in (finals, {"tuning.trials": study.tuning.trials} | cells):
         count = math.prod(parts.values())
         if count > MOST_RUNS:
             product = " x ".join(f"{name} {number:,}" for name, number in parts.items())
@@ -83,7 +83,7 @@ def _check_size(study: Study, arms: dict[str, Arm]) -> None:
 
 
 def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, Any, tuple]]:
-    """Keys whose values name something else."""
+    """Keys whose values name something else: the key, its value, the names there are."""
     yield "primary.data", study.primary.data, tuple(study.transfer)
     yield "primary.protocol", study.primary.protocol, (FINETUNE, *study.protocols)
     for axis in study.axes:
@@ -99,17 +99,18 @@ def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, Any, tuple
 def _check_claims(study: Study) -> None:
     for claim in study.claims:
         if claim.first == claim.second:
-            raise ValueError(f"claims: {claim.first!r} against itself; name two arms")
+            raise ValueError(f"claims: got {claim.first!r} against itself; name two arms")
         if claim.points is not None and not math.isfinite(claim.points):
             raise ValueError(f"claims.points needs a number or null, got {claim.points}")
         if claim.at is not None and len(claim.at) != 1:
-            raise ValueError(f"claims.at: one axis and its value, got {claim.at}")
+            raise ValueError(f"claims.at: needs one axis and its value, got {claim.at}")
 
 
-def _check_parts(study: Study) -> None:
-    parts = [study.pretrain.labelled, study.pretrain.unlabelled] if study.pretrain else []
-    if any(part.final for part in parts if part):
-        raise ValueError("pretrain: final belongs to a task's data")
+def _check_pretraining_data(study: Study) -> None:
+    patches = [study.pretrain.labelled, study.pretrain.unlabelled] if study.pretrain else []
+    for key in ("final", "each"):
+        if any(getattr(patch, key) for patch in patches if patch):
+            raise ValueError(f"pretrain: {key} belongs to a task's data; leave it out")
 
 
 def _check_axes(study: Study) -> None:
@@ -119,7 +120,7 @@ def _check_axes(study: Study) -> None:
         good = finite and whole and values and len(set(values)) == len(values) and min(values) > 0
         if not good:
             kind = "numbers" if axis == "budget" else "whole numbers"
-            raise ValueError(f"axes.{axis}: {kind} above 0, each once, got {values}")
+            raise ValueError(f"axes.{axis}: needs {kind} above 0, each once, got {values}")
 
 
 def _check_arms(study: Study, arms: dict[str, Arm]) -> None:

@@ -36,16 +36,16 @@ TASK = COMMON | {
 
 
 def check_settings(study: Study, arms: dict[str, Arm]) -> None:
-    """Every `set` of a study.
+    """Refuse what a `set` of a study must leave to the plan.
 
     Raises:
         ValueError: naming the place, the setting, and the study's own key for it.
     """
     axes = {f"data.{axis}": f"use axes.{axis}" for axis in study.axes}
-    for where, settings, kept in _places(study, arms, TASK | axes):
+    for where, settings, refused in _settings(study, arms, TASK | axes):
         for key in leaves(settings):
-            if key in kept:
-                raise ValueError(f"{where}: {key}: the plan decides this; {kept[key]}")
+            if key in refused:
+                raise ValueError(f"{where}: {key}: the plan decides this; {refused[key]}")
     for name, arm in arms.items():
         _check_encoder(study, name, arm)
 
@@ -65,30 +65,30 @@ def _check_encoder(study: Study, name: str, arm: Arm) -> None:
                 )
 
 
-def _places(
+def _settings(
     study: Study, arms: dict[str, Arm], task: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
-    """Where settings stand, what they are, and which may not be there."""
+    """Where settings stand, what they are, and which of them are refused there."""
     folds = dict.fromkeys(("fold", "folds"), "use folds") if study.folds else {}
     draws = folds | {"label_draw": "use label_draws"}
     if study.pretrain:
         yield "pretrain.set", study.pretrain.set, PRETRAINING
         for name in ("labelled", "unlabelled"):
-            part = getattr(study.pretrain, name)
-            yield f"pretrain.{name}.set", part.set if part else {}, folds
+            patch = getattr(study.pretrain, name)
+            yield f"pretrain.{name}.set", patch.set if patch else {}, folds
     yield "finetune.set", study.finetune.set, task
-    for name, part in study.transfer.items():
-        yield f"transfer.{name}.set", part.set, draws
+    for name, patch in study.transfer.items():
+        yield f"transfer.{name}.set", patch.set, draws
         axes = study.axes if name == study.primary.data else ()
         final = draws | {axis: f"use axes.{axis}" for axis in axes}
-        yield f"transfer.{name}.final", part.final, final
+        yield f"transfer.{name}.final", patch.final, final
     for name, arm in arms.items():
         yield f"arm {name}: set", arm.set, PRETRAINING
         yield f"arm {name}: finetune", arm.finetune, task
 
 
 def leaves(settings: dict[str, Any], above: str = "") -> Iterator[str]:
-    """Whole keys of settings, however they are nested; a class goes by the key that it is for."""
+    """The whole keys of settings, however nested; a class goes by the key that it is for."""
     for key, value in settings.items():
         path = f"{above}.{key}" if above else key
         if isinstance(value, dict) and value:

@@ -6,25 +6,24 @@ from vit.compare import statistics
 from vit.compare.statistics import Comparison
 
 
-def add(comparison: Comparison) -> str:
+def more_would_tell(comparison: Comparison) -> str:
     """What would answer a question that was left open."""
     one = next(iter(comparison.arms.values()))
-    more = statistics.cheaper(
-        one.seeds, one.images, len(comparison.arms), statistics.measured(comparison)
-    )
+    noise = statistics.observed_noise(comparison)
+    more = statistics.cheaper(one.seeds, one.images, len(comparison.arms), noise)
     return f"more {more if more == 'seeds' else comparison.unit} would tell"
 
 
-def _limits(comparison: Comparison, asked: float) -> str:
+def _limits(comparison: Comparison, difference: float) -> str:
     """What a study that left a question open could have seen, and what would let it see more."""
-    noise, unit, alpha = statistics.measured(comparison), comparison.unit, comparison.alpha
+    noise, unit, alpha = statistics.observed_noise(comparison), comparison.unit, comparison.alpha
     n, m = next((arm.seeds, arm.images) for arm in comparison.arms.values())
     arms = len({pair.second for pair in comparison.family}) + 1
     sizes = (n, m), (2 * n, m), (n, 2 * m)
     now, seeds, images = (
         100 * statistics.detectable(*size, arms, noise, alpha=alpha) for size in sizes
     )
-    tenths = round(10 * statistics.power(asked, n, m, arms, noise, alpha))
+    tenths = round(10 * statistics.power(difference, n, m, arms, noise, alpha))
     often = f"about {tenths}" if 0 < tenths < 10 else ("more than 9" if tenths else "fewer than 1")
     fraction = 100 * np.mean([pair.image_fraction for pair in comparison.family])
     advice = f"Twice the seeds would see {seeds:.1f} points, twice the {unit} {images:.1f}."
@@ -32,8 +31,8 @@ def _limits(comparison: Comparison, asked: float) -> str:
         helps, idle = (unit, "seeds") if images < seeds else ("seeds", unit)
         advice = f"More {idle} will not help; more {helps} will. {advice}"
     return (
-        f"With {n} seeds and {m} {unit} this study finds a {100 * asked:g}-point difference in "
-        f"{often} of 10 cases; it could reliably see about {now:.1f} points. Noise: {unit} "
+        f"With {n} seeds and {m} {unit} this study finds a {100 * difference:g}-point difference "
+        f"in {often} of 10 cases; it could reliably see about {now:.1f} points. Noise: {unit} "
         f"{fraction:.0f} %, seeds {100 - fraction:.0f} %. {advice} This is not evidence of "
         "equality."
     )
@@ -46,7 +45,7 @@ def sentences(
 
     Equality needs a `margin` declared in advance, as a fraction.
     """
-    family, words, still_open = comparison.family, [], []
+    family, lines, still_open = comparison.family, [], []
     name = {arm: (labels or {}).get(arm, arm) for arm in comparison.arms}
     if not family:
         return ["One arm: nothing to compare it with."]
@@ -57,16 +56,16 @@ def sentences(
             f"{100 - 100 * comparison.alpha:g} % interval of this pair alone {low} to {high}, "
             f"Holm p of all pairs {pair.holm:.2g}"
         )
-        told = f"{value} points over {name[pair.second]} ({level})."
+        by = f"{value} points over {name[pair.second]} ({level})."
         if pair.first == comparison.winner:
-            return [f"{name[pair.first]} is better than every other arm: {told}"]
+            return [f"{name[pair.first]} is better than every other arm: {by}"]
         if pair.holm <= comparison.alpha:
-            words.append(f"Better: {name[pair.first]}, {told}")
+            lines.append(f"Better: {name[pair.first]}, {by}")
         elif pair.first == family[0].first:
             equal = margin is not None and -margin < pair.low and pair.high < margin
             verdict = f"Equal within {100 * margin:g} points" if equal else "Not distinguishable"
-            words.append(f"{verdict}: {name[pair.first]}, {told}")
+            lines.append(f"{verdict}: {name[pair.first]}, {by}")
             still_open += [] if equal else [name[pair.second]]
     short = f"No arm is better than every other. {name[family[0].first]} leads"
     short += f", not distinguishable from {', '.join(still_open)}." if still_open else "."
-    return [short, *words, *([_limits(comparison, margin or 0.03)] if still_open else [])]
+    return [short, *lines, *([_limits(comparison, margin or 0.03)] if still_open else [])]

@@ -31,8 +31,8 @@ def cluttered(
     """
     if not SIZES[1] <= canvas <= 1024 or pieces > 1000:
         raise ValueError(
-            f"cluttered: canvas must be from {SIZES[1]} to 1,024 px and clutter at most 1,000, got {canvas} "
-            f"and {pieces}"
+            f"cluttered: canvas must be from {SIZES[1]} to 1,024 px and clutter at most 1,000, "
+            f"got {canvas} and {pieces}"
         )
     count = len(images)
     key = keys(0, None, torch.arange(count), "canvas")

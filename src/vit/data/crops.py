@@ -11,8 +11,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from vit.data.random_crop import Box, random_boxes, random_places
+
 Interpolation = Literal["bilinear", "bicubic"]
-Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,19 @@ class Cut:
     interpolation: Interpolation = "bilinear"
     crop_ratio: float | None = None
 
+    def boxes(self, uniforms: Tensor, sizes: Tensor) -> list[Box]:
+        """The random crop of each image.
+
+        Args:
+            uniforms: B 4, in [0, 1).
+            sizes: B 2, heights and widths.
+        """
+        if self.area:
+            return random_boxes(uniforms, sizes, self.area)
+        return random_places(uniforms, sizes, self.crop_ratio)
+
     def whole(self, image: UInt8[Tensor, "3 H W"]) -> UInt8[Tensor, "3 S S"]:
-        """Without draws; the image shrinks first, then its middle is cut, as usually published."""
+        """The view without draws: the image shrinks, then its middle is cut, as published."""
         if self.center_crop_ratio is None:
             return self._resize(image, self.size, self.size)
         height, width = image.shape[1:]
@@ -55,10 +67,9 @@ class Cut:
         return self._resize(image, self.size, self.size)
 
     def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
+        size = (height, width)
         # of one image that keeps its three bytes a pixel together: the fastest there is
-        return F.interpolate(image[None], (height, width), mode=self.interpolation, antialias=True)[
-            0
-        ]
+        return F.interpolate(image[None], size, mode=self.interpolation, antialias=True)[0]
 
 
 def shrinkable(boxes: list[Box], cuts: list[Cut], shrinks: tuple[int, ...]) -> int:

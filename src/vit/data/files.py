@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vit.batch import Batch, numbered
-from vit.data.crops import Box, Cut, shrinkable, shrunk
+from vit.data.crops import Cut, shrinkable, shrunk
+from vit.data.random_crop import Box
 from vit.data.sampling import BatchIndices
-from vit.data.transforms import crop_of
 from vit.published.decode import SHRINKS, Memory, decode, size_of
 from vit.randomness import keys, uniform
 
@@ -126,7 +126,8 @@ class Files(Dataset):
     def __getitem__(self, chosen: BatchIndices) -> Batch:
         index = torch.tensor(chosen.index)
         repeat = torch.tensor(chosen.repeat) if chosen.repeat else None
-        views = [blank(len(index), cut.size) for cut in self.cuts]
+        shapes = [(len(index), 3, cut.size, cut.size) for cut in self.cuts]
+        views = [torch.empty(shape, dtype=torch.uint8) for shape in shapes]
         unread: list[tuple[str, str]] = []
         rows = (index >= 0).nonzero().flatten()
         for _ in range(len(self)):
@@ -137,6 +138,8 @@ class Files(Dataset):
                 break
             index[rows] = (index[rows] + 1) % len(self)
         index[rows] = -1
+        for view in views:
+            view[index < 0] = 0  # black, not what lay in the memory
         place, real = index.clamp(min=0), index >= 0
         labels = torch.where(real, self.labels[place], -1)
         accepted = None if self.accepted is None else self.accepted[place] & real[:, None]
@@ -184,12 +187,7 @@ class Files(Dataset):
                 columns.append([None] * len(drawn))
                 continue
             uniforms = uniform(keys(self.seed, epoch, drawn, cut.purpose), 4)
-            boxes = (
-                boxes_of(uniforms, sizes, cut.area)
-                if cut.area
-                else parts_of(uniforms, sizes, cut.crop_ratio)
-            )
-            columns.append(boxes)
+            columns.append(cut.boxes(uniforms, sizes))
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _show(
@@ -206,32 +204,3 @@ class Files(Dataset):
             else:
                 place = box if fraction == 1 else shrunk(box, fraction, *image.shape[1:])
                 target.copy_(cut.boxed(image, place))
-
-
-def blank(count: int, size: int) -> Tensor:
-    """B 3 S S, uint8: black."""
-    return torch.zeros(count, 3, size, size, dtype=torch.uint8)
-
-
-def boxes_of(uniforms: Tensor, sizes: Tensor, area: tuple[float, float]) -> list[Box]:
-    """Random crops in whole pixels.
-
-    Args:
-        uniforms: B 4, in [0, 1).
-        sizes: B 2, heights and widths.
-        area: fraction of the image, from and to.
-    """
-    height, width = sizes.double().unbind(1)
-    half_h, half_w, down, right = crop_of(uniforms.double(), height, width, area)
-    tall = (2 * half_h).round().clamp(min=1).minimum(height)
-    wide = (2 * half_w).round().clamp(min=1).minimum(width)
-    top = (height / 2 + down - half_h).round().clamp(min=0).minimum(height - tall)
-    left = (width / 2 + right - half_w).round().clamp(min=0).minimum(width - wide)
-    return [tuple(box) for box in torch.stack([top, left, tall, wide], 1).long().tolist()]
-
-
-def parts_of(uniforms: Tensor, sizes: Tensor, fraction: float) -> list[Box]:
-    """Random places that cover the same fraction of height and width; arguments as above."""
-    tall, wide = (sizes * fraction).round().clamp(min=1).long().unbind(1)
-    top, left = (uniforms[:, 2:] * (sizes - torch.stack([tall, wide], 1) + 1)).long().unbind(1)
-    return [tuple(box) for box in torch.stack([top, left, tall, wide], 1).tolist()]

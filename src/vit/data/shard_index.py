@@ -165,7 +165,7 @@ def cached_index(path: Path, file: Path | None) -> Index:
 
 
 def read_index(file: Path, about: np.ndarray) -> Index | None:
-    """The index that a file keeps; None where it is not there, torn, packed, of old, or does not fit."""
+    """The index in a file; None where it is not there, torn, packed, of old, or does not fit."""
     try:
         if not is_uncompressed(file):
             return None
@@ -219,7 +219,7 @@ def array_digest(*parts: np.ndarray) -> np.ndarray:
 
 
 def write_index(file: Path, index: Index, about: np.ndarray) -> None:
-    """Keep an index, whole or not at all; where nobody may write, the index is made again next time."""
+    """Keep an index, whole or not at all; where nobody may write, it is made again next time."""
     names = Names(index.names)
     parts = (about, names.text, names.ends, index.places, index.labels)
     try:

@@ -85,16 +85,18 @@ class Shards(Source):
             ValueError: the archive is not the one that the index was made of.
         """
         archive, (offset, size) = self._archive(number), self.places[number].tolist()
-        data = os.pread(self._descriptor(archive), BLOCK + size, offset - BLOCK)
+        descriptor = self._descriptor(archive)
+        header = os.pread(descriptor, BLOCK, offset - BLOCK)
+        data = os.pread(descriptor, size, offset)  # apart, so that it is not copied once more
         try:
-            if len(data) < BLOCK + size:
+            if len(header) + len(data) < BLOCK + size:
                 raise ValueError("it is shorter")
-            check_header(data[:BLOCK], str(self.paths[archive]), offset - BLOCK)
+            check_header(header, str(self.paths[archive]), offset - BLOCK)
         except ValueError as error:
             raise ValueError(
                 f"the archive does not match its index ({error}); remove the index"
             ) from error
-        return data[BLOCK:]
+        return data
 
     def _descriptor(self, archive: int) -> int:
         """Of this process: a descriptor from before a fork is not shared."""

@@ -18,6 +18,7 @@ from vit.batch import ViewSpec
 from vit.data.erasing import Erasing
 from vit.data.photometric import recoloured
 from vit.data.randaugment import RandAugment
+from vit.data.random_crop import random_crop
 from vit.randomness import uniform
 
 
@@ -146,7 +147,7 @@ def move(
 
 
 def resize(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
-    """Evaluation's transform: squeeze to the wanted size, antialiased; identity where it fits."""
+    """Evaluation's transform: squeeze to a size, antialiased; identity where it fits."""
     if tuple(images.shape[-2:]) == size:
         return images
     return F.interpolate(images, size=size, mode="bilinear", antialias=True)
@@ -158,7 +159,7 @@ def affine(
     view: ViewSpec,
     augmentation: Augmentation,
 ) -> Float[Tensor, "B 2 3"]:
-    """Maps from a view's coordinates to the image's, both in [-1, 1] (as F.affine_grid wants).
+    """Maps from a view's coordinates to the image's, both in [-1, 1] (as F.affine_grid needs).
 
     Args:
         u: even draws in [0, 1).
@@ -173,7 +174,7 @@ def affine(
     crop_h, crop_w = torch.full_like(u[:, 0], half_h), torch.full_like(u[:, 0], half_w)
     if area:
         sides = (torch.full_like(u[:, 0], side) for side in size)
-        crop_h, crop_w, centre_y, centre_x = crop_of(u[:, :4], *sides, area)
+        crop_h, crop_w, centre_y, centre_x = random_crop(u[:, :4], *sides, area)
     angle = (2 * u[:, 4] - 1) * math.radians(augmentation.degrees)
     zoom = 1 / (1 + (2 * u[:, 5] - 1) * augmentation.scale)
     shift = (2 * u[:, 7:] - 1) * augmentation.shift  # B 2
@@ -192,35 +193,3 @@ def affine(
         centre_y / half_h,
     ]
     return torch.stack(rows, 1).view(-1, 2, 3)
-
-
-def crop_of(
-    u: Float[Tensor, "B 4"],
-    height: Float[Tensor, " B"],
-    width: Float[Tensor, " B"],
-    area: tuple[float, float],
-) -> tuple[Float[Tensor, " B"], ...]:
-    """Random crops: half their height and width, their centre down and right of the image's.
-
-    A crop covers a fraction of the area drawn evenly from `area`, with an aspect between 3/4 and
-    4/3 with which it fits into the image (Szegedy et al., arXiv:1409.4842, section 6; torchvision
-    redraws where it does not fit), at a place drawn evenly.
-
-    Args:
-        u: even draws in [0, 1).
-        height: of each image, in pixels.
-        width: of each image, in pixels.
-        area: smallest and largest fraction of the image.
-    """
-    low, high = area
-    covered = (low + (high - low) * u[:, 0]) * height * width
-    # the aspects (width / height, in logarithms) with which that area fits into the image
-    least, most = (covered / height**2).log(), (width**2 / covered).log()
-    first = torch.minimum(least.clamp(min=-math.log(4 / 3)), most)
-    last = torch.maximum(most.clamp(max=math.log(4 / 3)), least)
-    aspect = torch.exp(first + (last - first) * u[:, 1])
-    wide = (covered * aspect).sqrt().minimum(width) / 2
-    tall = (covered / aspect).sqrt().minimum(height) / 2
-    right = (2 * u[:, 2] - 1) * (width / 2 - wide)
-    down = (2 * u[:, 3] - 1) * (height / 2 - tall)
-    return tall, wide, down, right

@@ -20,12 +20,16 @@ class Features(NamedTuple):
         tokens: B N D, one vector a patch; None for encoders without patches.
         cls: B D, the class token; None where there is none.
         grid: rows and columns of the patches; None without patches.
+        layers: intermediate layers by name, as they were asked for; None where none was. A ViT's
+            "block3" is B T D, prefix tokens and patches after its third block and before the last
+            norm; a ResNet's "stage2" is B N D, the map after its second stage in raster order.
     """
 
     pooled: Float[Tensor, "B D"]
     tokens: Float[Tensor, "B N D"] | None = None
     cls: Float[Tensor, "B D"] | None = None
     grid: tuple[int, int] | None = None
+    layers: dict[str, Float[Tensor, "B _t _d"]] | None = None
 
 
 class Encoder(nn.Module, ABC):
@@ -44,12 +48,29 @@ class Encoder(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        # noted here, because sharding later gives the object a class of another name
+        # set here, because sharding later gives the object a class of another name
         self.class_path = f"{type(self).__module__}.{type(self).__qualname__}"
 
     @abstractmethod
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
-        """All of it, from normalised images."""
+    def forward(self, images: Float[Tensor, "B C H W"], layers: tuple[int, ...] = ()) -> Features:
+        """The features of normalised images.
+
+        Args:
+            images: any size that the encoder takes.
+            layers: intermediate layers to return too, counted from 1 to `depth`.
+        """
+
+    def check_layers(self, layers: tuple[int, ...]) -> None:
+        """Refuse layers that are not there.
+
+        Raises:
+            ValueError: naming the first.
+        """
+        for number in layers:
+            if not 1 <= number <= self.depth:
+                raise ValueError(
+                    f"{type(self).__name__}: layers must be from 1 to {self.depth}, got {number}"
+                )
 
     @abstractmethod
     def layer_of(self, parameter: str) -> int:

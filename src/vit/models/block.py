@@ -99,8 +99,10 @@ class DropPath(nn.Module):
 
     def __init__(self, rate: float, form: DropPathForm = "image") -> None:
         super().__init__()
-        self.active, self.fraction, self.form = rate > 0, rate, form
-        # a tensor: a number would be compiled in, and each block has another one
+        self.active = rate > 0
+        self.fraction = rate
+        self.form = form
+        # a tensor: a number would be compiled in, and blocks differ in it
         self.register_buffer("rate", torch.tensor(rate), persistent=False)
 
     def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
@@ -147,9 +149,8 @@ class Block(nn.Module):
         gelu: str,
         norm_eps: float,
         dropout: float,
-        drop_path: float,
+        drop_path: DropPath,
         layer_scale: float | None,
-        drop_path_form: DropPathForm = "image",
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
@@ -159,16 +160,16 @@ class Block(nn.Module):
         self.mlp = MLP(width, hidden_width, gelu, dropout)
         self.ls2 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
         self.drop = nn.Dropout(dropout)
-        self.drop_path = DropPath(drop_path, drop_path_form)
+        self.drop_path = drop_path
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.drop_path(x, self.mixed)
         return self.drop_path(x, self.mapped)
 
     def mixed(self, x: Tensor) -> Tensor:
-        """What tokens tell each other."""
+        """The branch in which tokens read each other."""
         return self.ls1(self.drop(self.attn(self.norm1(x))))
 
     def mapped(self, x: Tensor) -> Tensor:
-        """What each makes of it."""
+        """The branch in which each token is mapped alone."""
         return self.ls2(self.mlp(self.norm2(x)))

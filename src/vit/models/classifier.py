@@ -13,12 +13,10 @@ from torch.nn import functional as F
 
 from vit.batch import DataSpec
 from vit.models.torch_files import check_finite, hash_of, read_torch
-from vit.models.weights import load_into, open_checkpoint, stored_encoder
-from vit.yaml_text import load
+from vit.models.weights import load_into, stored_encoder
 
 TORCHVISION = "torchvision/"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torchvision's are trained with
-HEADS = ("average.copy.head.", "objective.head.")
 
 
 class Classifier(nn.Module):
@@ -38,12 +36,12 @@ class Classifier(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L"]:
-        """Never in training mode, never with a gradient."""
+        """Logits, never in training mode and never with a gradient."""
         with torch.no_grad():
             return self.network((pixels - self.mean) / self.std)
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Stay in eval mode whatever the parent is told."""
+        """Stay in eval mode whatever the parent does."""
         return super().train(False)
 
     def key(self) -> str:
@@ -80,16 +78,11 @@ def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
     if source.startswith(TORCHVISION):
         return of_torchvision(source.removeprefix(TORCHVISION), weights, spec)
     if weights:
-        raise ValueError("teacher: weights belong to torchvision/<name>; a run has its own")
+        raise ValueError(
+            "teacher: weights belong to torchvision/<name>; a run brings its own, leave them out"
+        )
     stored = stored_encoder(source)
-    content = open_checkpoint(stored.path)
-    state, settings = content["state_dict"], load(content["config"], str(stored.path))
-    try:
-        objective = settings["model"]["objective"]["class_path"].rpartition(".")[2]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"teacher: {stored.path} is damaged (its settings)") from error
-    prefix = next((p for p in HEADS if f"{p}weight" in state), None)
-    if prefix is None or objective != "Supervised":  # other objectives have heads of other kinds
+    if not {"weight", "bias"} <= stored.classifier.keys():
         raise ValueError(f"teacher: {stored.path} holds no classifier; take a supervised run")
     if stored.spec.classes != spec.classes:
         raise ValueError(
@@ -98,7 +91,7 @@ def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
         )
     encoder = stored.build(spec)
     load_into(encoder, stored, spec.channels)
-    network = WithHead(encoder, state[f"{prefix}weight"], state[f"{prefix}bias"])
+    network = WithHead(encoder, stored.classifier["weight"], stored.classifier["bias"])
     return Classifier(network, stored.spec.mean, stored.spec.std)
 
 
@@ -109,7 +102,7 @@ def of_torchvision(name: str, weights: str | None, spec: DataSpec) -> Classifier
     if name not in models.list_models(module=models):
         raise ValueError(f"teacher: torchvision has no classifier {name!r}")
     if weights is None:
-        raise ValueError(f"teacher: torchvision/{name} wants weights: a file, or IMAGENET1K_V1")
+        raise ValueError(f"teacher: torchvision/{name} needs weights: a file, or IMAGENET1K_V1")
     settings: dict[str, Any] = {}
     if Path(weights).suffix in (".pt", ".pth"):
         if not Path(weights).is_file():
@@ -132,14 +125,14 @@ def of_torchvision(name: str, weights: str | None, spec: DataSpec) -> Classifier
             f"teacher: torchvision/{name} has no weights {weights!r}; there are "
             f"{', '.join(offered.__members__)}, or a file that ends in .pt or .pth"
         )
-    known = offered[weights]
-    if len(known.meta["categories"]) != len(spec.classes):
+    entry = offered[weights]
+    if len(entry.meta["categories"]) != len(spec.classes):
         raise ValueError(
-            f"teacher: {known} knows {len(known.meta['categories'])} classes, the data has "
+            f"teacher: {entry} knows {len(entry.meta['categories'])} classes, the data has "
             f"{len(spec.classes)}"
         )
-    shown, network = known.transforms(), models.get_model(name, weights=None)
+    transforms, network = entry.transforms(), models.get_model(name, weights=None)
     # get_model(weights=...) would unpickle whatever lies in the download folder
-    state = known.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
     network.load_state_dict(state)
-    return Classifier(network, tuple(shown.mean), tuple(shown.std))
+    return Classifier(network, tuple(transforms.mean), tuple(transforms.std))

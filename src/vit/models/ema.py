@@ -1,4 +1,4 @@
-"""A slowly following copy of a module, for objectives whose targets come from a teacher."""
+"""An exponential moving average of a module's weights: a teacher, or what evaluation reads."""
 
 import copy
 from typing import Any
@@ -8,21 +8,21 @@ from torch import nn
 
 
 class EMA(nn.Module):
-    """An exponential moving average of a student, without gradient and always in eval mode.
+    """A copy of a module that follows it slowly, without gradient and always in eval mode.
 
     Built before sharding (a sharded module cannot be copied) and sharded by the same plan, so
-    that student and teacher hold the same slices and the update needs no communication.
+    that both hold the same slices and the update needs no communication.
 
     Args:
-        student: the module to copy and follow.
+        source: the module to copy and follow.
     """
 
-    def __init__(self, student: nn.Module) -> None:
+    def __init__(self, source: nn.Module) -> None:
         super().__init__()
-        self.copy = copy.deepcopy(student).requires_grad_(False)
+        self.copy = copy.deepcopy(source).requires_grad_(False)
 
     def train(self, mode: bool = True) -> "EMA":
-        """Stay in eval mode whatever the parent is told."""
+        """Stay in eval mode whatever the parent does."""
         return super().train(False)
 
     def forward(self, *inputs: Any) -> Any:
@@ -32,14 +32,14 @@ class EMA(nn.Module):
             return self.copy(*inputs)
 
     @torch.no_grad()
-    def follow(self, student: nn.Module, momentum: float) -> None:
-        """teacher <- momentum x teacher + (1 - momentum) x student; buffers are copied."""
-        ours, theirs = list(self.copy.parameters()), list(student.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - momentum)
-        for mine, other in zip(self.copy.buffers(), student.buffers(), strict=True):
-            mine.copy_(other)
+    def follow(self, source: nn.Module, momentum: float) -> None:
+        """Set the copy to momentum x copy + (1 - momentum) x source; buffers are copied."""
+        averages, sources = list(self.copy.parameters()), list(source.parameters())
+        torch._foreach_lerp_(averages, sources, 1 - momentum)
+        for buffer, other in zip(self.copy.buffers(), source.buffers(), strict=True):
+            buffer.copy_(other)
 
 
 def ema_warmup(momentum: float, step: int) -> float:
-    """What an average uses at a step counted from 1: less at first, so that the start fades."""
+    """The momentum at a step counted from 1: less at first, so that the start fades."""
     return min(momentum, (1 + step) / (10 + step))

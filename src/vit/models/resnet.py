@@ -35,7 +35,9 @@ class ResNet(Encoder):
     ) -> None:
         super().__init__()
         if name not in get_args(Name):  # a checkpoint's settings went through no parser
-            raise ValueError(f"ResNet: unknown {name!r}; known: {', '.join(get_args(Name))}")
+            raise ValueError(
+                f"ResNet: name must be one of {', '.join(get_args(Name))}, got {name!r}"
+            )
         small = min(spec.image_size) <= 64 if small_stem is None else small_stem
         self.net = getattr(resnet, name)(weights=None, zero_init_residual=True)
         stem = (
@@ -52,9 +54,18 @@ class ResNet(Encoder):
         self.depth = 4
         self.settings = {"name": name, "small_stem": small}
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
-        """All of it, from normalised images."""
-        return Features(self.net(images))
+    def forward(self, images: Float[Tensor, "B C H W"], layers: tuple[int, ...] = ()) -> Features:
+        """The features of normalised images; `layers` are numbers of stages ("stage1", ...)."""
+        if not layers:
+            return Features(self.net(images))
+        self.check_layers(layers)
+        net, between = self.net, {}
+        maps = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+        for number, stage in enumerate(self.blocks_to_shard(), start=1):
+            maps = stage(maps)  # B D h w
+            if number in layers:
+                between[f"stage{number}"] = maps.flatten(2).transpose(1, 2)
+        return Features(net.avgpool(maps).flatten(1), layers=between)
 
     def layer_of(self, parameter: str) -> int:
         """0 the stem, 1 to 4 the stages."""

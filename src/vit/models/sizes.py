@@ -31,7 +31,7 @@ def resolve(
     mlp_width: int | None,
     patch_size: int | None,
 ) -> dict[str, int | None]:
-    """Resolve a named size and what overrides it; every mistake is named here."""
+    """The shape that a named size and what overrides it make; every mistake is named here."""
     shape: dict[str, int | None] = dict.fromkeys(("depth", "width", "mlp_width", "heads"))
     patch = None
     if size is not None:
@@ -52,12 +52,16 @@ def resolve(
     if missing:
         raise ValueError(f"ViT: give size (as in B/16), or {' and '.join(missing)}")
     patch = patch if patch_size is None else patch_size
-    check(shape | ({} if patch is None else {"patch_size": patch}))
+    check_shape(shape | ({} if patch is None else {"patch_size": patch}))
     return shape | {"patch_size": patch}
 
 
-def check(shape: dict[str, int]) -> None:
-    """Every number within what can be built, and heads that divide the width."""
+def check_shape(shape: dict[str, int]) -> None:
+    """Refuse numbers outside what can be built, and heads that do not divide the width.
+
+    Raises:
+        ValueError: naming the first.
+    """
     for key, value in shape.items():
         if value < 1:
             raise ValueError(f"ViT: {key} must be at least 1, got {value}")

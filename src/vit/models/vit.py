@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vit.batch import DataSpec
 from vit.models.base import Features, TokenEncoder
-from vit.models.block import Block, DropPathForm, PatchEmbed
+from vit.models.block import Block, DropPath, DropPathForm, PatchEmbed
 from vit.models.sizes import follow_image, resolve
 from vit.patches import Resize, grid_of, resize_grid, sincos
 
@@ -51,6 +51,7 @@ class ViT(TokenEncoder):
         layer_scale: start value of LayerScale; null: none.
     """
 
+    STEPS: ClassVar[tuple[str, ...]] = (*TokenEncoder.STEPS, "encode_with_layers")
     FREE: ClassVar[tuple[str, ...]] = ("pool", "dropout", "drop_path", "drop_path_form", "resize")
 
     def __init__(
@@ -76,7 +77,9 @@ class ViT(TokenEncoder):
     ) -> None:
         super().__init__()
         shape = resolve(size, width, depth, heads, mlp_width, patch_size)
-        self.width, self.depth, self.heads = shape["width"], shape["depth"], shape["heads"]
+        self.width = shape["width"]
+        self.depth = shape["depth"]
+        self.heads = shape["heads"]
         self.patch_size = shape["patch_size"] or follow_image(spec.image_size)
         if pool == "cls" and not class_token:
             raise ValueError("ViT: pool: cls needs class_token: true; or set pool: mean")
@@ -96,7 +99,8 @@ class ViT(TokenEncoder):
             "drop_path_form": drop_path_form,
         }
         self.grid = grid_of(*spec.image_size, self.patch_size)
-        self.pooling, self.resize = pool, resize
+        self.pooling = pool
+        self.resize = resize
         self.front = int(class_token) + registers  # tokens before the patches
 
         self.patch_embed = PatchEmbed(spec.channels, self.patch_size, self.width)
@@ -112,13 +116,18 @@ class ViT(TokenEncoder):
         self.blocks = nn.Sequential(
             *(
                 Block(
-                    self.width, self.heads, shape["mlp_width"], gelu=gelu, norm_eps=norm_eps,
-                    dropout=dropout, drop_path=drop_path * i / max(self.depth - 1, 1),
-                    layer_scale=layer_scale, drop_path_form=drop_path_form,
+                    self.width,
+                    self.heads,
+                    shape["mlp_width"],
+                    gelu=gelu,
+                    norm_eps=norm_eps,
+                    dropout=dropout,
+                    drop_path=DropPath(drop_path * i / max(self.depth - 1, 1), drop_path_form),
+                    layer_scale=layer_scale,
                 )
                 for i in range(self.depth)
             )
-        )  # fmt: skip
+        )
         self.norm = nn.LayerNorm(self.width, eps=norm_eps)
         self.reset_parameters()
 
@@ -157,6 +166,15 @@ class ViT(TokenEncoder):
         prefix: Float[Tensor, "B X D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Run the blocks over [class token, registers, prefix, patches] and normalise."""
+        return self.norm(self.blocks(self.sequence(patches, kept, prefix)))
+
+    def sequence(
+        self,
+        patches: Float[Tensor, "B N D"],
+        kept: Int[Tensor, "B K"] | None = None,
+        prefix: Float[Tensor, "B X D"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """What the first block reads: [class token, registers, prefix, (kept) patches]."""
         batch = len(patches)
         if kept is not None:
             patches = patches.gather(1, kept[..., None].expand(-1, -1, self.width))  # B K D
@@ -167,19 +185,34 @@ class ViT(TokenEncoder):
             front.append(self.reg_token.expand(batch, -1, -1))
         if prefix is not None:
             front.append(prefix)
-        tokens = self.pos_drop(torch.cat([*front, patches], 1))  # B T D
-        return self.norm(self.blocks(tokens))
+        return self.pos_drop(torch.cat([*front, patches], 1))
 
     def pool(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
         """The class token, or the mean of the patches."""
         return tokens[:, 0] if self.pooling == "cls" else tokens[:, self.front :].mean(1)
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
-        """All of it, from normalised images."""
+    def forward(self, images: Float[Tensor, "B C H W"], layers: tuple[int, ...] = ()) -> Features:
+        """The features of normalised images; `layers` are numbers of blocks ("block1", ...)."""
         grid = grid_of(*images.shape[-2:], self.patch_size)
-        tokens = self.encode(self.add_position(self.embed(images), grid))
+        patches = self.add_position(self.embed(images), grid)
+        if layers:
+            tokens, between = self.encode_with_layers(patches, layers)
+        else:
+            tokens, between = self.encode(patches), None
         cls = tokens[:, 0] if self.cls_token is not None else None
-        return Features(self.pool(tokens), tokens[:, self.front :], cls, grid)
+        return Features(self.pool(tokens), tokens[:, self.front :], cls, grid, between)
+
+    def encode_with_layers(
+        self, patches: Float[Tensor, "B N D"], layers: tuple[int, ...]
+    ) -> tuple[Float[Tensor, "B T D"], dict[str, Float[Tensor, "B T D"]]]:
+        """As `encode`, and the tokens after some blocks, not normalised."""
+        self.check_layers(layers)
+        tokens, between = self.sequence(patches), {}
+        for number, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens)
+            if number in layers:
+                between[f"block{number}"] = tokens
+        return self.norm(tokens), between
 
     def layer_of(self, parameter: str) -> int:
         """0 for everything before the blocks, i + 1 for block i, depth + 1 for the last norm."""
@@ -200,8 +233,8 @@ class ViT(TokenEncoder):
             return state | {"pos_embed": self.pos_embed}
         count = math.prod(grid)
         if self.resize == "reset":
-            own = self.pos_embed[:, -math.prod(self.grid) :]
-            return state | {"pos_embed": torch.cat([table[:, :-count], own], 1)}
+            drawn = self.pos_embed[:, -math.prod(self.grid) :]
+            return state | {"pos_embed": torch.cat([table[:, :-count], drawn], 1)}
         resized = resize_grid(table[0, -count:].float(), tuple(grid), self.grid, self.resize)
         return state | {"pos_embed": torch.cat([table[:, :-count], resized[None]], 1)}
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from vit.batch import DataSpec
 from vit.models.base import Encoder
+from vit.models.prefixes import stored_prefixes, tensors_below
 from vit.models.torch_files import check_finite, read_torch
 
-AVERAGE, TRAINED = "average.copy.encoder.", "objective.encoder."  # prefixes of their names
 OURS = "vit.models."  # whose modules a file may name
 FORMAT = 1
 KEYS = {"config": str, "encoder": dict, "global_step": int, "state_dict": dict}  # what is read
@@ -31,7 +31,7 @@ def checkpoint_in(path: Path) -> Path:
         for name in ("best.ckpt", "last.ckpt"):
             if (path / "checkpoints" / name).is_file():
                 return path / "checkpoints" / name
-        runs = sorted(found.parent for found in path.glob("*/checkpoints"))
+        runs = sorted(folder.parent for folder in path.glob("*/checkpoints"))
         hint = f"; it holds runs, the newest is {runs[-1]}" if runs else ""
         raise FileNotFoundError(
             f"checkpoint: no checkpoints/best.ckpt or last.ckpt in {path}{hint}"
@@ -53,8 +53,7 @@ def open_checkpoint(path: Path, whole: bool = False) -> dict[str, Any]:
             weights is not finite.
     """
     content = read_torch(path, "checkpoint")
-    known = isinstance(content, dict) and str(content.get("format")) == str(FORMAT)
-    if not known:
+    if not isinstance(content, dict) or str(content.get("format")) != str(FORMAT):
         raise ValueError(
             f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})"
         )
@@ -97,6 +96,7 @@ class Stored:
     spec: DataSpec
     grid: tuple[int, int] | None
     state: dict[str, Tensor]
+    classifier: dict[str, Tensor]  # weight and bias over the classes; empty without such a head
 
     def build(self, spec: DataSpec) -> Encoder:
         """The same architecture for other data; its weights are not loaded yet."""
@@ -143,10 +143,10 @@ def check_literals(kind: type[Encoder], settings: dict[str, Any]) -> None:
     """
     for name, parameter in inspect.signature(kind.__init__, eval_str=True).parameters.items():
         options = [parameter.annotation, *get_args(parameter.annotation)]
-        known = [word for kind in options if get_origin(kind) is Literal for word in get_args(kind)]
+        literals = [x for kind in options if get_origin(kind) is Literal for x in get_args(kind)]
         value = settings.get(name)
-        if known and isinstance(value, str) and value not in known and str not in options:
-            raise TypeError(f"{name} is {value!r}; known: {', '.join(map(str, known))}")
+        if literals and isinstance(value, str) and value not in literals and str not in options:
+            raise TypeError(f"{name} is {value!r}; known: {', '.join(map(str, literals))}")
 
 
 def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
@@ -170,15 +170,19 @@ def stored_encoder(path: str | Path, average: bool = True) -> Stored:
     file = checkpoint_in(Path(path))
     content = open_checkpoint(file)
     about, weights = content["encoder"], content["state_dict"]
-    averaged = average and any(key.startswith(AVERAGE) for key in weights)
-    prefix = AVERAGE if averaged else TRAINED
-    state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     try:
+        prefixes = stored_prefixes(content)
+        inside, head = prefixes["encoder"], prefixes["head"]
+        averaged = prefixes["average"] if average else None
+        kept = averaged is not None and any(k.startswith(averaged + inside) for k in weights)
+        source = averaged if kept else prefixes["trained"]
+        state = tensors_below(weights, source + inside)
+        classifier = {} if head is None else tensors_below(weights, source + head)
         grid = tuple(about["grid"]) if about["grid"] else None
         if grid and (len(grid) != 2 or not all(type(n) is int and n > 0 for n in grid)):
             raise ValueError(f"grid {grid}")
         spec, settings = DataSpec.from_dict(about["spec"]), dict(about["settings"])
-        return Stored(file, str(about["class_path"]), settings, spec, grid, state)
+        return Stored(file, str(about["class_path"]), settings, spec, grid, state, classifier)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"checkpoint: {file} is damaged or foreign (its encoder's description: {error})"

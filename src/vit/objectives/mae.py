@@ -2,7 +2,7 @@
 
 Paper: He et al., "Masked Autoencoders Are Scalable Vision Learners", arXiv:2111.06377, section 3.
 Differs from it: the encoder is our ViT, whose positions may be learned; q, k and v are initialised
-each on its own; class token and registers, where there are some, pass through the decoder.
+separately; class token and registers, where there are some, pass through the decoder.
 
 B batch, C channels, N patches, K kept patches, T tokens, D width, E decoder width, P numbers per
 patch.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.models.base import TokenEncoder
-from vit.models.block import Block
+from vit.models.block import Block, DropPath
 from vit.objectives.base import Losses, Objective
 from vit.objectives.parts.masking import hidden_count, random_order
 from vit.patches import patchify, sincos, unpatchify
@@ -68,19 +68,26 @@ class MAE(Objective):
             )
         if normalise and encoder.patch_size**2 * spec.channels < 2:
             raise ValueError("MAE: a patch of one number has no deviation; set normalise: false")
-        self.mask_ratio, self.normalise = mask_ratio, normalise
+        self.mask_ratio = mask_ratio
+        self.normalise = normalise
         self.narrow = nn.Linear(encoder.width, decoder_width)
         self.mask_token = nn.Parameter(torch.empty(decoder_width))
         self.register_buffer("position", sincos(encoder.grid, decoder_width), persistent=False)
         self.blocks = nn.Sequential(
             *(
                 Block(
-                    decoder_width, decoder_heads, 4 * decoder_width, gelu="exact", norm_eps=1e-6,
-                    dropout=0.0, drop_path=0.0, layer_scale=None,
+                    decoder_width,
+                    decoder_heads,
+                    4 * decoder_width,
+                    gelu="exact",
+                    norm_eps=1e-6,
+                    dropout=0.0,
+                    drop_path=DropPath(0.0),
+                    layer_scale=None,
                 )
                 for _ in range(decoder_depth)
             )
-        )  # fmt: skip
+        )
         self.norm = nn.LayerNorm(decoder_width, eps=1e-6)
         self.to_pixels = nn.Linear(decoder_width, encoder.patch_size**2 * spec.channels)
         self.reset_parameters()
@@ -109,7 +116,7 @@ class MAE(Objective):
     def predicted(
         self, images: Float[Tensor, "B C H W"], kept: Int[Tensor, "B K"]
     ) -> Float[Tensor, "B N P"]:
-        """Every patch's target, told from the kept ones alone."""
+        """Every patch's target, predicted from the kept ones alone."""
         patches = self.encoder.add_position(self.encoder.embed(images))  # B N D
         code = self.narrow(self.encoder.encode(patches, kept))  # B T E
         front = code.shape[1] - kept.shape[1]
@@ -123,17 +130,17 @@ class MAE(Objective):
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step."""
         kept, target = self.kept(batch), self.target(batch.images)
-        hidden = torch.ones_like(target[..., 0]).scatter(1, kept, 0.0)  # B N
+        mask = torch.ones_like(target[..., 0]).scatter(1, kept, 0.0)  # B N
         error = (self.predicted(batch.images, kept) - target).square().mean(-1)
         trivial = target.square().mean(-1)
         per_image = {
-            "loss": (error * hidden).sum(1) / hidden.sum(1),
-            "nothing": (trivial * hidden).sum(1) / hidden.sum(1),
+            "loss": (error * mask).sum(1) / mask.sum(1),
+            "nothing": (trivial * mask).sum(1) / mask.sum(1),
         }
         return Losses(per_image["loss"].mean(), per_image, {})
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Fraction of the targets' square that is explained; saying 0 everywhere explains none."""
+        """Fraction of the targets' square that is explained; 0 everywhere explains none."""
         means = dict(means)
         explained = 1 - means["loss"] / means.pop("nothing").clamp(min=1e-12)
         return means | {"explained": explained, "explained_by_nothing": torch.zeros(())}
@@ -146,15 +153,15 @@ class MAE(Objective):
         """
         size, grid, kept = self.encoder.patch_size, self.encoder.grid, self.kept(batch)
         pixels = patchify(batch.images.float(), size)
-        hidden = torch.ones_like(pixels[..., :1]).scatter(1, kept[..., None], 0.0) > 0
+        mask = torch.ones_like(pixels[..., :1]).scatter(1, kept[..., None], 0.0) > 0
         rebuilt = self.predicted(batch.images, kept)
         if self.normalise:
             mean, variance = pixels.mean(-1, keepdim=True), pixels.var(-1, keepdim=True)
             rebuilt = rebuilt * (variance + 1e-6).sqrt() + mean
         shown = {
             "input": pixels,
-            "seen": torch.where(hidden, 0.0, pixels),
-            "rebuilt": torch.where(hidden, rebuilt, pixels),
+            "seen": torch.where(mask, 0.0, pixels),
+            "rebuilt": torch.where(mask, rebuilt, pixels),
         }
         return {
             name: self.pixels(unpatchify(patches, size, grid)).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Masked patch prediction: tell the mean colour of corrupted patches from the others.
+"""Masked patch prediction: predict the mean colour of corrupted patches from the others.
 
 Paper: Dosovitskiy et al., arXiv:2010.11929, section 4.6 and appendix B.1.2. Its code was never
 released; what the text leaves open is a documented setting here, with these defaults: bins divide
@@ -12,6 +12,7 @@ P numbers of a patch's pixels.
 """
 
 import math
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -28,20 +29,44 @@ from vit.patches import patchify, unpatchify
 from vit.randomness import uniform
 
 
+@dataclass(frozen=True)
+class Corruption:
+    """Which patches are corrupted, and what becomes of them.
+
+    Args:
+        ratio: fraction of the patches that are corrupted. Paper: 0.5.
+        masked: fraction of the corrupted that become the mask token. Paper: 0.8.
+        replaced: fraction of the corrupted that become another patch. Paper: 0.1; the rest is kept.
+        partner: where that other patch is taken from, in training; evaluation takes the same image.
+        shape: random: single patches (paper); block: rectangles (BEiT).
+    """
+
+    ratio: float = 0.5
+    masked: float = 0.8
+    replaced: float = 0.1
+    partner: Literal["batch", "image"] = "batch"
+    shape: Literal["random", "block"] = "random"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < 1:
+            raise ValueError(f"Corruption: ratio must be in (0, 1), got {self.ratio}")
+        if min(self.masked, self.replaced) < 0 or self.masked + self.replaced > 1:
+            raise ValueError(
+                "Corruption: masked and replaced must be fractions whose sum is at most 1, "
+                f"got {self.masked} and {self.replaced}"
+            )
+
+
 class MaskedPatchPrediction(Objective):
     """Corrupt half of the patches; predict the mean colour, or more, of each corrupted one.
 
     Args:
         encoder: with patch tokens.
         spec: the data; its mean and deviation undo the normalisation for the colours.
-        corrupted: fraction of patches. Paper: 0.5.
-        masked: fraction of the corrupted that become the mask token. Paper: 0.8.
-        replaced: fraction of the corrupted that become another patch. Paper: 0.1; the rest is kept.
-        partner: where that other patch is taken from, in training; evaluation takes the same image.
+        corruption: which patches are corrupted, and how.
         bins: levels a channel; L = bins ** channels. Paper: 8, so 512 colours.
         target: mean_colour (the paper's choice), 4x4_colours (of the patch shrunk to 4x4, all at
             once) or pixels (all of them, by least squares, in normalised units).
-        shape: of what is corrupted: random patches (paper) or block: rectangles (BEiT).
     """
 
     views = (ViewSpec(resample=False),)
@@ -52,22 +77,11 @@ class MaskedPatchPrediction(Objective):
         self,
         encoder: TokenEncoder,
         spec: DataSpec,
-        corrupted: float = 0.5,
-        masked: float = 0.8,
-        replaced: float = 0.1,
-        partner: Literal["batch", "image"] = "batch",
+        corruption: Corruption = Corruption(),
         bins: int = 8,
         target: Literal["mean_colour", "4x4_colours", "pixels"] = "mean_colour",
-        shape: Literal["random", "block"] = "random",
     ) -> None:
         super().__init__(encoder, spec)
-        if not 0 < corrupted < 1:
-            raise ValueError(f"MaskedPatchPrediction: corrupted must be in (0, 1), got {corrupted}")
-        if min(masked, replaced) < 0 or masked + replaced > 1:
-            raise ValueError(
-                "MaskedPatchPrediction: masked and replaced are fractions whose sum is at most 1, "
-                f"got {masked} and {replaced}"
-            )
         if math.prod(encoder.grid) < 2:
             raise ValueError(
                 "MaskedPatchPrediction: the image is one patch, so nothing would be left to "
@@ -82,11 +96,13 @@ class MaskedPatchPrediction(Objective):
         self.cells = 4 if target == "4x4_colours" else 1  # of a patch's side
         if encoder.patch_size % self.cells:
             raise ValueError(
-                f"MaskedPatchPrediction: a patch of {encoder.patch_size} px has no 4x4 colours"
+                f"MaskedPatchPrediction: a patch of {encoder.patch_size} px has no 4x4 colours; "
+                "set a patch_size that 4 divides, or target: mean_colour"
             )
-        self.corrupted, self.masked, self.replaced = corrupted, masked, replaced
-        self.partner, self.bins, self.colours = partner, bins, colours
-        self.target, self.shape = target, shape
+        self.corruption = corruption
+        self.bins = bins
+        self.colours = colours
+        self.target = target
         if target == "pixels":
             self.trivial_baseline = ("val/explained", "val/explained_by_neighbours")
         outputs = encoder.patch_size**2 * spec.channels
@@ -103,50 +119,52 @@ class MaskedPatchPrediction(Objective):
         """One step."""
         places = self.places(batch, math.prod(self.encoder.grid))  # B K
         predicted = self.logits(batch, places)  # B K numbers
-        judge = self.judge_pixels if self.target == "pixels" else self.judge_colours
-        per_image = judge(batch.images, places, predicted)
+        score = self.score_pixels if self.target == "pixels" else self.score_colours
+        per_image = score(batch.images, places, predicted)
         return Losses(per_image["loss"].mean(), per_image, {})
 
-    def judge_colours(
+    def score_colours(
         self, images: Tensor, places: Int[Tensor, "B K"], predicted: Float[Tensor, "B K SL"]
     ) -> dict[str, Tensor]:
         """Cross-entropy and fraction right of each image; in evaluation what guessing needs too."""
-        every = self.labels(images)  # B N S
-        labels = every.gather(1, spread(places, every.shape[2]))  # B K S
+        all_labels = self.labels(images)  # B N S
+        labels = all_labels.gather(1, spread(places, all_labels.shape[2]))  # B K S
         logits = predicted.unflatten(2, (labels.shape[2], self.colours))  # B K S L
         losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
         right = (logits.argmax(-1) == labels).float()
-        found = {"loss": losses.view(len(labels), -1).mean(1), "accuracy": right.mean((1, 2))}
+        scores = {"loss": losses.view(len(labels), -1).mean(1), "accuracy": right.mean((1, 2))}
         if not self.training:
             means = self.seen_around(images, places)  # B K C
             guess = self.number(means)[..., None]  # B K 1
-            found["histogram"] = F.one_hot(labels, self.colours).float().mean((1, 2))  # B L
-            found["from_neighbours"] = (guess == labels).float().mean((1, 2))
-        return found
+            scores["histogram"] = F.one_hot(labels, self.colours).float().mean((1, 2))  # B L
+            scores["from_neighbours"] = (guess == labels).float().mean((1, 2))
+        return scores
 
-    def judge_pixels(
+    def score_pixels(
         self, images: Tensor, places: Int[Tensor, "B K"], predicted: Float[Tensor, "B K P"]
     ) -> dict[str, Tensor]:
         """Mean squared error of each image; in evaluation that of two guesses too."""
         size = self.encoder.patch_size
-        every = patchify(images.float(), size)
-        wanted = every.gather(1, spread(places, every.shape[2]))
-        found = {"loss": (predicted - wanted).square().mean((1, 2))}
+        patches = patchify(images.float(), size)
+        target = patches.gather(1, spread(places, patches.shape[2]))
+        scores = {"loss": (predicted - target).square().mean((1, 2))}
         if not self.training:
             means = (self.seen_around(images, places) - self.mean) / self.std
             guess = means.repeat(1, 1, size * size)
-            found["neighbours"] = (guess - wanted).square().mean((1, 2))
-            found["spread"] = (wanted - wanted.mean((1, 2), keepdim=True)).square().mean((1, 2))
-        return found
+            scores["neighbours"] = (guess - target).square().mean((1, 2))
+            scores["spread"] = (target - target.mean((1, 2), keepdim=True)).square().mean((1, 2))
+        return scores
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Beside the loss, what it must beat: how uneven the colours are, what neighbours tell."""
+        """The loss and what it must beat: how uneven the colours are, what neighbours predict."""
         means = dict(means)
         if "histogram" not in means:
-            spread_, neighbours = means.pop("spread").clamp(min=1e-12), means.pop("neighbours")
-            explained = 1 - means["loss"] / spread_
-            return means | {"explained": explained,
-                            "explained_by_neighbours": 1 - neighbours / spread_}  # fmt: skip
+            variance, neighbours = means.pop("spread").clamp(min=1e-12), means.pop("neighbours")
+            explained = 1 - means["loss"] / variance
+            return means | {
+                "explained": explained,
+                "explained_by_neighbours": 1 - neighbours / variance,
+            }
         histogram = means.pop("histogram")
         entropy = -(histogram * histogram.clamp(min=1e-12).log()).sum()
         return means | {"marginal_entropy": entropy, "always_most_common": histogram.max()}
@@ -157,8 +175,8 @@ class MaskedPatchPrediction(Objective):
         """For each corrupted patch the mean colour, in [0, 1], of the intact ones around it."""
         means = F.avg_pool2d(self.pixels(images), self.encoder.patch_size)
         means = means.flatten(2).transpose(1, 2)  # B N C
-        hidden = torch.zeros_like(means[..., 0], dtype=torch.bool).scatter(1, places, True)
-        around = from_neighbours(means, hidden, self.encoder.grid)
+        mask = torch.zeros_like(means[..., 0], dtype=torch.bool).scatter(1, places, True)
+        around = from_neighbours(means, mask, self.encoder.grid)
         return around.gather(1, spread(places, means.shape[2]))
 
     def labels(self, images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N S"]:
@@ -179,8 +197,8 @@ class MaskedPatchPrediction(Objective):
 
     def places(self, batch: Batch, patches: int) -> Int[Tensor, "B K"]:
         """Which patches are corrupted: exactly as many in every image."""
-        count, key = hidden_count(patches, self.corrupted), batch.keys("mpp corrupted")
-        if self.shape == "random":
+        count, key = hidden_count(patches, self.corruption.ratio), batch.keys("mpp corrupted")
+        if self.corruption.shape == "random":
             return random_order(key, patches)[:, :count]
         mask = block_mask(key, self.encoder.grid, torch.full_like(key, count))
         return torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :count]
@@ -192,16 +210,17 @@ class MaskedPatchPrediction(Objective):
         count, total = places.shape[1], patches.shape[1]
         draw = uniform(batch.keys("mpp kind"), 2 * count)
         kind, other = draw[:, :count], draw[:, count:]
-        fates = torch.where(
-            (kind < self.masked)[..., None],
+        masked, replaced = self.corruption.masked, self.corruption.replaced
+        corrupted = torch.where(
+            (kind < masked)[..., None],
             self.mask_token.to(patches.dtype),
             torch.where(
-                (kind < self.masked + self.replaced)[..., None],
+                (kind < masked + replaced)[..., None],
                 self.partners(patches, places, other, within=total, batch=batch),
                 patches.gather(1, places[..., None].expand(-1, -1, patches.shape[2])),
             ),
         )  # B K D
-        return patches.scatter(1, places[..., None].expand_as(fates), fates)
+        return patches.scatter(1, places[..., None].expand_as(corrupted), corrupted)
 
     def partners(
         self,
@@ -213,16 +232,16 @@ class MaskedPatchPrediction(Objective):
     ) -> Float[Tensor, "B K D"]:
         """For each place another patch, never itself."""
         rows = torch.arange(len(patches), device=places.device)[:, None] * within
-        if self.partner == "batch" and batch.epoch is not None:
-            own, pool, first = rows + places, len(patches) * within, 0
+        if self.corruption.partner == "batch" and batch.epoch is not None:
+            itself, pool, first = rows + places, len(patches) * within, 0
         else:
-            own, pool, first = places, within, rows
+            itself, pool, first = places, within, rows
         chosen = (draw * (pool - 1)).long().clamp(max=pool - 2)
-        chosen = chosen + (chosen >= own) + first
+        chosen = chosen + (chosen >= itself) + first
         return patches.flatten(0, 1)[chosen]
 
     def logits(self, batch: Batch, places: Int[Tensor, "B K"]) -> Float[Tensor, "B K numbers"]:
-        """What is said of the corrupted patches: S L logits, or P pixels."""
+        """The prediction of the corrupted patches: S L logits, or P pixels."""
         patches = self.corrupt(self.encoder.embed(batch.images), batch, places)
         tokens = self.encoder.encode(self.encoder.add_position(patches))[:, -patches.shape[1] :]
         read = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
@@ -234,23 +253,23 @@ class MaskedPatchPrediction(Objective):
         images = self.pixels(batch.images)
         pixels = patchify(images, size)  # B N P
         places = self.places(batch, pixels.shape[1])
-        hidden = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)
-        hidden = hidden.scatter(1, places, True)
+        mask = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)
+        mask = mask.scatter(1, places, True)
         filled = self.painted(self.logits(batch, places))
         predicted = pixels.scatter(1, places[..., None].expand_as(filled), filled)
         return {
             "input": images,
-            "corrupted": unpatchify(grey(pixels, hidden), size, grid),
+            "corrupted": unpatchify(grey(pixels, mask), size, grid),
             "predicted": unpatchify(predicted, size, grid),
         }
 
-    def painted(self, said: Float[Tensor, "B K numbers"]) -> Float[Tensor, "B K P"]:
+    def painted(self, predicted: Float[Tensor, "B K numbers"]) -> Float[Tensor, "B K P"]:
         """Predictions as pixels in [0, 1]."""
         size, cells, channels = self.encoder.patch_size, self.cells, len(self.mean)
         if self.target == "pixels":
-            shown = said.unflatten(2, (size * size, channels)) * self.std + self.mean
+            shown = predicted.unflatten(2, (size * size, channels)) * self.std + self.mean
             return shown.clamp(0, 1).flatten(2)
-        label = said.unflatten(2, (cells * cells, self.colours)).argmax(-1)  # B K S
+        label = predicted.unflatten(2, (cells * cells, self.colours)).argmax(-1)  # B K S
         colours = self.colour(label).unflatten(2, (cells, cells))  # B K cells cells C
         repeat = size // cells
         return colours.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3).flatten(2)
@@ -264,11 +283,11 @@ class MaskedPatchPrediction(Objective):
         return (torch.stack(levels[::-1], -1) + 0.5) / self.bins
 
 
-def grey(pixels: Float[Tensor, "B N P"], hidden: Bool[Tensor, "B N"]) -> Float[Tensor, "B N P"]:
+def grey(pixels: Float[Tensor, "B N P"], mask: Bool[Tensor, "B N"]) -> Float[Tensor, "B N P"]:
     """Hidden patches in mid-grey."""
-    return torch.where(hidden[..., None], 0.5, pixels)
+    return torch.where(mask[..., None], 0.5, pixels)
 
 
 def spread(places: Int[Tensor, "B K"], width: int) -> Int[Tensor, "B K width"]:
-    """The same places for each of so many numbers, as gather wants it."""
+    """The same places for each of so many numbers, as gather needs them."""
     return places[..., None].expand(-1, -1, width)

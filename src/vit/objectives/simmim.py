@@ -52,7 +52,8 @@ class SimMIM(Objective):
             raise ValueError(f"SimMIM: a grid {encoder.grid} is less than two units of {unit}")
         if encoder.grid[0] % unit or encoder.grid[1] % unit:
             raise ValueError(f"SimMIM: unit {unit} does not divide the grid {encoder.grid}")
-        self.mask_ratio, self.unit = mask_ratio, unit
+        self.mask_ratio = mask_ratio
+        self.unit = unit
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
         self.to_pixels = nn.Linear(encoder.width, encoder.patch_size**2 * spec.channels)
         self.reset_parameters()
@@ -86,14 +87,14 @@ class SimMIM(Objective):
         per_image = {"loss": losses}
         if not self.training:
             for name, guess in self.guesses(target, mask).items():
-                missed = (guess - target).abs().mean(-1)
-                per_image[name] = (missed * mask).sum(1) / mask.sum(1)
+                guess_error = (guess - target).abs().mean(-1)
+                per_image[name] = (guess_error * mask).sum(1) / mask.sum(1)
         return Losses(losses.mean(), per_image, {})
 
     def guesses(
         self, target: Float[Tensor, "B N P"], mask: Bool[Tensor, "B N"]
     ) -> dict[str, Float[Tensor, "B N P"]]:
-        """What can be said without learning: the colour of all that is seen, or of neighbours."""
+        """Predictions without learning: the mean colour of all that is seen, or of neighbours."""
         size = self.encoder.patch_size
         colours = target.unflatten(2, (size * size, -1)).mean(2)  # B N C
         seen = (~mask)[..., None].float()

@@ -1,4 +1,4 @@
-"""Parameter groups, the learning-rate rule, and schedules as functions of progress.
+"""Parameter groups: what decays, how fast each layer learns, and what does not learn at all.
 
 Groups follow the code the papers were made with: no decay on biases, norms, tokens and positions
 (big_vision's mask: kernels only); layer-wise decay of the learning rate as in MAE's fine-tuning
@@ -86,8 +86,13 @@ def parameter_groups(
     return list(groups.values())
 
 
-def prepare(optimizer: torch.optim.Optimizer, lr_scale: float) -> None:
-    """Note each group's own peak values, which the schedules multiply."""
+def note_base_values(optimizer: torch.optim.Optimizer, lr_scale: float) -> None:
+    """Note each group's peak values, which the schedules multiply.
+
+    Args:
+        optimizer: made with the groups of `parameter_groups`.
+        lr_scale: factor on every learning rate, for the batch.
+    """
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"] * group["lr_factor"] * lr_scale
         group["base_weight_decay"] = group.get("weight_decay", 0.0)

@@ -50,7 +50,7 @@ def block_mask(
     Args:
         key: one an image.
         grid: rows and columns of patches.
-        count: of each image; 0 hides nothing.
+        count: hidden patches of each image; 0 hides nothing.
     """
     rows, columns = grid
     draw = uniform(key, 4 * RECTANGLES + rows * columns)
@@ -72,17 +72,17 @@ def block_mask(
 
 
 def from_neighbours(
-    values: Float[Tensor, "B N C"], hidden: Bool[Tensor, "B N"], grid: tuple[int, int]
+    values: Float[Tensor, "B N C"], mask: Bool[Tensor, "B N"], grid: tuple[int, int]
 ) -> Float[Tensor, "B N C"]:
-    """What each patch's eight neighbours that are not hidden tell: their mean.
+    """The mean of each patch's eight neighbours that are not hidden.
 
     Where all are hidden, the mean of every patch of the image that is not.
     """
-    seen = (~hidden).float()[:, None].unflatten(2, grid)  # B 1 h w
-    known = values.transpose(1, 2).unflatten(2, grid) * seen  # B C h w
+    seen = (~mask).float()[:, None].unflatten(2, grid)  # B 1 h w
+    visible = values.transpose(1, 2).unflatten(2, grid) * seen  # B C h w
     sums, counts = (
-        F.avg_pool2d(x, 3, stride=1, padding=1, divisor_override=1) - x for x in (known, seen)
+        F.avg_pool2d(x, 3, stride=1, padding=1, divisor_override=1) - x for x in (visible, seen)
     )
-    everywhere = known.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True)
+    everywhere = visible.sum((2, 3), keepdim=True) / seen.sum((2, 3), keepdim=True)
     means = torch.where(counts > 0, sums / counts.clamp(min=1), everywhere)
     return means.flatten(2).transpose(1, 2)

@@ -1,0 +1,88 @@
+"""The commands that a study comes to, but for lengths, learning rates and seeds."""
+
+from dataclasses import replace
+from typing import Any
+
+from vit.compare.command import Command
+from vit.compare.job import Cell
+from vit.compare.study import Arm, ConfigPatch, Study
+
+LAST_WEIGHTS = {"keep_best": False, "test_after_fit": False}
+
+
+class Recipes:
+    """Commands by arm and cell.
+
+    Args:
+        study: says what differs from the recipes' files.
+        arms: by name.
+    """
+
+    def __init__(self, study: Study, arms: dict[str, Arm]) -> None:
+        self.study = study
+        self.arms = arms
+
+    def pretraining(self, arm: str, fold: int | None, uses_labels: bool) -> Command:
+        """An arm learns from data that is not the task's.
+
+        Args:
+            arm: one with a pre-training.
+            fold: which part of the data nobody learns from.
+            uses_labels: does its objective?
+        """
+        given, pretrain = self.arms[arm], self.study.pretrain
+        data = pretrain.labelled if uses_labels else pretrain.unlabelled or pretrain.labelled
+        files = {"config": ConfigPatch(given.pretrain), "data": self._without_fold(data, fold)}
+        command = Command("fit", files | self._start(arm) | self._trainer())
+        return command.with_settings(pretrain.set, given.set, LAST_WEIGHTS)
+
+    def task(self, arm: str, cell: Cell) -> Command:
+        """An arm learns a task, from its own encoder as it is before any training."""
+        finetune = self.study.finetune
+        files = {"config": ConfigPatch(finetune.config), "data": self.data(cell)}
+        command = Command("fit", files | self._start(arm) | self._trainer())
+        return command.with_settings(finetune.set, self.arms[arm].finetune, LAST_WEIGHTS)
+
+    def untrained(self, cell: Cell) -> Command:
+        """The study's encoder on a task; evaluate and fit take the same files."""
+        files = {
+            "config": ConfigPatch(self.study.finetune.config),
+            "data": self.data(cell),
+            "model.encoder": ConfigPatch(self.study.encoder),
+        }
+        return Command("fit", files)
+
+    def evaluation(self, command: Command, cell: Cell, controls: str) -> Command:
+        """Protocols on frozen features, as settings of a command."""
+        return replace(command, verb="evaluate").with_settings({
+            "controls": controls,
+            "protocols": ",".join(self.study.protocols),
+            "split": "val,test",
+            "cache": "none",
+            "seed_everything": cell.seed,
+        })  # fmt: skip
+
+    def data(self, cell: Cell) -> ConfigPatch:
+        """The data of a task at one place of the study."""
+        patch = self.study.transfer[cell.data]
+        own_keys = self._without_fold(patch, cell.fold).set
+        own_keys = own_keys | (patch.final if cell.final else {})
+        if cell.point and cell.point[0] != "budget":  # whole numbers, which validation.py saw to
+            own_keys = own_keys | {cell.point[0]: int(cell.point[1])}
+        if own_keys.get("labels_per_class") is not None:
+            own_keys = own_keys | {"label_draw": cell.draw}
+        return ConfigPatch(patch.config, own_keys)
+
+    def _without_fold(self, patch: ConfigPatch, fold: int | None) -> ConfigPatch:
+        """Data of which one fold is tested, and learned from by nobody."""
+        folds: dict[str, Any] = {"folds": self.study.folds, "fold": fold}
+        return ConfigPatch(patch.config, patch.set | (folds if fold is not None else {}))
+
+    def _start(self, arm: str) -> dict[str, ConfigPatch]:
+        given = self.arms[arm]
+        if given.pretrained:
+            return {"model.pretrained": ConfigPatch(given.pretrained)}
+        return {"model.encoder": ConfigPatch(given.encoder or self.study.encoder)}
+
+    def _trainer(self) -> dict[str, ConfigPatch]:
+        return {"trainer": ConfigPatch(self.study.trainer)} if self.study.trainer else {}

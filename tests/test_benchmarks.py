@@ -1,0 +1,202 @@
+"""Benchmarks can be run: each at toy size, and the table has a row for each."""
+
+import ast
+import importlib.util
+import json
+import math
+import pickle
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets import CIFAR10 as Published
+
+from benchmarks import table
+from pictures import folder
+from vit.data import CIFAR10
+from vit.data import cifar as cifar_module
+from vit.published.download import md5_of
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(table.scripts())
+ROWS = table.read_table(table.README.read_text())
+
+
+@pytest.fixture
+def measured(capsys):
+    """Run a script as its command line does; the figures of its last line."""
+    precision = torch.get_float32_matmul_precision()
+
+    def run(script: str, *argv: str) -> list[float]:
+        importlib.import_module(f"benchmarks.{script}").main(list(argv))
+        line = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert line.keys() == {"claim", "measured"}
+        return figures(line["measured"])
+
+    yield run
+    torch.set_float32_matmul_precision(precision)
+
+
+def figures(text: str) -> list[float]:
+    """The numbers of a text, `inf` and `nan` among them, each finite."""
+    words = re.findall(r"(?<![\w.])(?:[\d,]*\d(?:\.\d+)?|inf|nan)\b", text)
+    numbers = [float(word.replace(",", "")) for word in words]
+    assert numbers, text
+    assert all(map(math.isfinite, numbers)), text
+    return numbers
+
+
+def test_figures_that_are_none_would_be_noticed():
+    assert figures("ViT-Ti/16: 1,204.5 ms, ratio 0.97 (0.9 to 1)") == [16, 1204.5, 0.97, 0.9, 1]
+    for broken in ("ratio nan (nan to nan)", "inf images/s, ratio 1", "nothing"):
+        with pytest.raises(AssertionError):
+            figures(broken)
+
+
+@pytest.fixture
+def photographs(tmp_path) -> str:
+    """Two classes of ten JPEG files."""
+    return str(folder(tmp_path, {"a": 10, "b": 10}, width=320, height=300))
+
+
+@pytest.fixture
+def miniature_cifar(tmp_path, monkeypatch) -> str:
+    """CIFAR-10's layout with 5,400 random training images, of which 5,000 are held out."""
+    place = tmp_path / Published.base_folder
+    place.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (1080, 3072), dtype=np.uint8)
+    names = [name for name, _ in Published.train_list + Published.test_list]
+    content = pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(1080)]})
+    meta = pickle.dumps({"label_names": list(CIFAR10.names)})
+    for name in names:
+        (place / name).write_bytes(content)
+    (place / "batches.meta").write_bytes(meta)
+    listed = [[name, md5_of(place / name)] for name in names]
+    lists = {"train_list": listed[:5], "test_list": listed[5:]}
+    for name, files in lists.items():
+        monkeypatch.setattr(Published, name, files)
+    checked = Published.meta | {"md5": md5_of(place / "batches.meta")}
+    monkeypatch.setattr(Published, "meta", checked)
+    source = SimpleNamespace(base_folder=Published.base_folder, **lists)
+    monkeypatch.setattr(CIFAR10, "published", source)
+    yield str(tmp_path)
+    cifar_module.read_batches.cache_clear()
+    cifar_module._carved.cache_clear()
+
+
+def test_decode_runs(measured, photographs):
+    pytest.importorskip("timm")
+    assert measured("decode", photographs, "--rounds", "1")
+
+
+def test_first_step_runs(measured):
+    assert measured("first_step", "--rounds", "1", "--warm-up", "0")
+
+
+def test_the_trainer_of_transformers_runs(tmp_path):
+    pytest.importorskip("accelerate")
+    pytest.importorskip("transformers")
+    importlib.import_module("benchmarks.trainer_peer").main(str(tmp_path))
+
+
+def test_listing_runs(measured):
+    assert measured("listing", "--files", "160", "--folders", "4")
+
+
+def test_loader_cifar_runs(measured, miniature_cifar):
+    assert measured("loader_cifar", miniature_cifar, "--rounds", "1")
+
+
+def test_loader_fit_runs(measured, photographs):
+    assert measured("loader_fit", photographs, "--rounds", "1", "--batch", "2", "--steps", "1")
+
+
+def test_step_objectives_runs(measured):
+    toy = ("--size", "Ti/16", "--depth", "1", "--batch", "1", "--rounds", "1")
+    assert measured("step_objectives", *toy)
+
+
+@pytest.mark.parametrize("size", [(), ("--size", "Ti/112")])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LightningCLI uses jsonargparse so
+def test_step_overhead_runs(measured, size):
+    assert measured("step_overhead", *size, "--epochs", "1", "--rounds", "1")
+
+
+def test_step_peers_runs(measured):
+    pytest.importorskip("timm")
+    pytest.importorskip("transformers")
+    assert measured("step_peers", "--batch", "1", "--rounds", "1")
+
+
+def test_each_script_is_run_here():
+    calls = {
+        node.args[0].value
+        for node in ast.walk(ast.parse(Path(__file__).read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "measured"
+    }
+    assert {f"{name}.py" for name in calls} == {*SCRIPTS}
+
+
+def test_each_script_has_a_row_and_each_row_a_script():
+    assert {*ROWS} == {*table.COMMANDS}
+    assert {command.split()[0] for command in ROWS} == {*SCRIPTS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_names_the_sources_that_it_imports(script):
+    sources = table.sources_of(script)
+    for name in sources:
+        assert (ROOT / name).exists(), f"{script}: {name} is gone"
+    for node in ast.walk(ast.parse((table.HERE / script).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("vit."):
+            path = "src/" + node.module.replace(".", "/")
+            near = any(path.startswith(name) or name.startswith(path) for name in sources)
+            assert near, f"{script}: SOURCES lacks {path}"
+
+
+@pytest.fixture
+def one_script(tmp_path, monkeypatch) -> Path:
+    """A folder with one benchmark and one source, which table.py takes for the project's."""
+    here = tmp_path / "tests"
+    here.mkdir()
+    (here / "speed.py").write_text('SOURCES = ("source.py",)\n')
+    (tmp_path / "source.py").write_text('"""Old."""\nvalue = 1\n')
+    for name, value in {"ROOT": tmp_path, "HERE": here, "COMMANDS": ("speed.py",)}.items():
+        monkeypatch.setattr(table, name, value)
+    return tmp_path
+
+
+FIGURE = {"claim": "fast", "measured": "ratio 2"}
+
+
+def test_a_row_is_stale_when_what_it_measures_changed_or_is_gone(one_script):
+    assert table.stale({}) == {"speed.py": "no row yet"}
+    rows = {"speed.py": table.renewed(None, "speed.py", FIGURE, "a toy")}
+    assert table.stale(rows) == {}
+    source = one_script / "source.py"
+    source.write_text('"""New words."""\nvalue  =  1  # a comment\n')
+    assert table.stale(rows) == {}
+    source.write_text("value = 2\n")
+    assert "sources changed since" in table.stale(rows)["speed.py"]
+    source.unlink()
+    assert "source.py is gone" in table.stale(rows)["speed.py"]
+
+
+def test_rows_without_a_script_and_scripts_without_a_row_are_listed(one_script):
+    (one_script / "tests" / "new.py").touch()
+    row = table.renewed(None, "speed.py", FIGURE, "a toy")
+    reasons = table.stale({"speed.py": row, "old.py": row})
+    assert reasons.keys() == {"new.py", "old.py"}
+
+
+def test_earlier_figures_stay_beside_the_new_one(one_script):
+    first = table.renewed(None, "speed.py", FIGURE, "a toy")
+    second = table.renewed(first, "speed.py", FIGURE | {"measured": "ratio 3"}, "a toy")
+    third = table.renewed(second, "speed.py", FIGURE, "a toy")
+    assert second.earlier.endswith(": ratio 2")
+    assert re.findall(r"ratio \d", third.earlier) == ["ratio 2", "ratio 3"]
+    text = table.write_table("# Head\n\n| command | old |\n", {"speed.py": third})
+    assert table.read_table(text) == {"speed.py": third}
