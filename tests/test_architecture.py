@@ -118,6 +118,42 @@ def test_files_and_functions_stay_within_their_budgets(file):
             assert length <= limit, f"{node.name} has {length} lines"
 
 
+MOST_ARGUMENTS = 8  # beside self
+MORE_ARGUMENTS = {  # settings of a whole component, which YAML shows as one flat list
+    "models/vit.py ViT.__init__",  # an architecture's published settings, stored in checkpoints
+    "module.py ViTModule.__init__",  # the keys of `model:`
+    "data/base.py Images.__init__",  # the keys of `data:` that all data sets share
+}
+
+
+def crowded(tree: ast.Module, above: str = "") -> list[str]:
+    """Functions with too many arguments, by their names inside of their classes."""
+    names = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            count = len([argument for argument in given if argument.arg not in ("self", "cls")])
+            names += [above + node.name] * (count > MOST_ARGUMENTS)
+        named = getattr(node, "name", None)
+        names += crowded(node, f"{above}{named}." if named else above)
+    return names
+
+
+def test_no_function_takes_more_than_eight_arguments():
+    beyond = {
+        f"{file.relative_to(ROOT).as_posix()} {name}"
+        for file in FILES
+        for name in crowded(ast.parse(file.read_text()))
+    }
+    assert beyond == MORE_ARGUMENTS, "put settings that belong together into a dataclass"
+
+
+def test_a_planted_argument_would_be_noticed():
+    many = ", ".join(f"a{number}" for number in range(9))
+    planted = f"class A:\n def f(self, {many}): ...\n def g(self, {many[:-4]}): ..."
+    assert crowded(ast.parse(planted)) == ["A.f"]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
 def test_no_file_is_called_for_what_it_is_not(file):
     for part in file.relative_to(ROOT).parts:

@@ -162,19 +162,25 @@ def one_script(tmp_path, monkeypatch) -> Path:
     """A folder with one benchmark and one source, which table.py takes for the project's."""
     here = tmp_path / "tests"
     here.mkdir()
-    (here / "speed.py").write_text('SOURCES = ("source.py",)\n')
+    line = json.dumps({"claim": "fast", "measured": "ratio 2"})
+    (here / "speed.py").write_text(f'SOURCES = ("source.py",)\nprint({line!r})\n')
+    (here / "README.md").write_text("# Head\n\n| command | old |\n")
     (tmp_path / "source.py").write_text('"""Old."""\nvalue = 1\n')
-    for name, value in {"ROOT": tmp_path, "HERE": here, "COMMANDS": ("speed.py",)}.items():
-        monkeypatch.setattr(table, name, value)
+    monkeypatch.setattr(table, "ROOT", tmp_path)
+    monkeypatch.setattr(table, "HERE", here)
+    monkeypatch.setattr(table, "README", here / "README.md")
+    monkeypatch.setattr(table, "COMMANDS", ("speed.py",))
     return tmp_path
 
 
-FIGURE = {"claim": "fast", "measured": "ratio 2"}
+def toy_row(before: table.Row | None = None, ratio: int = 2) -> table.Row:
+    figure = {"claim": "fast", "measured": f"ratio {ratio}"}
+    return table.renewed(before, "speed.py", figure, table.hash_of("speed.py"), "a toy")
 
 
 def test_a_row_is_stale_when_what_it_measures_changed_or_is_gone(one_script):
     assert table.stale({}) == {"speed.py": "no row yet"}
-    rows = {"speed.py": table.renewed(None, "speed.py", FIGURE, "a toy")}
+    rows = {"speed.py": toy_row()}
     assert table.stale(rows) == {}
     source = one_script / "source.py"
     source.write_text('"""New words."""\nvalue  =  1  # a comment\n')
@@ -187,16 +193,25 @@ def test_a_row_is_stale_when_what_it_measures_changed_or_is_gone(one_script):
 
 def test_rows_without_a_script_and_scripts_without_a_row_are_listed(one_script):
     (one_script / "tests" / "new.py").touch()
-    row = table.renewed(None, "speed.py", FIGURE, "a toy")
-    reasons = table.stale({"speed.py": row, "old.py": row})
+    reasons = table.stale({"speed.py": toy_row(), "old.py": toy_row()})
     assert reasons.keys() == {"new.py", "old.py"}
 
 
 def test_earlier_figures_stay_beside_the_new_one(one_script):
-    first = table.renewed(None, "speed.py", FIGURE, "a toy")
-    second = table.renewed(first, "speed.py", FIGURE | {"measured": "ratio 3"}, "a toy")
-    third = table.renewed(second, "speed.py", FIGURE, "a toy")
+    second = toy_row(before=toy_row(), ratio=3)
+    third = toy_row(before=second)
     assert second.earlier.endswith(": ratio 2")
     assert re.findall(r"ratio \d", third.earlier) == ["ratio 2", "ratio 3"]
-    text = table.write_table("# Head\n\n| command | old |\n", {"speed.py": third})
+    text = table.write_table(table.README.read_text(), {"speed.py": third})
     assert table.read_table(text) == {"speed.py": third}
+
+
+def test_a_run_writes_its_row_and_nothing_is_stale_then(one_script, capsys):
+    for argv in (["--stale"], ["speed", "--hardware", "a toy"], ["--stale"]):
+        table.main(argv)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "speed.py: no row yet"
+    assert printed[-1] == "none is stale"
+    assert table.read_table(table.README.read_text()) == {"speed.py": toy_row()}
+    with pytest.raises(SystemExit, match="no benchmark is called sped"):
+        table.main(["sped"])

@@ -57,7 +57,7 @@ def changed(*path: str, to: object) -> dict:
         (("trainer", "accelerator"), "gpu"),
         (("trainer", "precision"), "32-true"),
         (("trainer", "log_every_n_steps"), 1),
-        (("trainer", "callbacks"), [{"class_path": "vit.callbacks.KNN", "init_args": {"k": 20}}]),
+        (("trainer", "callbacks"), [{"class_path": "vit.callbacks.Probe", "init_args": {"k": 20}}]),
         (("data", "init_args", "workers"), 4),
         (("data", "init_args", "eval_batch_size"), 32),
         (("data", "class_path"), "vit.data.digits.Digits"),

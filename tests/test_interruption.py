@@ -165,14 +165,15 @@ def test_a_notice_during_a_test_ends_it_and_handlers_are_put_back():
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_a_closed_terminal_ends_the_run_as_a_notice_does(tmp_path, straight):
+@pytest.mark.parametrize("early", [False, True], ids=["notice first", "failing writes first"])
+def test_a_closed_terminal_ends_the_run_as_a_notice_does(tmp_path, straight, early):
     """In a terminal of its own, which is closed in the middle; nobody is there to be told."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     master, slave = pty.openpty()
     words = ["fit", "--config", "configs/pretrain/supervised.yaml", *TINY, "--name", "stopped"]
     words += ["--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "true"]
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import slow_fit"
-    (tmp_path / "slow_fit.py").write_text(SLOW)
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import waiting_fit"
+    (tmp_path / "waiting_fit.py").write_text(WAITING.replace("EARLY", str(early)))
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), *words], cwd=tmp_path, stdin=slave,
         stdout=slave, stderr=slave, start_new_session=True,
@@ -190,8 +191,10 @@ def test_a_closed_terminal_ends_the_run_as_a_notice_does(tmp_path, straight):
     assert same(straight, run)
 
 
-SLOW = """
+WAITING = """
 import fcntl
+import os
+import signal
 import sys
 import termios
 import time
@@ -206,17 +209,37 @@ torch.set_num_threads(1)
 honest = ViTModule.on_train_batch_start
 
 
-def slow(self, batch, batch_idx):
-    if self.consumed == 3 and not hasattr(self, "slept"):
-        self.slept = True
+def waiting(self, batch, batch_idx):
+    if self.consumed == 3 and not hasattr(self, "waited"):
+        self.waited = True
+        listener = signal.getsignal(signal.SIGHUP)
+        if EARLY:
+            signal.signal(signal.SIGHUP, lambda *_: None)
         print("step 3", flush=True)
-        time.sleep(1)
+        while os.isatty(1):
+            time.sleep(0.01)
+        if EARLY:
+            print("to a terminal that is gone", flush=True)
+            print("to a terminal that is gone", file=sys.stderr, flush=True)
+            signal.signal(signal.SIGHUP, listener)
+            os.kill(os.getpid(), signal.SIGHUP)
     return honest(self, batch, batch_idx)
 
 
-ViTModule.on_train_batch_start = slow
+ViTModule.on_train_batch_start = waiting
 sys.exit(main(sys.argv[1:]))
 """
+
+
+def test_a_notice_in_the_middle_of_a_write_is_taken_without_a_word(monkeypatch):
+    class Busy:
+        def write(self, text):
+            raise RuntimeError("reentrant call")
+
+    listener = listening()
+    monkeypatch.setattr(sys, "stderr", Busy())
+    listener.note(signal.SIGTERM, None)
+    assert listener.signal == signal.SIGTERM
 
 
 def test_under_nohup_a_closed_terminal_stops_nobody(monkeypatch):

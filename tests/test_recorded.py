@@ -300,8 +300,8 @@ def test_the_runs_of_a_study_are_told_what_is_trusted(monkeypatch):
     from vit.cli import compare
 
     seen = []
-    monkeypatch.setattr(compare, "main", lambda words: seen.append(words) or 0)
     monkeypatch.setattr(sys, "argv", ["train.py", "test"])
-    assert compare.trusting("mine", ["test", "--from", "x"]) == 0
+    main = lambda argv: seen.append(argv) or 0  # noqa: E731
+    assert compare.trusting(main, "mine", ["test", "--from", "x"]) == 0
     assert seen == [["test", "--from", "x", "--trust", "mine"]]
     assert sys.argv == ["train.py", "test", "--trust", "mine"]

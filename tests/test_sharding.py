@@ -33,13 +33,14 @@ def _compare(answers: Connection, store: Path) -> None:
             gradients = [p.grad for p in objective.encoder.parameters()]
             gradients = [g.full_tensor() if sharded else g for g in gradients]
             results.append([features.pooled, *features.layers.values(), *gradients])
-        answers.send([torch.equal(a, b) for a, b in zip(*results, strict=True)])
+        # a tensor that is read twice gets its gradients in another order
+        answers.send([float((a - b).abs().max()) for a, b in zip(*results, strict=True)])
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """Equal or not, tensor by tensor: of a ViT, and of a ResNet."""
+    """Differences tensor by tensor: of a ViT, and of a ResNet."""
     ours, theirs = CONTEXT.Pipe()
     store = tmp_path_factory.mktemp("store") / "file"
     child = CONTEXT.Process(target=_compare, args=(theirs, store))
@@ -51,9 +52,9 @@ def answers(tmp_path_factory):
 
 def test_a_sharded_vit_gives_the_same_layers_and_gradients(answers):
     assert len(answers[0]) > 20
-    assert all(answers[0])
+    assert max(answers[0]) < 1e-6
 
 
 def test_a_sharded_resnet_gives_the_same_stages_and_gradients(answers):
     assert len(answers[1]) > 20
-    assert all(answers[1])
+    assert max(answers[1]) < 1e-6

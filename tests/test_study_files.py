@@ -144,6 +144,11 @@ def test_a_mistake_in_each_is_one_line(folder, entry, line):
     assert line in reading(folder, transfer={"high": DIGITS, "all": DIGITS | entry})
 
 
+def test_an_old_key_gets_its_new_name(folder):
+    claims = [{"words": "somebody said", "first": "a", "second": "b"}]
+    assert "it is called published (a study's claims) now" in reading(folder, claims=claims)
+
+
 def test_pre_training_data_is_no_family_of_tasks(folder):
     pretrain = {"labelled": DIGITS | {"each": {"image_size": [16]}}}
     assert "pretrain: each belongs to a task's data" in reading(folder, pretrain=pretrain)

@@ -35,7 +35,7 @@ def training_flops(objective: Objective, spec: DataSpec) -> float:
 
 
 def peak_of(device: torch.device) -> float | None:
-    """What the device's maker promises in bf16; None where it is not known here."""
+    """Operations a second that the device's maker states for bf16; None where it is not listed."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)

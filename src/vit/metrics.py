@@ -21,7 +21,7 @@ class Means:
         self.counts: dict[str, Tensor] = {}
 
     def add(self, values: dict[str, Tensor], valid: Tensor) -> None:
-        """Count in one batch; each value is B or B k, rows that are not valid are left out."""
+        """Add one batch; each value is B or B k, rows that are not valid are left out."""
         dtype = torch.float32 if valid.device.type == "mps" else torch.float64
         count = valid.to(dtype).sum()
         for name, value in values.items():
@@ -53,7 +53,9 @@ class EvalMetrics:
     """
 
     def __init__(self, metrics: dict[str, Metric] | None = None) -> None:
-        self.means, self.monitors, self.metrics = Means(), Means(), metrics or {}
+        self.means = Means()
+        self.monitors = Means()
+        self.metrics = metrics or {}
 
     def add(
         self,
@@ -63,7 +65,7 @@ class EvalMetrics:
         masked: dict[str, tuple[Tensor, Tensor]] | None,
         valid: Tensor,
     ) -> None:
-        """Count in one batch.
+        """Add one batch.
 
         Args:
             per_image: B or B k each.

@@ -315,6 +315,7 @@ class ViTModule(LightningModule):
             "validated": self.validated,
             "encoder": describe(self.objective.encoder, self.spec)
             | {"prefixes": describe_prefixes(self, self.objective, averaged)},
+            "preprocessing": self.trainer.datamodule.preprocessing(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def step_seed(*parts: int | str) -> int:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Reseed the default generators that torch's own dropout reads; 1 us, no other device's."""
+    """Reseed the default generators that torch's dropout reads; 1 us, no other device's."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)

@@ -84,13 +84,23 @@ def write_table(text: str, rows: dict[str, Row]) -> str:
     return "\n".join([above + HEAD, ruler, *(str(rows[name]) for name in sorted(rows))]) + "\n"
 
 
-def renewed(row: Row | None, command: str, figure: dict[str, str], hardware: str) -> Row:
-    """The row with a new figure; the one before it stands beside it."""
+def renewed(
+    row: Row | None, command: str, figure: dict[str, str], digest: str, hardware: str
+) -> Row:
+    """The row with a new figure; the one before it stands beside it.
+
+    Args:
+        row: the one before; None: there was none.
+        command: of the row.
+        figure: claim and measured, as the script prints them.
+        digest: of the sources that were measured.
+        hardware: cores, Python and torch.
+    """
     earlier = "none"
     if row:
         before = f"{row.sources.rpartition(', ')[2]}: {row.measured}"
         earlier = before if row.earlier == "none" else f"{row.earlier}<br>{before}"
-    sources = f"{hash_of(command.split()[0])}, {date.today()}"
+    sources = f"{digest}, {date.today()}"
     return Row(command, figure["claim"], figure["measured"], earlier, sources, hardware)
 
 
@@ -198,8 +208,8 @@ def chosen(names: list[str]) -> list[str]:
     unknown = [name for name in names if name.removesuffix(".py") not in known]
     if unknown:
         sys.exit(f"table: no benchmark is called {', '.join(unknown)}; see COMMANDS in table.py")
-    wanted = {name.removesuffix(".py") for name in names}
-    return [c for c in COMMANDS if not names or {c, Path(c.split()[0]).stem} & wanted]
+    asked = {name.removesuffix(".py") for name in names}
+    return [c for c in COMMANDS if not names or {c, Path(c.split()[0]).stem} & asked]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -224,8 +234,9 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{command}: left as it was; it needs an option, see above")
             continue
         print(f"{command} ...", flush=True)
-        figure, rows = measure(line), read_table(README.read_text())
-        row = renewed(rows.get(command), command, figure, options.hardware or hardware_here())
+        digest, figure = hash_of(command.split()[0]), measure(line)
+        rows, hardware = read_table(README.read_text()), options.hardware or hardware_here()
+        row = renewed(rows.get(command), command, figure, digest, hardware)
         README.write_text(write_table(README.read_text(), rows | {command: row}))
 
 

@@ -5,9 +5,7 @@ every step of a distributed run, which makes the device wait. Here ranks agree a
 """
 
 import contextlib
-import os
 import signal
-import stat
 import sys
 import threading
 from types import FrameType
@@ -15,6 +13,7 @@ from types import FrameType
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from vit.callbacks.terminal import discard_terminal_output
 from vit.collectives import active, sum_over_ranks
 from vit.module import ViTModule
 
@@ -26,14 +25,14 @@ SIGNALS = tuple(
 
 
 class Interruption(Callback):
-    """Notes that somebody wants the run to stop; `Checkpoints` asks it after each step."""
+    """Note that somebody wants the run to stop; `Checkpoints` asks for it after each step."""
 
     def __init__(self) -> None:
-        self.signal = 0
+        self.signal = 0  # the first that came
         self.stepping = False  # is there another step to wait for?
 
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Listen."""
+        """Listen from the first step on."""
         self.stepping = trainer.global_step < pl_module.total_steps
         self.listen()
 
@@ -45,12 +44,12 @@ class Interruption(Callback):
     on_predict_start = on_test_start
 
     def on_validation_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """The verb, not one of a fit's."""
+        """Listen where validation is the verb, and not a part of a fit."""
         if trainer.state.fn != "fit":
             self.on_test_start(trainer, pl_module)
 
     def listen(self) -> None:
-        """After Lightning has set handlers of its own; it puts back what was there before them."""
+        """Set our handlers after Lightning's; it puts back what was there before its own."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 hangup = signal.Signals(number).name == "SIGHUP"
@@ -60,14 +59,15 @@ class Interruption(Callback):
     def note(self, number: int, frame: FrameType | None) -> None:
         """The first time: after this step. A second Ctrl-C, or without steps left: at once."""
         if signal.Signals(number).name == "SIGHUP":
-            no_more_words()
+            discard_terminal_output()
         if self.signal and number != signal.SIGINT:
             return
         again, self.signal = self.signal, self.signal or number
         if again or not self.stepping:
             raise KeyboardInterrupt
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        print(f"{name}: stopping after this step; Ctrl-C stops at once", file=sys.stderr)
+        with contextlib.suppress(RuntimeError):  # the signal came in the middle of a write to it
+            print(f"{name}: stopping after this step; Ctrl-C stops at once", file=sys.stderr)
 
     def wanted(self, trainer: Trainer, module: ViTModule) -> bool:
         """Shall the run stop here? Several ranks agree at logged steps and validations."""
@@ -77,13 +77,3 @@ class Interruption(Callback):
             return False
         anyone = sum_over_ranks(torch.tensor(float(self.signal > 0), device=module.device))
         return bool(anyone)
-
-
-def no_more_words() -> None:
-    """A terminal that is gone answers every word with an error; files and pipes stay."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
-                os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

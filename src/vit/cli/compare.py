@@ -17,6 +17,7 @@ from vit.cli.argv import folder_name, usable
 from vit.cli.dry_run import dry_run
 from vit.cli.errors import UsageError, condense
 from vit.cli.recorded import trusted_modules
+from vit.cli.renamed import KEYS
 from vit.cli.suggestions import nearest_file
 from vit.compare.plan import Planner
 from vit.compare.runner import Runner
@@ -96,12 +97,12 @@ def read_study(argv: list[str]) -> tuple[Study, dict[str, Arm], Path]:
     study.encoder = existing(study.encoder, file, "encoder")
     study.trainer = study.trainer and existing(study.trainer, file, "trainer")
     study.finetune.config = existing(study.finetune.config, file, "finetune.config")
-    for key, patch in data_of(study).items():
+    for key, patch in patches_of(study).items():
         patch.config = other or existing(patch.config, file, f"{key}.config")
     arms = read_arms(study, file)
     try:
         study.transfer = expanded(study.transfer)
-        for patch in data_of(study).values():
+        for patch in patches_of(study).values():
             patch.set |= shared
         validate_study(study, arms)
     except ValueError as error:
@@ -109,7 +110,7 @@ def read_study(argv: list[str]) -> tuple[Study, dict[str, Arm], Path]:
     return study, arms, file
 
 
-def data_of(study: Study) -> dict[str, ConfigPatch]:
+def patches_of(study: Study) -> dict[str, ConfigPatch]:
     """All data of a study, by where it stands."""
     patches = {f"transfer.{name}": patch for name, patch in study.transfer.items()}
     if study.pretrain:
@@ -177,7 +178,10 @@ def parse_dataclass(kind: type, argv: list[str], file: Path) -> Any:
         text = re.sub(r"Expected a typing.Literal\[(.*?)\]", r"expected one of \1", str(error))
         text = re.sub(r"\. Got value: (.*)", r", got \1", text)
         text = condense(text).partition("; start from a file")[0]
-        raise UsageError(f"{file}: {text}") from error
+        wrong = re.search(r"Option '(?:[\w.]+\.)?(\w+)' is not accepted", text)
+        now = KEYS.get(wrong[1]) if wrong else None
+        hint = f": it is called {now} now" if now else ""
+        raise UsageError(f"{file}: {text}{hint}") from error
     return kind(**{part.name: values[part.name] for part in fields(kind)})
 
 

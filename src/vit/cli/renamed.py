@@ -34,6 +34,7 @@ KEYS = {
     "temperature_warmup": "distillation.temperature_warmup",
     "test_share": "test_fraction",
     "val_share": "val_fraction",
+    "words": "published (a study's claims)",
 }
 CLASSES = {
     "KNN": "Probe, with every: null and images: null,",

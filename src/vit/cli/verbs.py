@@ -20,6 +20,7 @@ from vit.callbacks.run import Plan, Run, callback_of
 from vit.callbacks.run_folder import CONFIG, read_config, read_json
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.speed import Speed
+from vit.callbacks.terminal import outlive_terminals
 from vit.cli import report
 from vit.cli.argv import (
     FROM_MAY,
@@ -58,6 +59,7 @@ def run(verb: str, argv: list[str], main: Callable[[list[str]], int]) -> int:
     """One verb, and one line for whatever goes wrong; `main` runs the commands of a study."""
     debug, launch = "--debug" in argv, launch_id()
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
+    outlive_terminals()
     workarounds.quieten()
     workarounds.forget_other_class_arguments()
     workarounds.bound_yaml()

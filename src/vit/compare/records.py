@@ -56,14 +56,14 @@ def malformed(path: Path) -> str:
     return ""
 
 
-def read_table(path: Path) -> Table:
+def read_correctness(path: Path) -> Table:
     """A table of correctness; read once, as long as the file stays the same."""
     status = path.stat()
-    return _read_table(path, status.st_mtime_ns, status.st_size)
+    return _parse(path, status.st_mtime_ns, status.st_size)
 
 
 @cache
-def _read_table(path: Path, changed: int, size: int) -> Table:
+def _parse(path: Path, changed: int, size: int) -> Table:
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     try:
@@ -85,7 +85,7 @@ def disagreement(path: Path, split: str, summary: Path) -> str:
     """How a table and the summary beside it contradict each other; empty: they do not."""
     if not path.is_file():
         return f"{path} is gone"
-    table, figures = read_table(path), read_summary(summary)
+    table, figures = read_correctness(path), read_summary(summary)
     if table.fault:
         return f"{path} {table.fault}"
     metrics = metrics_of(split, figures)

@@ -93,6 +93,11 @@ class Report:
                 f"{study.folds} folds: each image is tested once a seed, by a model that did not "
                 "learn from it; folds share training images, so intervals are approximate"
             )
+        return lines + self._data() + self._overlaps()
+
+    def _data(self) -> list[str]:
+        """Lines: what each arm learns from and what it sees of it."""
+        study, lines = self.study, []
         for name in study.transfer:
             spec = self.dry_runs[next(iter(self.arms)), name].data.spec
             kinds = len(spec.classes)
@@ -106,7 +111,11 @@ class Report:
                     f"{labels}; it sees {dry_run.views}"
                 )
         first = self.dry_runs[next(iter(self.arms)), next(iter(study.transfer))]
-        lines.append(f"every arm fine-tunes on {first.views}")
+        return [*lines, f"every arm fine-tunes on {first.views}"]
+
+    def _overlaps(self) -> list[str]:
+        """Lines: what pre-trainings, also those that others paid for, saw of the tasks."""
+        lines = []
         for (arm, task), overlap in self.overlaps.items():
             look = "by name" if overlap.near is None else f"{overlap.near} more look alike"
             names = ", ".join(overlap.classes[:5])

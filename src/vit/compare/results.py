@@ -173,11 +173,11 @@ class Results:
             out = csv.writer(file)
             out.writerow(COLUMNS)
             for score in self.scores:
-                out.writerow(columns_of(score))
+                out.writerow(as_row(score))
         part.replace(path)
 
 
-def columns_of(score: Score) -> list[Any]:
+def as_row(score: Score) -> list[Any]:
     """A row of results.csv; figures that are not there are empty, and `status` says why."""
     axis, value = score.point or ("", "")
     return [

@@ -18,9 +18,9 @@ from vit.compare.records import (
     contradiction,
     disagreement,
     malformed,
+    read_correctness,
     read_metrics,
     read_summary,
-    read_table,
 )
 
 Status = Literal["new", "begun", "failed", "done"]
@@ -126,7 +126,7 @@ class Store:
         """M, 1 for each test image that was right; None where the figure is not there."""
         if self.status(job) != "done":
             return None
-        return read_table(self.folder(job) / TABLES[job.verb]["test"]).columns.get(column)
+        return read_correctness(self.folder(job) / TABLES[job.verb]["test"]).columns.get(column)
 
 
 def doubted(job: Job, summary: Path) -> str:
@@ -141,7 +141,7 @@ def doubted(job: Job, summary: Path) -> str:
     reasons = (disagreement(path, split, summary) for split, path in tables.items())
     if why := next(filter(None, reasons), ""):
         return why
-    images = len(next(iter(read_table(tables["test"]).columns.values())))
+    images = len(next(iter(read_correctness(tables["test"]).columns.values())))
     other = f"{tables['test']} is of {images} images, not {job.tested}"
     return "" if images == job.tested else other
 

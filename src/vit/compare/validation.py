@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vit.compare.study import AXES, FINETUNE, Arm, Study
-from vit.compare.withheld import check_settings
+from vit.compare.withheld import check_withheld
 
 RESERVED = ("random_encoder", "raw_pixels")
 MOST_RUNS = 100_000  # planning so many takes minutes, and no machine ends them
@@ -35,7 +35,7 @@ def validate_study(study: Study, arms: dict[str, Arm]) -> None:
     _check_arms(study, arms)
     _check_budget(study, arms)
     _check_claims(study)
-    check_settings(study, arms)
+    check_withheld(study, arms)
 
 
 def _check_numbers(study: Study) -> None:
@@ -108,8 +108,9 @@ def _check_claims(study: Study) -> None:
 
 def _check_pretraining_data(study: Study) -> None:
     patches = [study.pretrain.labelled, study.pretrain.unlabelled] if study.pretrain else []
-    for key in ("final", "each"):
-        if any(getattr(patch, key) for patch in patches if patch):
+    for patch in filter(None, patches):
+        if patch.final or patch.each:
+            key = "final" if patch.final else "each"
             raise ValueError(f"pretrain: {key} belongs to a task's data; leave it out")
 
 

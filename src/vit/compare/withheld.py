@@ -35,7 +35,7 @@ TASK = COMMON | {
 }
 
 
-def check_settings(study: Study, arms: dict[str, Arm]) -> None:
+def check_withheld(study: Study, arms: dict[str, Arm]) -> None:
     """Refuse what a `set` of a study must leave to the plan.
 
     Raises:
@@ -73,9 +73,9 @@ def _settings(
     draws = folds | {"label_draw": "use label_draws"}
     if study.pretrain:
         yield "pretrain.set", study.pretrain.set, PRETRAINING
-        for name in ("labelled", "unlabelled"):
-            patch = getattr(study.pretrain, name)
-            yield f"pretrain.{name}.set", patch.set if patch else {}, folds
+        yield "pretrain.labelled.set", study.pretrain.labelled.set, folds
+        unlabelled = study.pretrain.unlabelled
+        yield "pretrain.unlabelled.set", unlabelled.set if unlabelled else {}, folds
     yield "finetune.set", study.finetune.set, task
     for name, patch in study.transfer.items():
         yield f"transfer.{name}.set", patch.set, draws

@@ -101,7 +101,7 @@ class TokenEncoder(Encoder):
     def add_position(
         self, patches: Float[Tensor, "B N D"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "B N D"]:
-        """Tell each patch where it stands; grid: when it is not the encoder's own."""
+        """Add to each patch where it stands; grid: where it is not the encoder's."""
 
     @abstractmethod
     def encode(

@@ -90,7 +90,7 @@ class DropPath(nn.Module):
 
     Huang et al., arXiv:1603.09382. As a subset (Oquab et al., DINOv2, arXiv:2304.07193, section 5)
     the same number of images is chosen each time and only these are computed: time and memory are
-    saved in proportion. The number is compiled in, so each block is compiled on its own then.
+    saved in proportion. The number is compiled in, so each block is compiled separately then.
 
     Args:
         rate: fraction of images that goes without the branch.

@@ -1,4 +1,4 @@
-"""torch files as data: whole, of their own size, free of code, and of finite numbers."""
+"""torch files as data: whole, of the size they claim, free of code, and of finite numbers."""
 
 import hashlib
 import pickle
@@ -13,9 +13,20 @@ from torch import Tensor, nn
 from vit.whole_files import replacing
 
 UNREADABLE = (
-    RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-    RecursionError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile, NotImplementedError,
-)  # fmt: skip
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    RecursionError,
+    MemoryError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+)
 
 
 def read_torch(path: Path, what: str) -> Any:
@@ -95,7 +106,7 @@ def tensors(content: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def hash_of(module: nn.Module, digits: int = 12) -> str:
-    """So many hexadecimal digits that change with any weight or its name."""
+    """A hash in so many hexadecimal digits, which changes with any weight or its name."""
     total = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         total.update(name.encode())
@@ -110,10 +121,12 @@ def check_finite(state: Any, path: Path) -> None:
         ValueError: naming the first such tensor; or what was given holds something else.
     """
     plain = isinstance(state, Mapping) and all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout is torch.strided
+        isinstance(name, str)
+        and isinstance(tensor, Tensor)
+        and tensor.layout is torch.strided
         and not (tensor.is_meta or tensor.is_quantized or tensor.is_complex())
         for name, tensor in state.items()
-    )  # fmt: skip
+    )
     if not plain:
         raise ValueError(f"weights: {path} holds no table of tensors")
     for name, tensor in state.items():

@@ -132,7 +132,7 @@ class ViT(TokenEncoder):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The parameters that are the ViT's own; its parts reset theirs."""
+        """Reset the parameters that belong to no part; the parts reset theirs."""
         if self.cls_token is not None:
             nn.init.zeros_(self.cls_token)
         if self.reg_token is not None:
@@ -205,7 +205,7 @@ class ViT(TokenEncoder):
     def encode_with_layers(
         self, patches: Float[Tensor, "B N D"], layers: tuple[int, ...]
     ) -> tuple[Float[Tensor, "B T D"], dict[str, Float[Tensor, "B T D"]]]:
-        """As `encode`, and the tokens after some blocks, not normalised."""
+        """The tokens that `encode` returns, and those after some blocks, not normalised."""
         self.check_layers(layers)
         tokens, between = self.sequence(patches), {}
         for number, block in enumerate(self.blocks, start=1):

@@ -97,6 +97,7 @@ class Stored:
     grid: tuple[int, int] | None
     state: dict[str, Tensor]
     classifier: dict[str, Tensor]  # weight and bias over the classes; empty without such a head
+    objective: str  # how the names of the objective begin, among which all of these were
 
     def build(self, spec: DataSpec) -> Encoder:
         """The same architecture for other data; its weights are not loaded yet."""
@@ -182,7 +183,9 @@ def stored_encoder(path: str | Path, average: bool = True) -> Stored:
         if grid and (len(grid) != 2 or not all(type(n) is int and n > 0 for n in grid)):
             raise ValueError(f"grid {grid}")
         spec, settings = DataSpec.from_dict(about["spec"]), dict(about["settings"])
-        return Stored(file, str(about["class_path"]), settings, spec, grid, state, classifier)
+        return Stored(
+            file, str(about["class_path"]), settings, spec, grid, state, classifier, source
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"checkpoint: {file} is damaged or foreign (its encoder's description: {error})"

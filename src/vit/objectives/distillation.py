@@ -34,7 +34,7 @@ from vit.objectives.parts.mixing import Mixing, blended, mixing_pictures
 
 
 class Held:
-    """Something that a module uses and does not own: neither saved, sharded, averaged nor copied.
+    """A teacher that an objective uses only: neither saved, sharded, averaged nor copied with it.
 
     Args:
         module: in eval mode, without gradients.
@@ -48,7 +48,7 @@ class Held:
         return self
 
     def __call__(self, images: Tensor) -> Tensor:
-        """On the images' device; a copy without data where only shapes are worked out."""
+        """The teacher's logits; of a copy without data where only shapes are worked out."""
         if images.device.type == "meta":
             return copy.deepcopy(self.module).to("meta")(images)
         return self.module.to(images.device)(images)

@@ -214,8 +214,8 @@ class IBOT(Objective):
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """A large view as the student sees it (grey: hidden), and all crops side by side."""
         size, grid, first = self.encoder.patch_size, self.encoder.grid, batch.views[0].float()
-        hidden = self.mask(batch)[: len(batch), :, None]
-        seen = unpatchify(torch.where(hidden, 0.0, patchify(first, size)), size, grid)
+        mask = self.mask(batch)[: len(batch), :, None]
+        seen = unpatchify(torch.where(mask, 0.0, patchify(first, size)), size, grid)
         strip = [F.interpolate(view.float(), size=first.shape[-2:]) for view in batch.views]
         return {
             "seen": self.pixels(seen).clamp(0, 1),

@@ -172,7 +172,7 @@ class MaskedPatchPrediction(Objective):
     def seen_around(
         self, images: Float[Tensor, "B C H W"], places: Int[Tensor, "B K"]
     ) -> Float[Tensor, "B K C"]:
-        """For each corrupted patch the mean colour, in [0, 1], of the intact ones around it."""
+        """The mean colour, in [0, 1], of the intact patches around each corrupted one."""
         means = F.avg_pool2d(self.pixels(images), self.encoder.patch_size)
         means = means.flatten(2).transpose(1, 2)  # B N C
         mask = torch.zeros_like(means[..., 0], dtype=torch.bool).scatter(1, places, True)
@@ -230,7 +230,7 @@ class MaskedPatchPrediction(Objective):
         within: int,
         batch: Batch,
     ) -> Float[Tensor, "B K D"]:
-        """For each place another patch, never itself."""
+        """Another patch for each place, never itself."""
         rows = torch.arange(len(patches), device=places.device)[:, None] * within
         if self.corruption.partner == "batch" and batch.epoch is not None:
             itself, pool, first = rows + places, len(patches) * within, 0

@@ -132,7 +132,7 @@ class Supervised(Objective):
         return torch.where(labels.any(1), weight, 1.0) * loss
 
     def metrics(self) -> dict[str, Metric]:
-        """For several labels: how high those that are right rank, class by class."""
+        """With several labels: how high those that are right rank, class by class."""
         if not self.several:
             return {}
         return {"map": MeanAveragePrecision(self.head.out_features)}

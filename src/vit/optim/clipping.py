@@ -11,8 +11,8 @@ class Clip:
     """Bound the gradient before each step.
 
     Args:
-        kind: global: the length of all gradients together (ViT paper: 1); per_tensor: of each
-            tensor on its own (DINO's code: 3).
+        kind: global: the length of all gradients together (ViT paper: 1); per_tensor: that of each
+            tensor alone (DINO's code: 3).
         value: the bound.
     """
 

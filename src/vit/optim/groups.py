@@ -57,7 +57,7 @@ def parameter_groups(
 
     Returns:
         Dicts of params, name, lr_factor and is_matrix (the matrices inside the encoder's blocks,
-        which some optimisers treat on their own); undecayed groups also set weight_decay to 0.
+        which some optimisers treat differently); undecayed groups also set weight_decay to 0.
     """
     encoder, groups = objective.encoder, {}
     for name, parameter in objective.named_parameters():

@@ -19,10 +19,10 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: groups as `parameter_groups` makes them; `is_matrix` ones are Muon's.
-        lr: of both.
-        weight_decay: of both, decoupled.
-        momentum: of Muon.
-        betas: of AdamW.
+        lr: learning rate of both.
+        weight_decay: decoupled decay of both.
+        momentum: Muon's.
+        betas: AdamW's.
     """
 
     def __init__(
@@ -41,8 +41,10 @@ class Muon(torch.optim.Optimizer):
         shared = {"lr": lr, "weight_decay": weight_decay}
         matrices = torch.optim.Muon(
             [group for group in groups if group.get("is_matrix")],
-            **shared, momentum=momentum, adjust_lr_fn="match_rms_adamw",
-        )  # fmt: skip
+            **shared,
+            momentum=momentum,
+            adjust_lr_fn="match_rms_adamw",
+        )
         others = torch.optim.AdamW(
             [group for group in groups if not group.get("is_matrix")], **shared, betas=betas
         )
@@ -51,18 +53,20 @@ class Muon(torch.optim.Optimizer):
         self._share()
 
     def _share(self) -> None:
-        for part, wanted in zip(self.parts, (True, False), strict=True):
+        for part, of_matrices in zip(self.parts, (True, False), strict=True):
             part.state = self.state
-            part.param_groups = [g for g in self.param_groups if bool(g.get("is_matrix")) is wanted]
+            part.param_groups = [
+                group for group in self.param_groups if bool(group.get("is_matrix")) is of_matrices
+            ]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Both go on where they stopped."""
+        """Restore both optimisers, which share the state."""
         super().load_state_dict(state_dict)
         self._share()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One step of each."""
+        """One step of each optimiser."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

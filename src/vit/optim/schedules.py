@@ -26,7 +26,8 @@ class _Warmed(Schedule):
             raise ValueError(f"{type(self).__name__}: warmup must be in [0, 1), got {warmup}")
         if not 0 <= end < math.inf:
             raise ValueError(f"{type(self).__name__}: end must be at least 0, got {end}")
-        self.warmup, self.end = warmup, end
+        self.warmup = warmup
+        self.end = end
 
     def __call__(self, progress: float) -> float:
         rise = min(progress / self.warmup, 1.0) if self.warmup else 1.0
@@ -35,7 +36,7 @@ class _Warmed(Schedule):
 
     @abstractmethod
     def shape(self, after: float) -> float:
-        """From 1 to 0 while `after` goes from 0 to 1."""
+        """The shape: it goes from 1 to 0 while `after` goes from 0 to 1."""
 
 
 class Cosine(_Warmed):
@@ -84,7 +85,8 @@ class Steps(Constant):
             raise ValueError(
                 f"Steps: at must be in (0, 1) and factor above 0, got {at} and {factor}"
             )
-        self.at, self.factor = tuple(at), factor
+        self.at = tuple(at)
+        self.factor = factor
 
     def __call__(self, progress: float) -> float:
         return super().__call__(progress) * self.factor ** sum(progress >= at for at in self.at)

@@ -66,7 +66,7 @@ class MeanAveragePrecision(MultilabelAveragePrecision):
 def class_counts(
     guessed: Int[Tensor, " B"], labels: Int[Tensor, " B"], classes: int
 ) -> Float[Tensor, "B three_L"]:
-    """For each class: was it guessed rightly, was it the label, was it guessed?"""
+    """Was each class guessed rightly, was it the label, was it guessed?"""
     truth, guess = F.one_hot(labels, classes), F.one_hot(guessed, classes)
     return torch.cat([truth * guess, truth, guess], 1).float()
 
