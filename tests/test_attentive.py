@@ -72,7 +72,8 @@ def test_a_head_learns_as_if_it_were_alone():
     standard = module._statistics(task.train.tokens, 64)
     with torch.no_grad():
         both, alone = (
-            module._train(task, standard, lrs, 20, 100, 8) for lrs in ([0.003, 0.03], [0.03])
+            module._train_attention(task, standard, lrs, 20, 100, 8)
+            for lrs in ([0.003, 0.03], [0.03])
         )
     for several, one in zip(both, alone, strict=True):
         torch.testing.assert_close(several[1], one[0], atol=1e-4, rtol=1e-3)
@@ -87,7 +88,9 @@ def test_the_encoder_never_gets_a_gradient():
     result = attentive(Task(split, split, split, 3), steps=30)
     assert result.metrics["accuracy"] > 0.9  # it did learn
     with torch.no_grad():
-        weights = module._train(Task(split, split, split, 3), torch.ones(2, 32), [0.01], 1, 9, 4)
+        weights = module._train_attention(
+            Task(split, split, split, 3), torch.ones(2, 32), [0.01], 1, 9, 4
+        )
     module._forward(weights, tokens, torch.ones(2, 32)).square().sum().backward()
     assert weights[0].grad is not None
     assert all(parameter.grad is None for parameter in encoder.parameters())

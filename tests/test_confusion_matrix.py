@@ -7,7 +7,7 @@ from sklearn.metrics import confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from launch import launch
-from vit.callbacks.confusion_matrix import matrix
+from vit.callbacks.confusion_matrix import draw_matrix
 
 SHORT = ("fit", "--config", "configs/pretrain/supervised.yaml", "--trainer.max_steps", "20",
          "--trainer.callbacks", "ConfusionMatrix",
@@ -33,7 +33,7 @@ def test_the_matrix_is_scikit_learns():
     labels, guessed = (torch.randint(0, 3, (50,), generator=generator) for _ in range(2))
     table = (labels * 3 + guessed).bincount(minlength=9).view(3, 3)
     assert (table.numpy() == confusion_matrix(labels, guessed)).all()
-    picture = matrix(table.float(), ("a", "b", "c"))
+    picture = draw_matrix(table.float(), ("a", "b", "c"))
     assert picture.shape[0] == 3
     assert 0 <= picture.min() < picture.max() <= 1
     colours = Counter(map(tuple, picture.flatten(1).T[::7].tolist()))

@@ -86,7 +86,7 @@ def test_long_training_ends_at_the_weights_of_scikit_learn(penalty):
     train = FrozenFeatures({"few": known}, task.train.labels)
     task = Task(train, train, train, 10)
     rows = batches(300, 2048, 2000, 0, "")
-    weight, bias = module._train(known, task, [0.03, 0.1], 2000, rows, penalty)
+    weight, bias = module._train_linear(known, task, [0.03, 0.1], 2000, rows, penalty)
     judge = LogisticRegression(C=1 / penalty, max_iter=5000, tol=1e-9)
     judge.fit(known.double().numpy(), train.labels.numpy())
     for head in range(2):
@@ -109,7 +109,7 @@ def test_a_head_learns_as_if_it_were_alone():
     known = module._standardise([task.train.features])[0]
 
     def train(lrs: list[float]) -> Tensor:
-        return module._train(known, task, lrs, 50, batches(1293, 256, 50, 0, ""), 1.0)[0]
+        return module._train_linear(known, task, lrs, 50, batches(1293, 256, 50, 0, ""), 1.0)[0]
 
     for head, lr in enumerate((0.003, 0.3)):
         torch.testing.assert_close(train([0.003, 0.03, 0.3])[2 * head], train([lr])[0])

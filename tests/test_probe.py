@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 
 from builders import every_objective, small_vit
 from launch import launch
-from vit.callbacks.collapse_monitor import CollapseMonitor, flat
+from vit.callbacks.collapse_monitor import CollapseMonitor, rank_message
 from vit.callbacks.probe import Probe, summary_line, task_of
 from vit.data import Digits
 from vit.evaluate.base import FrozenFeatures
@@ -176,8 +176,8 @@ def test_without_labels_there_is_only_the_rank():
 def test_features_on_one_line_are_told():
     generator = torch.Generator().manual_seed(0)
     line_of = torch.rand(100, 1, generator=generator) @ torch.randn(1, 16, generator=generator)
-    assert "effective rank 1.0" in flat(rankme(line_of))
-    assert flat(rankme(torch.randn(100, 16, generator=generator))) is None
+    assert "effective rank 1.0" in rank_message(rankme(line_of))
+    assert rank_message(rankme(torch.randn(100, 16, generator=generator))) is None
 
 
 def fitted(rate: float, flat_features: bool, *callbacks) -> ViTModule:

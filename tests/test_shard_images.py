@@ -50,8 +50,14 @@ def refused(root: Path, told: str, **how) -> None:
     assert len(str(caught.value)) < 300 + 2 * len(str(root))
 
 
-ABOUT = {"form": "as_is", "apply_exif_and_alpha": True, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3,
-         "counts": {"train": 10, "val": 4, "test": 4}}  # fmt: skip
+ABOUT = {
+    "form": "as_is",
+    "apply_exif_and_alpha": True,
+    "classes": ["a", "b"],
+    "mean": [0.5] * 3,
+    "std": [0.2] * 3,
+    "counts": {"train": 10, "val": 4, "test": 4},
+}
 
 
 def test_a_sound_description_is_followed(root):
@@ -66,7 +72,9 @@ def test_a_sound_description_is_followed(root):
     ("key", "value"),
     [
         ("form", "jpg"), ("form", None), ("form", []), ("short_side", None), ("short_side", "20"),
-        ("quality", None), ("quality", 9.5), ("apply_exif_and_alpha", 1), ("apply_exif_and_alpha", "false"), ("apply_exif_and_alpha", None),
+        ("quality", None), ("quality", 9.5),
+        ("apply_exif_and_alpha", 1), ("apply_exif_and_alpha", "false"),
+        ("apply_exif_and_alpha", None),
         ("classes", "ab"), ("classes", {"a": 1}), ("classes", ["a", 2]), ("classes", 7),
         ("mean", 0.5), ("mean", []), ("mean", [0.5] * 2), ("mean", ["0.5"] * 3),
         ("mean", [float("nan")] * 3), ("mean", "0.5"), ("mean", None), ("std", [0.0] * 3),

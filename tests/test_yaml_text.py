@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from vit import yaml_text
-from vit.yaml_text import LARGEST, load
+from vit.yaml_text import LARGEST, load_yaml
 
 PLAIN = "a: [1, 2.5, x]\nb: &b {c: null}\nd: *b\ne: {<<: *b, f: true}\n"
 
@@ -26,23 +26,23 @@ def test_what_safe_load_reads_is_read_the_same(text):
         expected = yaml.safe_load(text)
     except yaml.YAMLError:
         with pytest.raises(ValueError, match="not YAML"):
-            load(text, "f.yaml")
+            load_yaml(text, "f.yaml")
     else:
-        assert load(text, "f.yaml") == expected
+        assert load_yaml(text, "f.yaml") == expected
 
 
 def test_aliases_are_counted_as_often_as_they_are_used():
     rows = ["a: &a [1, 2, 3]"] + [f"b{i}: *a" for i in range(1000)]
     text = "\n".join(rows)  # 1 map + 1001 x (a key, a list, three numbers)
     assert yaml_text.count(text, "f.yaml") == 1 + 1001 * 5
-    assert len(load(text, "f.yaml")) == 1001
+    assert len(load_yaml(text, "f.yaml")) == 1001
 
 
 @pytest.mark.parametrize("levels", [7, 9, 200])
 def test_a_bomb_is_refused_at_once(levels):
     started = time.perf_counter()
     with pytest.raises(ValueError, match=rf"^f.yaml: more than {LARGEST:,} values") as told:
-        load(bomb(levels), "f.yaml")
+        load_yaml(bomb(levels), "f.yaml")
     assert time.perf_counter() - started < 1
     assert "\n" not in str(told.value)
 
@@ -69,7 +69,7 @@ def test_a_bomb_is_refused_at_once(levels):
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_its_place(text, line):
     with pytest.raises(ValueError, match="not YAML") as told:
-        load(text, "f.yaml")
+        load_yaml(text, "f.yaml")
     assert str(told.value).startswith(line)
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 300

@@ -34,6 +34,16 @@ def training_flops(objective: Objective, spec: DataSpec) -> float:
     return counter.get_total_flops() / IMAGES
 
 
+def flops_or_nan(objective: Objective, spec: DataSpec) -> float:
+    """The same, or NaN and a line for people where an objective cannot be counted."""
+    try:
+        return training_flops(objective, spec)
+    except RuntimeError:  # it looks into tensors, which here are empty
+        kind = type(objective).__name__
+        print(f"FLOPs: not counted, {kind} does not run on tensors without data")
+        return float("nan")
+
+
 def peak_of(device: torch.device) -> float | None:
     """Operations a second that the device's maker states for bf16; None where it is not listed."""
     if device.type != "cuda":

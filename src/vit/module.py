@@ -2,6 +2,29 @@
 
 Everything that changes during a run is a function of counters (steps done, batches consumed), so
 that a killed run goes on bit for bit.
+
+A fit, hook by hook, in the order in which Lightning calls them; a hook whose owner is not named is
+in this file:
+
+    setup                        count what a step costs, while the parameters are whole
+    configure_model              shard and compile
+    configure_optimizers         parameter groups, their peak values
+    on_fit_start                 the length of the run, which progress is a fraction of
+    on_train_start               modes; DDP's buckets; callbacks/header.py says what will happen
+    on_after_batch_transfer      uint8 images to normalised views: data/lightning_hooks.py
+    on_train_batch_start         the seed of dropout
+    optimizer_step               the schedules; then, through the closure that it is given:
+    training_step                    the objective's loss, and Lightning's backward pass
+    configure_gradient_clipping      the bound on the gradient
+                                 and then the optimiser's step, teachers and averages
+    on_train_batch_end           metrics.csv: callbacks/step_logging.py
+    on_validation_epoch_start    new sums
+    validation_step              what each batch adds to them
+    on_validation_epoch_end      exact means over all ranks
+    on_validation_end            metrics.csv again; probes and pictures: callbacks/
+    on_save_checkpoint           what a file needs to be used: callbacks/checkpoints.py writes it
+
+Micro-batches that are only accumulated have their training_step without an optimizer_step.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,17 +39,30 @@ from vit import lightning_workarounds as workarounds
 from vit.batch import Batch, DataSpec, LoaderContext
 from vit.collectives import mean_of_rows, share_statistics
 from vit.finite import RecentLosses
-from vit.flops import training_flops
+from vit.flops import flops_or_nan
 from vit.metrics import EvalMetrics
 from vit.models.base import Encoder
 from vit.models.ema import EMA, ema_warmup
 from vit.models.prefixes import describe_prefixes
-from vit.models.weights import FORMAT, Stored, describe, load_into, stored_encoder
+from vit.models.weights import (
+    FORMAT,
+    Stored,
+    adapt_positions,
+    describe,
+    load_into,
+    stored_encoder,
+)
 from vit.objectives.base import Losses, Objective
 from vit.optim.clipping import Clip
-from vit.optim.groups import check_factors, freeze, note_base_values, parameter_groups
+from vit.optim.groups import (
+    check_factors,
+    freeze,
+    keep_frozen_in_eval,
+    note_base_values,
+    parameter_groups,
+)
 from vit.optim.lr_scaling import Scaling, scaled_lr
-from vit.optim.schedules import Cosine, Schedule
+from vit.optim.schedules import Cosine, Schedule, set_scheduled_values
 from vit.randomness import seed_generators, step_seed
 from vit.sharding import shard_once
 
@@ -75,14 +111,23 @@ class ViTModule(LightningModule):
     ) -> None:
         super().__init__()
         check_factors(layer_decay, head_lr, ema)
-        self.build_optimizer, self.schedule = optimizer, schedule or Cosine()
-        self.weight_decay_schedule, self.lr_scaling = weight_decay_schedule, lr_scaling
-        self.layer_decay, self.head_lr, self.clip = layer_decay, head_lr, clip
-        self.ema, self.compiled = ema, compile
-        self.seed, self.config = 0, ""  # the run's; the command line sets both
+        self.build_optimizer = optimizer
+        self.schedule = schedule or Cosine()
+        self.weight_decay_schedule = weight_decay_schedule
+        self.lr_scaling = lr_scaling
+        self.layer_decay = layer_decay
+        self.head_lr = head_lr
+        self.clip = clip
+        self.ema = ema
+        self.compiled = compile
+
+        self.seed = 0  # the run's, like its config: the command line sets both
+        self.config = ""
         self.consumed = 0  # micro-batches trained on, from the start of the run
         self.validated = -1  # step of the last validation
-        self.total_steps, self.flops_per_image, self.coverage = 0, 0.0, ""
+        self.total_steps = 0
+        self.flops_per_image = 0.0
+        self.coverage = ""  # what was loaded of a pre-trained encoder, in words
         self.results: dict[str, float] = {}
         self.step_losses: list[Losses] = []
         self.recent = RecentLosses()
@@ -120,12 +165,9 @@ class ViTModule(LightningModule):
         return self.average.copy if self.average else self.objective
 
     def train(self, mode: bool = True) -> "ViTModule":
-        """Frozen parts stay in eval mode: no dropout, no new BatchNorm statistics."""
+        """Frozen layers stay in eval mode: no dropout, no new BatchNorm statistics."""
         super().train(mode)
-        for part in self.objective.encoder.modules():
-            own = list(part.parameters())
-            if own and not any(parameter.requires_grad for parameter in own):
-                part.eval()
+        keep_frozen_in_eval(self.objective.encoder)
         return self
 
     # ---- set-up -------------------------------------------------------------------------------
@@ -133,11 +175,7 @@ class ViTModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Count a step's cost while the parameters are still whole."""
         if stage == "fit" and not self.flops_per_image:
-            try:
-                self.flops_per_image = training_flops(self.objective, self.spec)
-            except RuntimeError:  # it looks into tensors, which here are empty
-                self.flops_per_image, kind = float("nan"), type(self.objective).__name__
-                print(f"FLOPs: not counted, {kind} does not run on tensors without data")
+            self.flops_per_image = flops_or_nan(self.objective, self.spec)
 
     def configure_model(self) -> None:
         """Shard and compile, where asked for; Lightning calls this once for every verb."""
@@ -220,13 +258,9 @@ class ViTModule(LightningModule):
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable | None = None
     ) -> None:
-        """Set the schedules, step, and let teachers follow."""
+        """Set the schedules, step, and let teachers and averages follow."""
         progress = self.progress
-        decay = self.weight_decay_schedule
-        for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * self.schedule(progress)
-            if decay is not None:
-                group["weight_decay"] = group["base_weight_decay"] * decay(progress)
+        set_scheduled_values(optimizer, progress, self.schedule, self.weight_decay_schedule)
         optimizer.step(closure=optimizer_closure)
         self.objective.after_step(progress)
         share_statistics(self.objective)
@@ -285,7 +319,7 @@ class ViTModule(LightningModule):
         self._finish("val")
 
     def on_test_epoch_end(self) -> None:
-        """As for validation."""
+        """Exact means over all ranks, of the test split."""
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
@@ -321,12 +355,6 @@ class ViTModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The counters, before any loader is made; positions, where images have another size."""
         self.consumed, self.validated = checkpoint["consumed"], checkpoint["validated"]
-        grid, state = checkpoint["encoder"]["grid"], checkpoint.get("state_dict")
-        if state is None:  # a sharded model was loaded before this hook
-            return
-        for place, part in self.named_modules():
-            if isinstance(part, Encoder):  # the encoder, and a teacher's
-                prefix = place + "."
-                own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-                adapted = part.adapt(own, tuple(grid) if grid else None)
-                state |= {prefix + name: value for name, value in adapted.items()}
+        state = checkpoint.get("state_dict")
+        if state is not None:  # a sharded model was loaded before this hook
+            adapt_positions(self, state, checkpoint["encoder"]["grid"])

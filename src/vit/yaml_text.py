@@ -14,7 +14,7 @@ LARGEST, DEEPEST = 100_000, 100  # values after aliases; our largest recorded co
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load(text: str, where: str) -> Any:
+def load_yaml(text: str, where: str) -> Any:
     """What yaml.safe_load makes of a text.
 
     Args:

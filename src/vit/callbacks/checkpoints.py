@@ -25,10 +25,10 @@ class Checkpoints(Checkpoint):
     never finds one that was due and not run.
 
     Args:
-        every_n_steps: optimiser steps between saves within an epoch.
-        keep_best: also keep the best on validation, by the objective's own measure.
         files: the run's logger, which knows the folder.
         interruption: knows whether somebody wants the run to stop; it is saved, then left.
+        every_n_steps: optimiser steps between saves within an epoch.
+        keep_best: also keep the best on validation, by the objective's own measure.
     """
 
     def __init__(
@@ -40,9 +40,11 @@ class Checkpoints(Checkpoint):
     ) -> None:
         if every_n_steps < 1:
             raise ValueError(f"checkpoint_every must be at least 1, got {every_n_steps}")
-        self.files, self.interruption = files, interruption
-        self.every, self.keep_best = every_n_steps, keep_best
-        self.best: float | None = None
+        self.files = files
+        self.interruption = interruption
+        self.every = every_n_steps
+        self.keep_best = keep_best
+        self.best: float | None = None  # the value to beat
         self.saved_step = -1
 
     @property
@@ -53,7 +55,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Between two validations, and after the last step, before what may follow it (a probe)."""
+        """Save between two validations, and after the last step before a probe may follow it."""
         step = trainer.global_step
         whole = pl_module.consumed % trainer.accumulate_grad_batches == 0
         if not whole or validation_follows(trainer, pl_module, batch_idx):
@@ -65,10 +67,10 @@ class Checkpoints(Checkpoint):
             raise KeyboardInterrupt
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """After each validation of a fit."""
+        """Save after each validation of a fit."""
         inside = pl_module.consumed % trainer.accumulate_grad_batches  # gradients are half summed
-        unwanted = trainer.state.fn != "fit" or trainer.sanity_checking or inside
-        if unwanted or trainer.global_step == self.saved_step:
+        outside = trainer.state.fn != "fit" or trainer.sanity_checking
+        if outside or inside or trainer.global_step == self.saved_step:
             return
         choice = pl_module.objective.best
         if self.keep_best and choice and choice[0] in pl_module.results:
@@ -86,7 +88,7 @@ class Checkpoints(Checkpoint):
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Where something else ended the run: early stopping, say."""
+        """Save where something else ended the run: early stopping, say."""
         if trainer.global_step != self.saved_step:
             self.save(trainer)
 
@@ -108,11 +110,11 @@ class Checkpoints(Checkpoint):
             self.interruption.stepping = False  # what follows may be stopped at any time
 
     def state_dict(self) -> dict[str, Any]:
-        """The value to beat."""
+        """What a resumed run must know: the value to beat."""
         return {"best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The value to beat."""
+        """Take the value to beat from the checkpoint."""
         self.best = state["best"]
 
 
@@ -131,15 +133,14 @@ def validation_follows(trainer: Trainer, module: ViTModule, batch_idx: int) -> b
 
 def newest_good(folder: Path) -> tuple[Path | None, list[str]]:
     """The checkpoint to go on from, and a line for each damaged one that was passed over."""
-    complaints, found = [], []
+    damaged, steps = [], {}
     for name in (*NEWEST_FIRST, "new.ckpt"):
         path = folder / FOLDER / name
         if not path.is_file():
             continue
         try:
-            found.append((open_checkpoint(path, whole=True)["global_step"], path))
+            steps[path] = open_checkpoint(path, whole=True)["global_step"]
         except ValueError as error:
             if name != "new.ckpt":
-                complaints.append(str(error))
-    newest = max(found, key=lambda pair: pair[0], default=(0, None))[1]
-    return newest, complaints
+                damaged.append(str(error))
+    return max(steps, key=steps.get, default=None), damaged

@@ -14,43 +14,43 @@ EARLY = 0.2  # fraction of the run in which collapse is often only a start
 
 
 class CollapseMonitor(Callback):
-    """After each validation of a run without labels: effective rank, and the objective's own say.
+    """Look at effective rank and the objective's monitors after validations without labels.
 
     Weights and random numbers of the run are not touched.
     """
 
     def __init__(self) -> None:
-        self.said = False
+        self.warned = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Look until something was said."""
+        """Look until the run was called collapsed."""
         objective = pl_module.eval_objective
-        unwanted = trainer.state.fn != "fit" or trainer.sanity_checking
-        if unwanted or self.said or objective.uses_labels or pl_module.progress < EARLY:
+        outside = trainer.state.fn != "fit" or trainer.sanity_checking
+        if outside or self.warned or objective.uses_labels or pl_module.progress < EARLY:
             return
         context = pl_module.loader_context()
         features = frozen_features(
             objective.encoder, trainer.datamodule, "val", context, most=IMAGES
         )
         rank = rankme(features.features)
-        told = objective.collapse_message(pl_module.results) or flat(rank)
-        if told:
-            self.said = True
+        message = objective.collapse_message(pl_module.results) or rank_message(rank)
+        if message:
+            self.warned = True
             if trainer.is_global_zero:
                 step = trainer.global_step
-                print(f"warning: collapsed at step {step:,}: {told}", file=sys.stderr)
+                print(f"warning: collapsed at step {step:,}: {message}", file=sys.stderr)
 
     def state_dict(self) -> dict[str, Any]:
-        """Said once is said for the whole run, also when it goes on after a kill."""
-        return {"said": self.said}
+        """One warning is enough for a run, also when it goes on after a kill."""
+        return {"said": self.warned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse."""
-        self.said = state_dict["said"]
+        """Take it from the checkpoint."""
+        self.warned = state_dict["said"]
 
 
-def flat(rank: float) -> str | None:
-    """What a low effective rank means."""
+def rank_message(rank: float) -> str | None:
+    """What a low effective rank means; None where it is not low."""
     if rank >= COLLAPSED:
         return None
     return (

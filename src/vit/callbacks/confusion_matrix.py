@@ -33,13 +33,11 @@ class ConfusionMatrix(Callback):
 
     @torch.no_grad()
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Look at the whole split once; the images shown are that rank 0 saw."""
+        """Look at the whole split once; the images shown are those that rank 0 saw."""
         objective, data = pl_module.eval_objective, trainer.datamodule
         if not objective.uses_labels or pl_module.spec.multi_label:
             if trainer.is_global_zero:
-                print(
-                    "ConfusionMatrix: nothing to show, it wants one label an image and a classifier"
-                )
+                print("ConfusionMatrix: skipped, it needs a classifier and one label an image")
             return
         was = objective.training
         objective.eval()
@@ -50,14 +48,14 @@ class ConfusionMatrix(Callback):
         for batch in data.evaluation_loader("val", context):
             shown = data.show(batch.to(pl_module.device), context, training=False)
             logits = objective.predict(shown.images)["logits"].float()
-            known = shown.valid & (shown.labels >= 0)
-            labels, guessed = shown.labels[known], logits.argmax(1)[known]
-            places = labels * classes + guessed
-            table += places.bincount(minlength=classes**2).view(classes, classes)
-            losses = F.cross_entropy(logits[known], labels, reduction="none")
-            images = objective.pixels(shown.images[known])
-            worst += [(float(losses[i]), images[i].cpu())
-                      for i in (guessed != labels).nonzero().flatten().tolist()]  # fmt: skip
+            labelled = shown.valid & (shown.labels >= 0)
+            labels, guessed = shown.labels[labelled], logits.argmax(1)[labelled]
+            cells = labels * classes + guessed
+            table += cells.bincount(minlength=classes**2).view(classes, classes)
+            losses = F.cross_entropy(logits[labelled], labels, reduction="none")
+            images = objective.pixels(shown.images[labelled])
+            mistakes = (guessed != labels).nonzero().flatten().tolist()
+            worst += [(float(losses[i]), images[i].cpu()) for i in mistakes]
             worst = sorted(worst, key=lambda pair: -pair[0])[: self.images]
         objective.train(was)
         table = sum_over_ranks(table).cpu()
@@ -71,17 +69,17 @@ class ConfusionMatrix(Callback):
         worst: list[tuple[float, Tensor]],
         classes: tuple[str, ...],
     ) -> None:
-        """Both pictures."""
+        """Show both pictures."""
         files = callback_of(trainer, Run).files
-        files.picture("pictures/confusion", matrix(table, classes), trainer.global_step)
+        files.picture("pictures/confusion", draw_matrix(table, classes), trainer.global_step)
         if worst:
             images = enlarged(torch.stack([image for _, image in worst])).clamp(0, 1)
             grid = make_grid(images, nrow=8, padding=4, pad_value=1.0)
             files.picture("pictures/worst_mistakes", grid, trainer.global_step)
 
 
-def matrix(table: Tensor, classes: tuple[str, ...]) -> Tensor:
-    """3 H W in [0, 1]: rows are labels, columns guesses, fractions of each row."""
+def draw_matrix(table: Tensor, classes: tuple[str, ...]) -> Tensor:
+    """A picture (3 H W in [0, 1]): rows are labels, columns guesses, fractions of each row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to load
     from matplotlib.figure import Figure
 
@@ -89,15 +87,15 @@ def matrix(table: Tensor, classes: tuple[str, ...]) -> Tensor:
     figure = Figure((side + 1.5, side), dpi=100, layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
     fraction = table / table.sum(1, keepdim=True).clamp(min=1)
-    shown = axes.imshow(fraction.numpy(), cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(fraction.numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("guessed")
     axes.set_ylabel("label")
     if len(classes) <= MOST_NAMES:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
-    figure.colorbar(shown, label="fraction of the label's images")
+    figure.colorbar(image, label="fraction of the label's images")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that the font has not
+        warnings.simplefilter("ignore")  # letters that the font lacks
         canvas.draw()
     pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
     width, height = canvas.get_width_height()

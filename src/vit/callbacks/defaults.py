@@ -19,7 +19,7 @@ from vit.callbacks.validate_last_step import ValidateLastStep
 def default_callbacks(
     plan: Plan, files: RunLog, progress_bar: bool, checkpoint_every: int, keep_best: bool
 ) -> list[Callback]:
-    """All of them; those of `trainer.callbacks` are called before them.
+    """A list of all of them; those of `trainer.callbacks` are called before them.
 
     Args:
         plan: from the command line.

@@ -20,7 +20,8 @@ class PerImageCorrectness(Callback):
     """
 
     def __init__(self, files: RunLog) -> None:
-        self.files, self.parts = files, []
+        self.files = files
+        self.parts: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """Nothing is carried over from a test that was interrupted."""
@@ -35,12 +36,12 @@ class PerImageCorrectness(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the batch."""
+        """Keep what the batch gave."""
         if outputs is not None:
             self.parts.append(outputs)
 
     def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Gather and write; the summary tells the file's hash."""
+        """Gather the ranks' images and write them; the summary holds the file's hash."""
         if not self.parts:
             return
         index, right = (

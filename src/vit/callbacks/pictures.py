@@ -24,15 +24,20 @@ class Pictures(Callback):
 
     def __init__(self, every: int = 10, images: int = 8) -> None:
         if every < 1 or images < 1:
-            raise ValueError(f"Pictures: every and images want more, got {every} and {images}")
-        self.every, self.images, self.count, self.wanted = every, images, 0, True
+            raise ValueError(
+                f"Pictures: every and images must be at least 1, got {every} and {images}"
+            )
+        self.every = every
+        self.images = images
+        self.count = 0  # validations so far
+        self.due = True  # show what training sees at the next step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """What training sees: at the start, and after each set of the others."""
-        if self.wanted:
-            self.wanted = False
+        """Show what training sees: at the start, and after each set of the others."""
+        if self.due:
+            self.due = False
             for number, view in enumerate(batch.views, 1):
                 name = f"augmented_{number}" if len(batch.views) > 1 else "augmented"
                 self.show(trainer, name, pl_module.objective.pixels(view))
@@ -46,7 +51,7 @@ class Pictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """The first batch only."""
+        """Show the first batch only."""
         if (
             batch_idx
             or trainer.sanity_checking
@@ -61,22 +66,22 @@ class Pictures(Callback):
             pictures = pl_module.eval_objective.pictures(batch)
         for name, images in pictures.items():
             self.show(trainer, name, images)
-        self.wanted = True
+        self.due = True
 
     def show(self, trainer: Trainer, name: str, images: Tensor) -> None:
-        """One row of images."""
+        """Show one row of images."""
         run = callback_of(trainer, Run)
-        shown = enlarged(images[: self.images].float().clamp(0, 1).cpu())
-        grid = make_grid(shown, nrow=self.images, padding=4, pad_value=1.0)
+        row = enlarged(images[: self.images].float().clamp(0, 1).cpu())
+        grid = make_grid(row, nrow=self.images, padding=4, pad_value=1.0)
         run.files.picture(f"pictures/{name}", grid, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands, for a run that goes on."""
-        return {"count": self.count, "wanted": self.wanted}
+        return {"count": self.count, "wanted": self.due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse."""
-        self.count, self.wanted = state_dict["count"], state_dict["wanted"]
+        """Go on from there."""
+        self.count, self.due = state_dict["count"], state_dict["wanted"]
 
 
 def enlarged(images: Tensor) -> Tensor:

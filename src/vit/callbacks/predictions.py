@@ -20,7 +20,8 @@ class Predictions(Callback):
     """
 
     def __init__(self, files: RunLog) -> None:
-        self.files, self.parts = files, []
+        self.files = files
+        self.parts: list[tuple[torch.Tensor, ...]] = []
 
     def on_predict_batch_end(
         self,

@@ -20,11 +20,12 @@ class Profile(Callback):
     """
 
     def __init__(self, warmup: int = 2, steps: int = 10) -> None:
-        self.warmup, self.steps = warmup, steps
+        self.warmup = warmup
+        self.steps = steps
         self.profiler: profile | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin."""
+        """Begin to trace."""
         if not trainer.is_global_zero:
             return
         activities = [ProfilerActivity.CPU]
@@ -43,7 +44,7 @@ class Profile(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One step further."""
+        """Tell the profiler that a step is done."""
         if self.profiler:
             self.profiler.step()
 

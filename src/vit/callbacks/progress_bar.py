@@ -1,4 +1,4 @@
-"""The progress bar."""
+"""The progress bar: short names, and the time left of the whole run."""
 
 import math
 import time
@@ -23,7 +23,7 @@ class ProgressBar(RichProgressBar):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The clock of the whole run."""
+        """Start the clock of the whole run."""
         super().on_train_start(trainer, pl_module)
         self.began, self.first = time.perf_counter(), trainer.global_step
         steps = trainer.num_training_batches / trainer.accumulate_grad_batches
@@ -34,13 +34,13 @@ class ProgressBar(RichProgressBar):
         return f"epoch {current_epoch + 1}/{self.epochs}"
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """What stands to the right."""
-        known = super().get_metrics(trainer, pl_module)
-        shown = {short: known[name] for name, short in SHORT.items() if name in known}
-        if "val" in shown:
-            shown.pop("val loss", None)
+        """The values to the right of the bar."""
+        logged = super().get_metrics(trainer, pl_module)
+        values = {short: logged[name] for name, short in SHORT.items() if name in logged}
+        if "val" in values:
+            values.pop("val loss", None)
         if trainer.state.fn == "fit" and trainer.global_step > getattr(self, "first", 0):
             rate = (time.perf_counter() - self.began) / (trainer.global_step - self.first)
             seconds = rate * (pl_module.total_steps - trainer.global_step)
-            shown["left"] = str(timedelta(seconds=round(seconds)))
-        return shown
+            values["left"] = str(timedelta(seconds=round(seconds)))
+        return values

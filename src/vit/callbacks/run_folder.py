@@ -85,10 +85,10 @@ def environment() -> dict[str, Any]:
     """Code, versions and hardware."""
     git = ["git", "-C", str(Path(__file__).parent)]
 
-    def ask(*words: str) -> str | None:
+    def ask(*arguments: str) -> str | None:
         try:
             return subprocess.run(
-                [*git, *words], capture_output=True, text=True, check=True, timeout=10
+                [*git, *arguments], capture_output=True, text=True, check=True, timeout=10
             ).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return None
@@ -134,7 +134,7 @@ def read_config(folder: Path) -> str:
     if first != CHECKSUM + sha256_of(text):
         raise ValueError(
             f"{path} is damaged or was edited; a run goes on only with the settings it began "
-            f"with: begin a new one, python train.py fit --config {path}, once it reads as you want"
+            f"with: begin a new one, python train.py fit --config {path}, once it is right"
         )
     return text
 

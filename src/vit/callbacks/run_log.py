@@ -91,7 +91,7 @@ class RunLog(Logger):
         return self._writer
 
     def size(self) -> int:
-        """Bytes of metrics.csv."""
+        """How many bytes metrics.csv has."""
         path = self.folder / METRICS
         return path.stat().st_size if path.exists() else 0
 

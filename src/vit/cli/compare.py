@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser
 
-from vit.callbacks.run_folder import hold
 from vit.cli.argv import folder_name, usable
 from vit.cli.dry_run import dry_run
 from vit.cli.errors import UsageError, condense
@@ -26,7 +25,7 @@ from vit.compare.study import Arm, Budget, ConfigPatch, Study, expanded, relativ
 from vit.compare.validation import validate_study
 from vit.evaluate.catalogue import defaults
 from vit.models.weights import checkpoint_in
-from vit.yaml_text import load
+from vit.yaml_text import load_yaml
 
 ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
 RUNS = "runs"  # the folder of all studies' runs, beside those of their results
@@ -48,20 +47,17 @@ def compare(options: dict[str, str], rest: list[str], main: Callable[[list[str]]
     torch.set_num_threads(1)
     study, arms, file = read_study(rest)
     logs, name = Path(options.get("--logs", "logs")) / "compare", options.get("--name", file.stem)
+    if options.get("--emit", "slurm") != "slurm":
+        raise UsageError(f"--emit: unknown {options['--emit']!r}; known: slurm")
     if folder_name(name, "--name") == RUNS:
         raise UsageError(f"--name: {RUNS!r} holds the runs of all studies; give another")
     folder, store = usable(logs / name), Store(usable(logs / RUNS))
     planner = Planner(study, arms, dry_run, lambda names: {name: defaults(name) for name in names})
     runner = Runner(planner, store, folder, at_a_time(options.get("--jobs")))
     if "--emit" in options:
-        return runner.emit(options["--emit"])
+        return runner.emit()
     if "--dry-run" in flags:
         return runner.describe()
-    folder.mkdir(parents=True, exist_ok=True)
-    hold(folder)
-    for file in (folder / "results.csv", folder / "report.md"):  # written when hours are spent
-        if file.is_dir():
-            raise UsageError(f"{file} is a folder, and the study writes a file there; remove it")
     trust = options.get("--trust")
     trusted_modules(trust)
     return runner.run(partial(trusting, main, trust) if trust else main, "--rerun-stale" in flags)
@@ -166,7 +162,7 @@ def parse_dataclass(kind: type, argv: list[str], file: Path) -> Any:
     for name in (name for key, name in pairwise(argv) if key == "--config"):
         if not Path(name).is_file():
             raise UsageError(f"{name}: no such file{nearest_file(name)}")
-        if not isinstance(load(Path(name).read_text(errors="replace"), name), dict):
+        if not isinstance(load_yaml(Path(name).read_text(errors="replace"), name), dict):
             keys = ", ".join(part.name for part in fields(kind)[:4])
             raise UsageError(f"{name}: holds no keys; it needs some, such as {keys}")
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
@@ -196,7 +192,7 @@ def split_data_options(argv: list[str]) -> tuple[list[str], dict[str, Any], str 
             value = value if equals else next(left, "")
             if not value or value.startswith("--"):
                 raise UsageError(f"{key} needs a value")
-            shared[key.removeprefix("--data.")] = load(value, key)
+            shared[key.removeprefix("--data.")] = load_yaml(value, key)
         else:
             rest += [key, value] if equals else [word]
     if other is not None and not Path(other).is_file():

@@ -109,7 +109,7 @@ class CLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Without LightningCLI's warning that arguments were handed over."""
+        """Parse without LightningCLI's warning that arguments were handed over."""
         self.config = parser.parse_args(args)
         seed = self.config.seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vit.cli.errors import UsageError
-from vit.yaml_text import load
+from vit.yaml_text import load_yaml
 
 ROOMS = tuple(  # of ours: what YAML builds
     f"vit.{room}." for room in ("models", "objectives", "data", "optim", "callbacks")
@@ -175,7 +175,7 @@ def settings_of(text: str, where: Path, trusted: tuple[str, ...]) -> dict[str, A
     Raises:
         ValueError: they are damaged, or name what is not listed.
     """
-    settings = load(text, str(where))
+    settings = load_yaml(text, str(where))
     parts = [settings.get(part) for part in PARTS] if isinstance(settings, dict) else [None]
     if not all(isinstance(part, dict) for part in parts):
         raise ValueError(

@@ -1,8 +1,16 @@
-"""What a run prints when it is done: what was reached, how fast, and what to type next."""
+"""What a run prints when it is done or stopped: what was reached, what is kept, what to type."""
 
 import shlex
+import signal
+import sys
 
-from vit.callbacks.run import Run
+from lightning.pytorch.utilities import rank_zero_only
+
+from vit.callbacks.checkpoints import Checkpoints, newest_good
+from vit.callbacks.interruption import Interruption
+from vit.callbacks.run import Run, callback_of
+from vit.callbacks.run_log import RunLog
+from vit.callbacks.speed import Speed
 from vit.cli.engine import CLI
 from vit.module import ViTModule
 
@@ -16,6 +24,59 @@ FRACTIONS = (  # endings of their names; shown in percent
     "probe/knn_pixels",
     "probe/linear",
 )
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Print a line for people, once for all ranks."""
+    print(line, flush=True)
+
+
+@rank_zero_only
+def warn(line: str) -> None:
+    """Print a line of what was passed over, once for all ranks."""
+    print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def finish(cli: CLI, files: RunLog) -> int:
+    """Write the summary and say what was reached, what to type next, and where it lies."""
+    speed, run = callback_of(cli.trainer, Speed).summary(cli.model), callback_of(cli.trainer, Run)
+    run.finish(cli.trainer, cli.model, "completed", speed)
+    for line in summary_table(run.metrics, speed, older(cli)):
+        say(line)
+    if cli.plan.verb == "fit":
+        say(f"next: {next_command(cli.model, run, sys.argv)}")
+    say(f"run: {files.folder}")
+    return 0
+
+
+def interrupted(cli: CLI, files: RunLog) -> int:
+    """One line after Ctrl-C: what is kept, and how to go on."""
+    if rank_zero_only.rank == 0:
+        print(f"interrupted at step {cli.trainer.global_step}; {kept(cli, files)}", file=sys.stderr)
+    return stopped_by(cli)
+
+
+def stopped_by(cli: CLI) -> int:
+    """The exit code of a run that a signal has stopped, as shells count them."""
+    return 128 + (callback_of(cli.trainer, Interruption).signal or signal.SIGINT)
+
+
+def kept(cli: CLI, files: RunLog) -> str:
+    """What is there after a stop, and how to go on from it."""
+    how = f"; go on with: python train.py fit --resume {files.folder}" if files.folder else ""
+    return saved(cli, files) + how
+
+
+def saved(cli: CLI, files: RunLog) -> str:
+    """What a stopped run left."""
+    if files.folder is None:
+        return "nothing was begun"
+    step = callback_of(cli.trainer, Checkpoints).saved_step
+    if step >= 0:
+        return f"the last checkpoint is of step {step}"
+    older = newest_good(files.folder)[0]
+    return "the checkpoint is the one it began with" if older else "there is no checkpoint yet"
 
 
 def summary_table(metrics: dict[str, float], speed: dict[str, float], note: str = "") -> list[str]:

@@ -23,7 +23,7 @@ from vit.data.base import Images
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
 from vit.optim.schedules import Schedule
-from vit.yaml_text import load
+from vit.yaml_text import load_yaml
 
 LEAVES = {  # folders of configs that hold parts of a run, and the option for each
     "data": "--data",
@@ -69,7 +69,7 @@ def renamed_class(argv: list[str]) -> str:
     """A class by the name that it had before, in a command line or its files; else nothing."""
     texts = [*argv, *(word.partition("=")[2] for word in argv)]
     for file in config_files(argv):
-        texts += strings(load(file.read_text(errors="replace"), str(file)))
+        texts += strings(load_yaml(file.read_text(errors="replace"), str(file)))
     for text in texts:
         for old, now in CLASSES.items():
             if re.search(rf"(^|[^\w.]){re.escape(old)}($|[^\w.])", text):
@@ -81,7 +81,7 @@ def broken_yaml(argv: list[str]) -> str | None:
     """Which file it is, and where."""
     for file in config_files(argv):
         try:
-            load(file.read_text(errors="replace"), str(file))
+            load_yaml(file.read_text(errors="replace"), str(file))
         except ValueError as error:
             return str(error)
     return None
@@ -199,7 +199,7 @@ def known_keys(parser: LightningArgumentParser) -> set[str]:
 
 
 def families() -> list[type]:
-    """All encoders, objectives, schedules, data modules and callbacks of ours that are loaded."""
+    """The encoders, objectives, schedules, data modules and callbacks of ours that are loaded."""
     classes, todo = [], [Images, Encoder, Objective, Schedule, Callback]
     while todo:
         family = todo.pop()
@@ -235,7 +235,7 @@ def config_files(argv: list[str]) -> list[Path]:
             continue
         files.append(path)
         try:
-            content = load(path.read_text(errors="replace"), str(path))
+            content = load_yaml(path.read_text(errors="replace"), str(path))
         except ValueError:
             continue
         todo += [path.parent / text for text in strings(content)]

@@ -1,6 +1,5 @@
 """What each verb does: fit, resume, validate, test, predict; the rest have files beside it."""
 
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -9,19 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vit import lightning_workarounds as workarounds
 from vit.batch import DataSpec
-from vit.callbacks.checkpoints import Checkpoints, newest_good
-from vit.callbacks.interruption import Interruption
+from vit.callbacks.checkpoints import newest_good
 from vit.callbacks.run import Plan, Run, callback_of
 from vit.callbacks.run_folder import CONFIG, read_config, read_json
 from vit.callbacks.run_log import RunLog
-from vit.callbacks.speed import Speed
 from vit.callbacks.terminal import outlive_terminals
-from vit.cli import report
 from vit.cli.argv import (
     FROM_MAY,
     OPTIONS,
@@ -38,18 +33,12 @@ from vit.cli.argv import (
 )
 from vit.cli.compare import compare
 from vit.cli.engine import CLI
-from vit.cli.errors import (
-    DISK,
-    Failure,
-    UsageError,
-    disk,
-    misfit,
-    one_line,
-)
+from vit.cli.errors import DISK, Failure, UsageError, disk, misfit, one_line
 from vit.cli.evaluate import evaluate
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import run_prepare
 from vit.cli.recorded import importable, settings_of, trusted_modules
+from vit.cli.report import finish, interrupted, kept, saved, say, stopped_by, warn
 from vit.cli.suggestions import broken_yaml, renamed_class
 from vit.data.content import relabelling
 from vit.models.weights import checkpoint_in, open_checkpoint
@@ -264,59 +253,6 @@ def warn_of_change(cli: CLI, content: dict[str, Any], split: str) -> None:
             f"the {split} split is not the one of the training: files, labels or splits were "
             "changed, and images that were learned from may be in it"
         )
-
-
-@rank_zero_only
-def say(line: str) -> None:
-    """To people, once."""
-    print(line, flush=True)
-
-
-def saved(cli: CLI, files: RunLog) -> str:
-    """What a stopped run left."""
-    if files.folder is None:
-        return "nothing was begun"
-    step = callback_of(cli.trainer, Checkpoints).saved_step
-    if step >= 0:
-        return f"the last checkpoint is of step {step}"
-    older = newest_good(files.folder)[0]
-    return "the checkpoint is the one it began with" if older else "there is no checkpoint yet"
-
-
-def kept(cli: CLI, files: RunLog) -> str:
-    """What is there after a stop, and how to go on from it."""
-    how = f"; go on with: python train.py fit --resume {files.folder}" if files.folder else ""
-    return saved(cli, files) + how
-
-
-@rank_zero_only
-def warn(line: str) -> None:
-    """What was passed over."""
-    print(f"warning: {line}", file=sys.stderr, flush=True)
-
-
-def interrupted(cli: CLI, files: RunLog) -> int:
-    """One line after Ctrl-C: what is kept, and how to go on."""
-    if rank_zero_only.rank == 0:
-        print(f"interrupted at step {cli.trainer.global_step}; {kept(cli, files)}", file=sys.stderr)
-    return stopped_by(cli)
-
-
-def stopped_by(cli: CLI) -> int:
-    """The exit code of a run that a signal has stopped, as shells count them."""
-    return 128 + (callback_of(cli.trainer, Interruption).signal or signal.SIGINT)
-
-
-def finish(cli: CLI, files: RunLog) -> int:
-    """Write the summary and say what was reached, what to type next, and where it lies."""
-    speed, run = callback_of(cli.trainer, Speed).summary(cli.model), callback_of(cli.trainer, Run)
-    run.finish(cli.trainer, cli.model, "completed", speed)
-    for line in report.summary_table(run.metrics, speed, report.older(cli)):
-        say(line)
-    if cli.plan.verb == "fit":
-        say(f"next: {report.next_command(cli.model, run, sys.argv)}")
-    say(f"run: {files.folder}")
-    return 0
 
 
 VERBS = {"fit": fit, "evaluate": evaluate, "prepare": run_prepare}

@@ -80,7 +80,7 @@ class Findings:
         return lines + self.left_out() + self.worth(comparison)
 
     def left_out(self) -> list[str]:
-        """Arms without a figure at the primary endpoint."""
+        """The arms without a figure at the primary endpoint, in sentences."""
         scores = {name: self.results.of(name, *self.primary) for name in self.arms}
         status = {name: [score.status for score in scores[name]] for name in self.arms}
         absent = [self.titles[name] for name in self.arms if "missing" in status[name]]
@@ -203,12 +203,16 @@ class Findings:
         comparison = self.comparison(*self.primary)
         rows = [["arm", "minus", "points", self.level, "Holm p", "noise from images"]]
         for pair in comparison.pairs if comparison else []:
-            rows.append([
-                self.titles[pair.first], self.titles[pair.second], f"{100 * pair.value:+.1f}",
-                f"{100 * max(pair.low, -1):+.1f} to {100 * min(pair.high, 1):+.1f}",
-                "outside the family" if pair.holm is None else f"{pair.holm:.2g}",
-                f"{100 * pair.image_fraction:.0f} %",
-            ])  # fmt: skip
+            rows.append(
+                [
+                    self.titles[pair.first],
+                    self.titles[pair.second],
+                    f"{100 * pair.value:+.1f}",
+                    f"{100 * max(pair.low, -1):+.1f} to {100 * min(pair.high, 1):+.1f}",
+                    "outside the family" if pair.holm is None else f"{pair.holm:.2g}",
+                    f"{100 * pair.image_fraction:.0f} %",
+                ]
+            )
         return rows
 
     def ranks(self) -> list[list[str]]:

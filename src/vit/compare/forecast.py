@@ -14,7 +14,7 @@ BYTES = 4 * 3 * 2  # of a parameter: float32, with AdamW's two moments, in two c
 
 
 def forecast(planner: Planner, store: Store, at_a_time: int) -> list[str]:
-    """Lines: every run, its cost, and what is done."""
+    """Every run, its cost, and what is done, in lines."""
     trials = first_trials(planner.study.tuning.trials)
     jobs = unique(planner.jobs({}, trials))
     lines = []

@@ -97,5 +97,5 @@ class Job:
 
 
 def unique(jobs: list[Job]) -> list[Job]:
-    """Each run once, where it stands first."""
+    """Each run once, in order."""
     return list({job.id: job for job in reversed(jobs)}.values())[::-1]

@@ -114,7 +114,7 @@ class Planner:
     def pretraining(
         self, arm: str, seed: int, factor: float = 1.0, fold: int | None = None
     ) -> Job | None:
-        """What an arm learns before it sees the task; None for an arm that learns nothing then."""
+        """The fit before an arm sees the task; None for an arm without one."""
         if not self.arms[arm].pretrain:
             return None
         fold = self.folds[0] if fold is None else fold
@@ -126,7 +126,7 @@ class Planner:
         return replace(self._fit(command, "pretrain", arm, seed), fold=fold)
 
     def transfer(self, arm: str, cell: Cell, trial: int = 0) -> Job:
-        """An arm learns a task."""
+        """The fit in which an arm learns a task."""
         before = self.pretraining(arm, cell.seed, cell.factor, cell.fold)
         command = self.task_command(arm, cell)
         if trial:
@@ -146,12 +146,20 @@ class Planner:
         about = {"version": VERSION, "verb": "test", "upstream": final.id}
         command = Command("test").with_settings({"from": UPSTREAM})
         return replace(
-            final, id=digest(about), command=command, stage="test", about=about, needs=(final.id,),
-            flops=0.0, images=0, labels=0, seconds=2.0,
-        )  # fmt: skip
+            final,
+            id=digest(about),
+            command=command,
+            stage="test",
+            about=about,
+            needs=(final.id,),
+            flops=0.0,
+            images=0,
+            labels=0,
+            seconds=2.0,
+        )
 
     def probe(self, arm: str, cell: Cell) -> Job | None:
-        """Protocols on frozen features; None for an arm that begins with the task."""
+        """The protocols on frozen features; None for an arm that begins with the task."""
         given = self.arms[arm].pretrained
         before = self.pretraining(arm, cell.seed, cell.factor, cell.fold)
         if before is None and not given:
@@ -195,29 +203,52 @@ class Planner:
         images = dry_run.settings["trainer"]["max_steps"] * dry_run.data.batch_size
         counts = dry_run.data.spec.counts
         return Job(
-            digest(about), command.with_settings({"seed_everything": seed}), stage, arm, seed,
-            needs=(before.id,) if before else (), flops=dry_run.flops * images, images=images,
-            labels=counts["train"] if dry_run.uses_labels else 0, validation=dry_run.chosen_on,
-            tested=counts["test"], parameters=dry_run.parameters,
-            seconds=dry_run.seconds * images + 3, about=about,
-        )  # fmt: skip
+            digest(about),
+            command.with_settings({"seed_everything": seed}),
+            stage,
+            arm,
+            seed,
+            needs=(before.id,) if before else (),
+            flops=dry_run.flops * images,
+            images=images,
+            labels=counts["train"] if dry_run.uses_labels else 0,
+            validation=dry_run.chosen_on,
+            tested=counts["test"],
+            parameters=dry_run.parameters,
+            seconds=dry_run.seconds * images + 3,
+            about=about,
+        )
 
     def _evaluate(
         self, command: Command, arm: str, cell: Cell, controls: str, upstream: Any
     ) -> Job:
         dry_run = self.dry_run(self.recipes.untrained(cell))
         about = {
-            "version": VERSION, "verb": "evaluate", "upstream": upstream, "seed": cell.seed,
+            "version": VERSION,
+            "verb": "evaluate",
+            "upstream": upstream,
+            "seed": cell.seed,
             "data": data_identity(dry_run.settings["data"]),
             "splits": {s: dry_run.data.split_hash(s) for s in ("train", "val", "test")},
-            "protocols": self.protocols(list(self.study.protocols)), "controls": controls,
-        }  # fmt: skip
+            "protocols": self.protocols(list(self.study.protocols)),
+            "controls": controls,
+        }
         counts = dry_run.data.spec.counts
         return Job(
-            digest(about), self.recipes.evaluation(command, cell, controls), "control", arm,
-            cell.seed, cell.draw, cell.data, cell.point, fold=cell.fold, labels=counts["train"],
-            validation=dry_run.chosen_on, tested=counts["test"], about=about,
-        )  # fmt: skip
+            digest(about),
+            self.recipes.evaluation(command, cell, controls),
+            "control",
+            arm,
+            cell.seed,
+            cell.draw,
+            cell.data,
+            cell.point,
+            fold=cell.fold,
+            labels=counts["train"],
+            validation=dry_run.chosen_on,
+            tested=counts["test"],
+            about=about,
+        )
 
     # ---- lengths ------------------------------------------------------------------------------
 

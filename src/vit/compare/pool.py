@@ -218,7 +218,7 @@ def placed(job: Job, store: Store) -> Command:
 
 
 def child(main: Callable, argv: list[str], parent: str, gpu: int | None) -> None:
-    """In the new process: run one command, what it prints going to a file."""
+    """Run one command in the new process, what it prints going to a file."""
     Path(parent).mkdir(parents=True, exist_ok=True)
     try:
         hold(Path(parent))  # until this process ends, however it does

@@ -25,9 +25,13 @@ class StudyProgress:
         self.terminal = sys.stderr.isatty()
         self.last_line = time.monotonic()
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"),
-            TimeElapsedColumn(), transient=True, disable=not self.terminal,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[left]}"),
+            TimeElapsedColumn(),
+            transient=True,
+            disable=not self.terminal,
+        )
         self.task: TaskID | None = None
 
     def begin(self, jobs: list[Job], done: set[str]) -> None:

@@ -23,7 +23,7 @@ class Recipes:
         self.arms = arms
 
     def pretraining(self, arm: str, fold: int | None, uses_labels: bool) -> Command:
-        """An arm learns from data that is not the task's.
+        """How an arm learns from data that is not the task's.
 
         Args:
             arm: one with a pre-training.
@@ -37,7 +37,7 @@ class Recipes:
         return command.with_settings(pretrain.set, given.set, LAST_WEIGHTS)
 
     def task(self, arm: str, cell: Cell) -> Command:
-        """An arm learns a task, from its own encoder as it is before any training."""
+        """How an arm learns a task from its encoder as it is before any training."""
         finetune = self.study.finetune
         files = {"config": ConfigPatch(finetune.config), "data": self.data(cell)}
         command = Command("fit", files | self._start(arm) | self._trainer())
@@ -53,25 +53,27 @@ class Recipes:
         return Command("fit", files)
 
     def evaluation(self, command: Command, cell: Cell, controls: str) -> Command:
-        """Protocols on frozen features, as settings of a command."""
-        return replace(command, verb="evaluate").with_settings({
-            "controls": controls,
-            "protocols": ",".join(self.study.protocols),
-            "split": "val,test",
-            "cache": "none",
-            "seed_everything": cell.seed,
-        })  # fmt: skip
+        """A command with the settings of protocols on frozen features."""
+        return replace(command, verb="evaluate").with_settings(
+            {
+                "controls": controls,
+                "protocols": ",".join(self.study.protocols),
+                "split": "val,test",
+                "cache": "none",
+                "seed_everything": cell.seed,
+            }
+        )
 
     def data(self, cell: Cell) -> ConfigPatch:
         """The data of a task at one place of the study."""
         patch = self.study.transfer[cell.data]
-        own_keys = self._without_fold(patch, cell.fold).set
-        own_keys = own_keys | (patch.final if cell.final else {})
+        changes = self._without_fold(patch, cell.fold).set
+        changes = changes | (patch.final if cell.final else {})
         if cell.point and cell.point[0] != "budget":  # whole numbers, which validation.py saw to
-            own_keys = own_keys | {cell.point[0]: int(cell.point[1])}
-        if own_keys.get("labels_per_class") is not None:
-            own_keys = own_keys | {"label_draw": cell.draw}
-        return ConfigPatch(patch.config, own_keys)
+            changes = changes | {cell.point[0]: int(cell.point[1])}
+        if changes.get("labels_per_class") is not None:
+            changes = changes | {"label_draw": cell.draw}
+        return ConfigPatch(patch.config, changes)
 
     def _without_fold(self, patch: ConfigPatch, fold: int | None) -> ConfigPatch:
         """Data of which one fold is tested, and learned from by nobody."""

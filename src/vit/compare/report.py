@@ -96,7 +96,7 @@ class Report:
         return lines + self._data() + self._overlaps()
 
     def _data(self) -> list[str]:
-        """Lines: what each arm learns from and what it sees of it."""
+        """What each arm learns from and what it sees of it, in lines."""
         study, lines = self.study, []
         for name in study.transfer:
             spec = self.dry_runs[next(iter(self.arms)), name].data.spec
@@ -114,7 +114,7 @@ class Report:
         return [*lines, f"every arm fine-tunes on {first.views}"]
 
     def _overlaps(self) -> list[str]:
-        """Lines: what pre-trainings, also those that others paid for, saw of the tasks."""
+        """What pre-trainings, also those that others paid for, saw of the tasks, in lines."""
         lines = []
         for (arm, task), overlap in self.overlaps.items():
             look = "by name" if overlap.near is None else f"{overlap.near} more look alike"
@@ -169,7 +169,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def still_improving(results: Results, titles: dict[str, str]) -> list[str]:
-    """Lines: where the loss on validation was still falling when a stage ended."""
+    """Where the loss on validation was still falling when a stage ended, in lines."""
     falling: dict[tuple[str, str], list[bool]] = {}
     for job in results.by_id.values():
         if job.stage in ("pretrain", "transfer") and job.point is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from vit.callbacks.run_folder import hold
 from vit.compare.checks import check_arms, check_overlaps
 from vit.compare.findings import Findings
 from vit.compare.forecast import forecast, power_line
@@ -56,10 +57,8 @@ class Runner:
         print("\n".join([*lines, power_line(self.planner, self.dry_runs)]))
         return 0
 
-    def emit(self, kind: str) -> int:
-        """Write job arrays for a scheduler."""
-        if kind != "slurm":
-            raise ValueError(f"--emit: unknown {kind!r}; known: slurm")
+    def emit(self) -> int:
+        """Write SLURM job arrays, and print how to queue them."""
         jobs = unique(self.planner.jobs(None if len(self.trials) > 1 else {}, self.trials))
         print("\n".join(write_jobs(jobs, self.store, self.folder)))
         return 0
@@ -71,6 +70,7 @@ class Runner:
             main: the command line; a function of a module.
             rerun_stale: repeat what other code made.
         """
+        self._take_folder()
         print(power_line(self.planner, self.dry_runs), flush=True)
         say = partial(print, flush=True)
         pool = Pool(self.store, main, self.at_a_time, self.gpus, say)
@@ -94,6 +94,14 @@ class Runner:
             return 130
         self.report(jobs, choice, pool.failed)
         return 1 if pool.failed else 0
+
+    def _take_folder(self) -> None:
+        """Keep other processes of this study out, and refuse now what would fail at the end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hold(self.folder)
+        for file in (self.folder / "results.csv", self.folder / "report.md"):
+            if file.is_dir():
+                raise ValueError(f"{file} is a folder, and the study writes a file; remove it")
 
     def report(self, jobs: list[Job], choice: Choice, failed: dict[str, str]) -> None:
         """Write results and report, and print the table.

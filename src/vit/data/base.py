@@ -77,7 +77,7 @@ class Images(LightningHooks):
         self.repeats = repeats
         self._contents: dict[Split, str | None] = {}
         for name, (least, most) in BOUNDS.items():
-            value = getattr(self, name)
+            value = vars(self)[name]
             if value is not None and not least <= value <= most:
                 raise ValueError(
                     f"{type(self).__name__}: {name} must be from {least} to {most:,}, got {value}"

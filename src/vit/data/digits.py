@@ -78,7 +78,8 @@ class Digits(Images):
             raise ValueError(f"Digits: classes must be rising numbers from 0 to 9, got {classes}")
         if clutter < 0 or (clutter and canvas is None):
             raise ValueError(f"Digits: clutter needs a canvas and counts from 0, got {clutter}")
-        self.fractions, self.source = (test_fraction, val_fraction), (canvas, clutter)
+        self.fractions = (test_fraction, val_fraction)
+        self.source = (canvas, clutter)
         self.classes = tuple(range(10)) if classes is None else tuple(classes)
         self.spec = DataSpec(
             classes=tuple(map(str, self.classes)),

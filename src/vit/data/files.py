@@ -28,7 +28,7 @@ class Source(ABC):
 
     @abstractmethod
     def name(self, number: int) -> str:
-        """For messages, and for hashes that do not depend on where the data lies."""
+        """What messages call it, and hashes that do not depend on where the data lies."""
 
     @abstractmethod
     def read(self, number: int) -> bytes:
@@ -127,7 +127,8 @@ class Files(Dataset):
         index = torch.tensor(chosen.index)
         repeat = torch.tensor(chosen.repeat) if chosen.repeat else None
         shapes = [(len(index), 3, cut.size, cut.size) for cut in self.cuts]
-        views = [torch.empty(shape, dtype=torch.uint8) for shape in shapes]
+        # zeros, black where nothing is read: memory that is not cleared first takes longer to fill
+        views = [torch.zeros(shape, dtype=torch.uint8) for shape in shapes]
         unread: list[tuple[str, str]] = []
         rows = (index >= 0).nonzero().flatten()
         for _ in range(len(self)):
@@ -138,8 +139,6 @@ class Files(Dataset):
                 break
             index[rows] = (index[rows] + 1) % len(self)
         index[rows] = -1
-        for view in views:
-            view[index < 0] = 0  # black, not what lay in the memory
         place, real = index.clamp(min=0), index >= 0
         labels = torch.where(real, self.labels[place], -1)
         accepted = None if self.accepted is None else self.accepted[place] & real[:, None]
@@ -180,7 +179,7 @@ class Files(Dataset):
         return failed
 
     def _boxes(self, sizes: Tensor, drawn: Tensor, epoch: int | None) -> list[list[Box | None]]:
-        """For each image its crop in each view."""
+        """The crop of each image in each view."""
         columns = []
         for cut in self.cuts:
             if cut.area is None and cut.crop_ratio is None:

@@ -61,8 +61,10 @@ class ImageFolder(FileImages):
             )
         if not 0 < val_fraction <= 0.5:
             raise ValueError(f"ImageFolder: val_fraction must be in (0, 0.5], got {val_fraction}")
-        self.root, self.table = Path(root).resolve(), Path(labels).resolve() if labels else None
-        self.parts, self.unlabelled = (keep_splits, folds, fold, val_fraction), unlabelled
+        self.root = Path(root).resolve()
+        self.table = Path(labels).resolve() if labels else None
+        self.parts = (keep_splits, folds, fold, val_fraction)
+        self.unlabelled = unlabelled
         self.chosen = tuple(classes) if classes is not None else None
         listing = chosen_listing(self.root, self.table, self.chosen)
         self.notes = (*listing.notes, *imbalance(listing), *self.unused(listing))
@@ -255,7 +257,7 @@ def draw_fold(root: Path, listing: Listing, places: list[int], folds: int, fold:
         kind = StratifiedKFold if even else KFold
     splitter = kind(folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # classes smaller than the folds: told by `imbalance`
+        warnings.simplefilter("ignore")  # of classes smaller than the folds: `imbalance` notes them
         _, members = next(islice(splitter.split(places, labels, groups), fold, None))
     return [places[i] for i in members]
 

@@ -153,7 +153,10 @@ def list_imagenet21k(
     files = {e.name: image_names(Path(e.path)) for e in os.scandir(root) if e.is_dir()}
     classes = tuple(sorted(name for name, names in files.items() if len(names) > least))
     if not classes:
-        raise FileNotFoundError(f"ImageNet21k: no folder of {root} holds more than {least} images")
+        raise FileNotFoundError(
+            f"ImageNet21k: no folder of {root} holds more than {least} images; "
+            "unpack more archives there, or lower data.least"
+        )
     number = {name: i for i, name in enumerate(classes)}
     train = published_order((f"{c}/{n}" for c in classes for n in files[c][tested:]), "train")
     test = [f"{c}/{n}" for c in classes for n in files[c][:tested]]
@@ -213,7 +216,9 @@ def number_of(name: str) -> int:
     """The number in the name of a published validation image: ILSVRC2012_val_00000001.JPEG is 0."""
     number = re.search(r"_(\d{8})\.", name)
     if number is None or not 1 <= int(number[1]) <= 50_000:
-        raise ValueError(f"ImageNet: {name} is no name of the published validation images")
+        raise ValueError(
+            f"ImageNet: {name} is no name of the published validation images; remove it"
+        )
     return int(number[1]) - 1
 
 

@@ -35,8 +35,10 @@ class Patience:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.description, self.total = description, total
-        self.step, self.clock = step, clock
+        self.description = description
+        self.total = total
+        self.step = step
+        self.clock = clock
         self.console = console or Console(file=sys.stderr)
         self.silent = not self.console.is_terminal or os.environ.get("LOCAL_RANK", "0") != "0"
 

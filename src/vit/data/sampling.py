@@ -91,7 +91,7 @@ class TrainingBatches(Sampler[BatchIndices]):
 
 
 def appearances(order: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
-    """For each place, how often its value stood there before."""
+    """How often the value of each place stood before it."""
     values, places = order.sort(stable=True)
     starts = torch.cat([values.new_zeros(1), values.bincount().cumsum(0)])[values]
     return torch.empty_like(order).scatter_(0, places, torch.arange(len(order)) - starts)

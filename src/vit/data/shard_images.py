@@ -44,7 +44,8 @@ class ShardImages(FileImages):
         super().__init__(**loading)
         if not 0 < val_fraction < 1:
             raise ValueError(f"ShardImages: val_fraction must be in (0, 1), got {val_fraction}")
-        self.root, self.val_fraction = Path(root).resolve(), val_fraction
+        self.root = Path(root).resolve()
+        self.val_fraction = val_fraction
         self.patterns = (train, val, test)
         self.cache = Path(cache).resolve() if cache else self.root / "index"
         about = read_about(self.root) if (self.root / ABOUT).is_file() else {}

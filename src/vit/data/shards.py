@@ -99,7 +99,7 @@ class Shards(Source):
         return data
 
     def _descriptor(self, archive: int) -> int:
-        """Of this process: a descriptor from before a fork is not shared."""
+        """A descriptor of this process: one from before a fork is not shared."""
         if self.process != os.getpid():
             self._forget()
         if archive in self.open:

@@ -77,7 +77,7 @@ def few(indices: list[int], labels: list[int], per_class: int, draw: int) -> lis
         if len(members) < per_class:
             raise ValueError(
                 f"data: labels_per_class is {per_class}, class {label} has {len(members)} "
-                "training images"
+                "training images; ask for fewer"
             )
         chosen |= set(sorted(members, key=lambda i: (uniforms[i], i))[:per_class])
     return [i for i in indices if i in chosen]

@@ -53,7 +53,7 @@ def attentive(
         raise ValueError(f"attentive: heads must be 1 to {width}, the tokens' width; got {heads}")
     lrs = sorted(lrs)
     standard = _statistics(task.train.tokens, batch)
-    weights = _train(task, standard, lrs, steps, batch, heads)
+    weights = _train_attention(task, standard, lrs, steps, batch, heads)
     choice, queries = (
         torch.cat([_forward(weights, rows, standard) for rows in split.tokens.split(batch)], 1)
         for split in (task.choice, task.queries)
@@ -83,7 +83,7 @@ def _statistics(tokens: Float[Tensor, "M N D"], batch: int) -> Float[Tensor, "2 
     return torch.stack([mean, (variance + 1e-6).sqrt()]).float()
 
 
-def _train(
+def _train_attention(
     task: Task, standard: Tensor, lrs: list[float], steps: int, batch: int, heads: int
 ) -> list[Tensor]:
     """Query, keys, values, classifier and its bias; H first, all H from the same start."""

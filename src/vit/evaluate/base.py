@@ -33,23 +33,23 @@ class FrozenFeatures:
 
     @property
     def features(self) -> Float[Tensor, "M _d"]:
-        """In the encoder's own pooling."""
+        """The features in the encoder's own pooling."""
         return next(iter(self.pooled.values()))
 
     def labelled(self) -> "FrozenFeatures":
-        """Without images that have no label."""
-        known = self.labels >= 0
-        return self if known.all() else self[known]
+        """The images that have a label."""
+        has_label = self.labels >= 0
+        return self if has_label.all() else self[has_label]
 
     def __getitem__(self, rows: Any) -> "FrozenFeatures":
-        """Some of the images."""
+        """The features of some of the images."""
         pooled = {name: values[rows] for name, values in self.pooled.items()}
         tokens = None if self.tokens is None else self.tokens[rows]
         return FrozenFeatures(pooled, self.labels[rows], tokens)
 
 
 class Task(NamedTuple):
-    """Learn from `train`, choose on `choice`, be judged on `queries`.
+    """Learn from `train`, choose on `choice`, classify `queries`.
 
     Args:
         train: labelled images to learn from.

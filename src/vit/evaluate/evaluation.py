@@ -122,8 +122,8 @@ class Evaluation:
     def cache_key(self, encoder: nn.Module, split: str, tokens: bool) -> str:
         """What features depend on: the weights, the images and how they are shown."""
         kind = [encoder.class_path, encoder.settings, str(self.context.device), self.precision]
-        shown = self.context.normalisation.to_dict()
-        return digest([hash_of(encoder), kind, self.identity(split), shown, tokens])
+        spec = self.context.normalisation.to_dict()
+        return digest([hash_of(encoder), kind, self.identity(split), spec, tokens])
 
     def identity(self, split: str) -> dict[str, Any]:
         """What of the data and its presentation belongs to a protocol's id."""

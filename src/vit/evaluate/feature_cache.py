@@ -17,23 +17,23 @@ class FeatureCache:
         self.folder = folder
 
     def get(self, key: str) -> FrozenFeatures | None:
-        """What was kept under a key; a damaged file is told, and made anew by whoever asks."""
+        """What was kept under a key; a damaged file is named, and made anew by whoever asks."""
         path = self._path(key)
         if path is None or not path.is_file():
             return None
         try:
             content = read_torch(path, "features")
-            found = FrozenFeatures(content["pooled"], content["labels"], content["tokens"])
-            check_finite(dict(tensors(vars(found))), path)
+            features = FrozenFeatures(content["pooled"], content["labels"], content["tokens"])
+            check_finite(dict(tensors(vars(features))), path)
             if content["key"] != key:
                 raise ValueError(f"features: {path} is another file under this name")
-            return found
+            return features
         except (ValueError, KeyError, TypeError) as error:
             print(f"{error}; made anew", flush=True)
             return None
 
     def keep(self, key: str, features: FrozenFeatures) -> None:
-        """Whole or not at all."""
+        """Write features, whole or not at all."""
         path = self._path(key)
         if path is not None:
             save_torch({"key": key, **vars(features)}, path)

@@ -15,7 +15,7 @@ from vit.data.base import Images, Split
 from vit.evaluate.base import FrozenFeatures
 from vit.models.base import Features
 
-LARGEST = 32  # side of raw pixels that are judged: 50,000 photographs of 224 px would be 30 GB
+LARGEST = 32  # side of raw pixels that are classified: 50,000 photographs of 224 px would be 30 GB
 
 
 @torch.no_grad()
@@ -62,8 +62,8 @@ def frozen_features(
 
 def poolings(encoder: nn.Module, features: Features) -> dict[str, Tensor]:
     """One vector an image, in every way that this encoder offers; its own comes first."""
-    own_name = encoder.settings.get("pool", "pooled")
-    vectors = {own_name: features.pooled.float()}
+    pool = encoder.settings.get("pool", "pooled")
+    vectors = {pool: features.pooled.float()}
     if features.cls is not None:
         vectors.setdefault("cls", features.cls.float())
     if features.tokens is not None:
@@ -77,7 +77,7 @@ class Pixels(nn.Module):
     settings: ClassVar[dict[str, Any]] = {"pool": "pixels"}
 
     def forward(self, images: Tensor) -> Features:
-        """All their numbers in one row each."""
+        """One row an image, of all its numbers."""
         if max(images.shape[-2:]) > LARGEST:
             images = F.interpolate(images, (LARGEST, LARGEST), mode="bilinear", antialias=True)
         return Features(images.flatten(1))

@@ -16,7 +16,7 @@ Rows = Tensor | slice  # the images of a step
 
 
 def batches(count: int, batch: int, steps: int, seed: int, purpose: str) -> Iterator[Rows]:
-    """All images each step where they fit in a batch, else shuffled, a partial batch left out."""
+    """The images of each step: all where they fit in a batch, else shuffled, no partial batch."""
     for step in range(steps):
         epoch, place = divmod(step, max(count // batch, 1))
         if place == 0:
@@ -41,10 +41,10 @@ def descend(
         rows: the images of each.
     """
     means, squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
-    for step, chosen in enumerate(rows, 1):
+    for step, batch in enumerate(rows, 1):
         scale = min(1, 10 * step / steps) * (1 + cos(pi * (step - 1) / steps)) / 2
         rates = scale * torch.tensor(lrs) / (1 - 0.9**step)
-        slopes = gradients(chosen)
+        slopes = gradients(batch)
         for weight, slope, mean, square in zip(weights, slopes, means, squares, strict=True):
             mean.lerp_(slope, 0.1)
             square.lerp_(slope.square(), 0.01)
@@ -68,5 +68,7 @@ def choose(logits: Float[Tensor, "P H M L"], labels: Int[Tensor, " M"]) -> tuple
 def check_grid(name: str, lrs: tuple[float, ...], steps: int, batch: int) -> None:
     """Refuse settings that teach nothing."""
     if not lrs or min(lrs) <= 0 or min(steps, batch) < 1:
-        must = f"{name}: lrs must be above 0, steps and batch at least 1"
-        raise ValueError(f"{must}; got {list(lrs)}, {steps} and {batch}")
+        raise ValueError(
+            f"{name}: lrs must be above 0, steps and batch at least 1; "
+            f"got {list(lrs)}, {steps} and {batch}"
+        )

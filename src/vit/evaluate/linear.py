@@ -47,10 +47,10 @@ def linear(
     choice, queries = [], []
     for pooling in poolings:
         splits = (task.train, task.choice, task.queries)
-        known, *asked = _standardise([split.pooled[pooling] for split in splits])
-        rows = batches(len(known), batch, steps, task.seed, f"linear {pooling}")
-        weight, bias = _train(known, task, lrs, steps, rows, penalty)
-        for features, logits in zip(asked, (choice, queries), strict=True):
+        train, *others = _standardise([split.pooled[pooling] for split in splits])
+        rows = batches(len(train), batch, steps, task.seed, f"linear {pooling}")
+        weight, bias = _train_linear(train, task, lrs, steps, rows, penalty)
+        for features, logits in zip(others, (choice, queries), strict=True):
             logits.append(features @ weight + bias[:, None])  # H M L
     pool, head, edge = choose(torch.stack(choice), task.choice.labels)
     correct = queries[pool][head].argmax(-1) == task.queries.labels
@@ -71,12 +71,12 @@ def linear(
 
 
 def _standardise(splits: list[Float[Tensor, "_ D"]]) -> list[Float[Tensor, "_ D"]]:
-    """All by the mean and variance of the first."""
+    """The features of all splits, by the mean and variance of the first."""
     variance, mean = torch.var_mean(splits[0].float(), 0, correction=0)
     return [(features.float() - mean) / (variance + 1e-6).sqrt() for features in splits]
 
 
-def _train(
+def _train_linear(
     features: Float[Tensor, "N D"],
     task: Task,
     lrs: list[float],
@@ -84,17 +84,17 @@ def _train(
     rows: Iterator[Rows],
     penalty: float,
 ) -> tuple[Float[Tensor, "H D L"], Float[Tensor, "H L"]]:
-    """The derivative is written out: autograd would take twice the time."""
+    """Train all heads; the derivative is written out, as autograd would take twice the time."""
     answers = F.one_hot(task.train.labels, task.classes).float()  # N L
     weight = torch.zeros(len(lrs), features.shape[1], task.classes)
     bias = torch.zeros(len(lrs), task.classes)
 
     def gradients(rows: Rows) -> list[Tensor]:
-        known = features[rows]
+        batch = features[rows]
         side_by_side = weight.transpose(0, 1).flatten(1)  # D HL: one product for all heads
-        logits = (known @ side_by_side).unflatten(1, bias.shape) + bias  # B H L
-        wrong = (logits.softmax(-1) - answers[rows][:, None]) / len(known)
-        slope = (known.T @ wrong.flatten(1)).unflatten(1, bias.shape).transpose(0, 1)  # H D L
+        logits = (batch @ side_by_side).unflatten(1, bias.shape) + bias  # B H L
+        wrong = (logits.softmax(-1) - answers[rows][:, None]) / len(batch)
+        slope = (batch.T @ wrong.flatten(1)).unflatten(1, bias.shape).transpose(0, 1)  # H D L
         return [slope + penalty / len(features) * weight, wrong.sum(0)]
 
     descend([weight, bias], gradients, lrs, steps, rows)

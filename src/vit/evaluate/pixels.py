@@ -41,21 +41,21 @@ def pixels(
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import SVC
 
-    known, labels = task.train.features.float().numpy(), task.train.labels.numpy()
-    if len(known) <= limit:
-        judge = SVC(C=svm_c, gamma="scale")
+    features, labels = task.train.features.float().numpy(), task.train.labels.numpy()
+    if len(features) <= limit:
+        classifier = SVC(C=svm_c, gamma="scale")
         settings = {"classifier": "svm", "kernel": "rbf", "gamma": "scale", "c": svm_c}
     else:
-        judge = LogisticRegression(C=logistic_c, max_iter=iterations)
+        classifier = LogisticRegression(C=logistic_c, max_iter=iterations)
         settings = {"classifier": "logistic", "c": logistic_c, "iterations": iterations}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # said in the notes
-        judge.fit(known, labels)
-    answers = torch.from_numpy(judge.predict(task.queries.features.float().numpy()))
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the notes hold the iterations
+        classifier.fit(features, labels)
+    answers = torch.from_numpy(classifier.predict(task.queries.features.float().numpy()))
     correct = answers == task.queries.labels
     return Result(
         {"accuracy": correct.double().mean().item()},
         {"correct": correct},
-        {"name": "pixels", **settings, "limit": limit, "train": len(known)},
-        {"iterations": int(max(judge.n_iter_))},
+        {"name": "pixels", **settings, "limit": limit, "train": len(features)},
+        {"iterations": int(max(classifier.n_iter_))},
     )

@@ -13,7 +13,7 @@ COLLAPSED = 1.5  # below it features lie on about one line
 
 
 def rankme(features: Float[Tensor, "M _d"]) -> float:
-    """Between 1 and the smaller of M and the width; features are not centred (as in the paper)."""
+    """From 1 to the smaller of M and the width; features are not centred, as in the paper."""
     values = torch.linalg.svdvals(features.double().cpu())
     fraction = values / values.sum() + EPSILON
     return float((-(fraction * fraction.log()).sum()).exp())

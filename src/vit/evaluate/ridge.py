@@ -81,13 +81,13 @@ def _scores(
 ) -> Float[Tensor, "M L"]:
     """Regress on the labelled images, answer for the queries."""
     mean, deviation = features.mean(0), features.std(0, correction=0) + 1e-5
-    known, asked = (
-        F.pad((rows - mean) / deviation, (0, 1), value=BIAS) for rows in (features, queries)
+    train, test = (
+        F.pad((part - mean) / deviation, (0, 1), value=BIAS) for part in (features, queries)
     )  # N D, M D
     targets = 2 * F.one_hot(labels, classes).double() - 1  # N L
-    if len(known) >= known.shape[1]:  # as many images as numbers: D equations, else N
-        return asked @ _solve(known.T @ known, known.T @ targets, l2)
-    return asked @ known.T @ _solve(known @ known.T, targets, l2)
+    if len(train) >= train.shape[1]:  # as many images as numbers: D equations, else N
+        return test @ _solve(train.T @ train, train.T @ targets, l2)
+    return test @ train.T @ _solve(train @ train.T, targets, l2)
 
 
 def _solve(gram: Tensor, right: Tensor, l2: float) -> Tensor:

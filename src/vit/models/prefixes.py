@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vit.yaml_text import load
+from vit.yaml_text import load_yaml
 
 UNWRITTEN = {  # what holds for format-1 files that were written before they said it themselves
     "trained": "objective.",
@@ -60,7 +60,7 @@ def stored_prefixes(content: dict[str, Any]) -> dict[str, str | None]:
 def config_value(config: str, *keys: str) -> Any:
     """A value of a stored config by its keys; None where it is not there."""
     try:
-        value = load(config, "config")
+        value = load_yaml(config, "config")
         for key in keys:
             value = value[key]
     except (ValueError, KeyError, TypeError):

@@ -10,6 +10,7 @@ B batch, C channels, H W pixels, N patches, K kept patches, T tokens, X prefix t
 """
 
 import math
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -104,8 +105,7 @@ class ViT(TokenEncoder):
         self.front = int(class_token) + registers  # tokens before the patches
 
         self.patch_embed = PatchEmbed(spec.channels, self.patch_size, self.width)
-        token = (1, 1, self.width)
-        self.cls_token = nn.Parameter(torch.empty(token)) if class_token else None
+        self.cls_token = nn.Parameter(torch.empty(1, 1, self.width)) if class_token else None
         self.reg_token = nn.Parameter(torch.empty(1, registers, self.width)) if registers else None
         table = torch.empty(1, int(class_token) + math.prod(self.grid), self.width)
         if position == "learned":
@@ -113,21 +113,18 @@ class ViT(TokenEncoder):
         else:
             self.register_buffer("pos_embed", table)
         self.pos_drop = nn.Dropout(dropout)
-        self.blocks = nn.Sequential(
-            *(
-                Block(
-                    self.width,
-                    self.heads,
-                    shape["mlp_width"],
-                    gelu=gelu,
-                    norm_eps=norm_eps,
-                    dropout=dropout,
-                    drop_path=DropPath(drop_path * i / max(self.depth - 1, 1), drop_path_form),
-                    layer_scale=layer_scale,
-                )
-                for i in range(self.depth)
-            )
+        block = partial(
+            Block,
+            self.width,
+            self.heads,
+            shape["mlp_width"],
+            gelu=gelu,
+            norm_eps=norm_eps,
+            dropout=dropout,
+            layer_scale=layer_scale,
         )
+        rates = [drop_path * i / max(self.depth - 1, 1) for i in range(self.depth)]
+        self.blocks = nn.Sequential(*(block(drop_path=DropPath(r, drop_path_form)) for r in rates))
         self.norm = nn.LayerNorm(self.width, eps=norm_eps)
         self.reset_parameters()
 

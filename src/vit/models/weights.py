@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vit.batch import DataSpec
 from vit.models.base import Encoder
@@ -237,3 +237,18 @@ def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
         f"pretrained: {len(stored.state)} tensors, {total:,} numbers, 100 % of the encoder "
         f"from {stored.path}{resized}{left}"
     )
+
+
+def adapt_positions(module: nn.Module, state: dict[str, Tensor], grid: list[int] | None) -> None:
+    """Make a checkpoint's tensors fit the encoders of a module whose images have another size.
+
+    Args:
+        module: holds encoders, a teacher's too.
+        state: of the checkpoint, by names of the module; changed in place.
+        grid: rows and columns of patches that the checkpoint was made with; None: no patches.
+    """
+    for place, part in module.named_modules():
+        if isinstance(part, Encoder):
+            inside = tensors_below(state, f"{place}.")
+            adapted = part.adapt(inside, tuple(grid) if grid else None)
+            state |= {f"{place}.{name}": value for name, value in adapted.items()}

@@ -45,6 +45,14 @@ def freeze(encoder: Encoder, layers: int | Literal["all"]) -> None:
             parameter.requires_grad_(False)
 
 
+def keep_frozen_in_eval(encoder: Encoder) -> None:
+    """Put each part of which no parameter learns into eval mode."""
+    for part in encoder.modules():
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            part.eval()
+
+
 def parameter_groups(
     objective: Objective, layer_decay: float = 1.0, head_lr: float = 1.0
 ) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 
+import torch
+
 
 class Schedule(ABC):
     """A factor on a base value as a function of progress through the run, in [0, 1]."""
@@ -90,3 +92,23 @@ class Steps(Constant):
 
     def __call__(self, progress: float) -> float:
         return super().__call__(progress) * self.factor ** sum(progress >= at for at in self.at)
+
+
+def set_scheduled_values(
+    optimizer: torch.optim.Optimizer,
+    progress: float,
+    schedule: Schedule,
+    weight_decay_schedule: Schedule | None,
+) -> None:
+    """Give each parameter group the learning rate and the weight decay of this step.
+
+    Args:
+        optimizer: whose groups hold their peak values; see `note_base_values`.
+        progress: through the run, in [0, 1].
+        schedule: factor on every learning rate.
+        weight_decay_schedule: factor on every weight decay; None: constant.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * schedule(progress)
+        if weight_decay_schedule is not None:
+            group["weight_decay"] = group["base_weight_decay"] * weight_decay_schedule(progress)

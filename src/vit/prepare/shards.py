@@ -50,14 +50,16 @@ def write_shards(
         ValueError: the folder holds shards that were written otherwise.
     """
     if data.spec.multi_label:
-        raise ValueError("shards hold one label an image; this data has several")
+        raise ValueError(
+            "prepare: shards hold one label an image, this data has several; train on the folder"
+        )
     about = description(data, form, short_side, per_shard)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / ABOUT
     known = read_about(folder) if file.is_file() and any(folder.glob("*.tar")) else about
     if known | {"counts": None} != about | {"counts": None}:
         raise ValueError(
-            f"{folder} holds shards that were written otherwise; choose another folder"
+            f"prepare: {folder} holds shards that were written otherwise; choose another folder"
         )
     write_about(file, about)
     for split in SPLITS:

@@ -23,7 +23,7 @@ FOLDER = CIFAR100.base_folder
 class Cifar(Raw):
     """CIFAR-100; the Python files hold the images in the order of the binary ones."""
 
-    wanted = (
+    instructions = (
         "get cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85) and unpack it there"
     )
     archives = ((CIFAR100.url, CIFAR100.tgz_md5),)
@@ -63,14 +63,16 @@ class Cifar(Raw):
     def image(self, split: str, key: Key) -> bytes:
         images, _, where = self._test if split == "test" else self._train
         if key not in where:
-            raise ValueError(f"CIFAR: {self.root / self.partial} lacks row {key}")
+            raise ValueError(
+                f"CIFAR: {self.root / self.partial} lacks row {key}; get the whole archive"
+            )
         return png(images[where[key]].permute(1, 2, 0).numpy())
 
 
 class Svhn(Raw):
     """Street View House Numbers, cropped."""
 
-    wanted = (
+    instructions = (
         "get train_32x32.mat (md5 e26dedcc434d2e4c54c9b2d4a06d8373) and test_32x32.mat (md5 "
         "eb5a983be6a315427106f1b164d9cef3) from ufldl.stanford.edu/housenumbers"
     )
@@ -102,7 +104,7 @@ class Svhn(Raw):
 class PatchCamelyon(Raw):
     """PatchCamelyon, 96x96 microscopy; tumour in the middle or not."""
 
-    wanted = (
+    instructions = (
         "get camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5.gz from zenodo.org/records/"
         "2546921 and unpack them there (gunzip)"
     )
@@ -167,7 +169,7 @@ class DSprites(Raw):
         what: orientation or x.
     """
 
-    wanted = (
+    instructions = (
         "get dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz from github.com/google-deepmind/"
         "dsprites-dataset"
     )
@@ -201,7 +203,7 @@ class SmallNorb(Raw):
         what: azimuth or elevation.
     """
 
-    wanted = (
+    instructions = (
         "get smallnorb-5x46789x9x18x6x2x96x96-training-{dat,info}.mat.gz and smallnorb-"
         "5x01235x9x18x6x2x96x96-testing-{dat,info}.mat.gz from cs.nyu.edu/~ylclab/data/"
         "norb-v1.0-small"

@@ -10,7 +10,7 @@ from vit.published.raw import Raw, reading
 class DmLab(Raw):
     """DMLab frames, 480x360, out of the published TFRecord files."""
 
-    wanted = (
+    instructions = (
         "get dmlab.tar.gz (3,017,022,789 bytes, sha256 638b18fa...) from storage.googleapis.com/"
         "akolesnikov-dmlab-data and unpack it there"
     )
@@ -55,7 +55,7 @@ def read_records(path: Path) -> Iterator[tuple[int, bytes]]:
             length = int.from_bytes(head[:8], "little")
             start = file.tell()
             if start + length + 4 > end:
-                raise ValueError(f"{path} is cut off at byte {start}")
+                raise ValueError(f"it is cut off at byte {start}")
             yield start, file.read(length + 4)[:length]
 
 

@@ -26,16 +26,23 @@ RESISC = tuple(
     "storage_tank tennis_court terrace thermal_power_station wetland".split()
 )
 EUROSAT = {
-    "AnnualCrop": 3000, "Forest": 3000, "HerbaceousVegetation": 3000, "Highway": 2500,
-    "Industrial": 2500, "Pasture": 2000, "PermanentCrop": 2500, "Residential": 3000, "River": 2500,
+    "AnnualCrop": 3000,
+    "Forest": 3000,
+    "HerbaceousVegetation": 3000,
+    "Highway": 2500,
+    "Industrial": 2500,
+    "Pasture": 2000,
+    "PermanentCrop": 2500,
+    "Residential": 3000,
+    "River": 2500,
     "SeaLake": 3000,
-}  # fmt: skip
+}
 
 
 class Dtd(Raw):
     """Describable Textures, the first of its ten partitions."""
 
-    wanted = (
+    instructions = (
         "get dtd-r1.0.1.tar.gz (md5 fff73e5086ae6bdbea199a49dfb8a4c1) from robots.ox.ac.uk/~vgg/"
         "data/dtd and unpack it there"
     )
@@ -62,7 +69,7 @@ class Dtd(Raw):
 class Flowers(Raw):
     """Oxford Flowers-102; files count from 1, labels from 0."""
 
-    wanted = (
+    instructions = (
         "get 102flowers.tgz (md5 52808999861908f626f3c1f4e79d11fa), imagelabels.mat (md5 "
         "e0620be6f572b9609742df49c70aed4d) and setid.mat (md5 a5357ecc9cb78c4bef273ce3793fc85c) "
         "from robots.ox.ac.uk/~vgg/data/flowers/102 and unpack the first there"
@@ -97,7 +104,7 @@ class Flowers(Raw):
 class Pets(Raw):
     """Oxford-IIIT Pets: 37 breeds, numbered as the annotations number them."""
 
-    wanted = (
+    instructions = (
         "get images.tar.gz (md5 5c4f3ee8e5d25df40f4fd59a7f44e54c) and annotations.tar.gz (md5 "
         "95a8c909bbe2e81eed6a22bccdf3f68f) from robots.ox.ac.uk/~vgg/data/pets and unpack both "
         "there"
@@ -129,7 +136,7 @@ class Pets(Raw):
 class EuroSat(Raw):
     """EuroSAT, RGB: 64x64 satellite images."""
 
-    wanted = (
+    instructions = (
         "get EuroSAT.zip (94,280,567 bytes) from madm.dfki.de/files/sentinel and unpack it there"
     )
 
@@ -147,7 +154,7 @@ class EuroSat(Raw):
 class Resisc45(Raw):
     """NWPU-RESISC45: 256x256 aerial images."""
 
-    wanted = (
+    instructions = (
         "get NWPU-RESISC45.rar (on OneDrive; the page of TensorFlow Datasets has the link) and "
         "unpack it there"
     )
@@ -177,7 +184,7 @@ class Sun397(Raw):
     TensorFlow Datasets shrinks and re-encodes them.
     """
 
-    wanted = (
+    instructions = (
         "get SUN397.tar.gz (39,077,296,924 bytes, md5 8ca2778205c41d23104230ba66911c7a) from "
         "vision.princeton.edu/projects/2010/SUN and unpack it there"
     )
@@ -210,7 +217,7 @@ class Sun397(Raw):
 
     @cached_property
     def classes(self) -> list[str]:
-        """In the order of labels: paths such as /a/abbey."""
+        """Names of the classes in the order of labels: paths such as /a/abbey."""
         return sorted({name.rpartition("/")[0] for name in self._members})
 
     def label(self, split: str, key: Key) -> int:
@@ -228,7 +235,7 @@ class Caltech101(Raw):
     use differ (6,084 or 6,085 test images). Whoever has a copy's lists gets exactly that copy.
     """
 
-    wanted = (
+    instructions = (
         "get caltech-101.zip (137,414,764 bytes) from data.caltech.edu/records/mzrjq-6wc02, unpack "
         "it there, and put train.txt and test.txt (lines such as accordion/image_0001.jpg, in the "
         "published order) beside 101_ObjectCategories: this task's images cannot be derived"

@@ -25,7 +25,7 @@ class Raw(ABC):
         root: folder that they were unpacked in.
     """
 
-    wanted: ClassVar[str]  # which files, below root, and where people get them
+    instructions: ClassVar[str]  # which files, below root, and where people get them
     archives: ClassVar[tuple[tuple[str, str], ...]] = ()  # address and md5 of what can be fetched
     home: ClassVar[str] = ""  # folder below root that they are unpacked into
     there: ClassVar[tuple[str, ...]] = ()  # what lies there once they are
@@ -62,7 +62,7 @@ class Raw(ABC):
         for name in names:
             if (self.root / name).exists():
                 return self.root / name
-        raise FileNotFoundError(f"{self.root / names[0]} is not there; {self.wanted}")
+        raise FileNotFoundError(f"{self.root / names[0]} is not there; {self.instructions}")
 
     def pinned(self, *names: str) -> bytes:
         """What is in a published file, once its md5 is the published one.
@@ -75,7 +75,9 @@ class Raw(ABC):
         md5 = next(md5 for url, md5 in self.archives if url.rpartition("/")[2] == path.name)
         actual = hashlib.md5(content).hexdigest()
         if actual != md5:
-            raise ValueError(f"{path} is damaged (md5 {actual}, published {md5}); {self.wanted}")
+            raise ValueError(
+                f"{path} is damaged (md5 {actual}, published {md5}); {self.instructions}"
+            )
         return content
 
 

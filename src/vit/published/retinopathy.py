@@ -24,7 +24,7 @@ class Retinopathy(Raw):
     Test and validation are the rows that Kaggle's solution calls Private and Public.
     """
 
-    wanted = (
+    instructions = (
         "get train.zip.00*, test.zip.00*, trainLabels.csv and retinopathy_solution.csv of Kaggle's "
         "competition diabetic-retinopathy-detection (its rules must be accepted) and unpack them "
         "there"

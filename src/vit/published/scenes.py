@@ -17,7 +17,7 @@ from torchvision.datasets import CLEVRClassification
 from vit.published.order import Key
 from vit.published.raw import Raw, read_below, reading
 
-NEAREST = (0.0, 8.0, 8.5, 9.0, 9.5, 10.0, 100.0)  # CLEVR, in its own units
+NEAREST = (0.0, 8.0, 8.5, 9.0, 9.5, 10.0, 100.0)  # CLEVR, in the units of its scenes
 METRES = (-100.0, 8.0, 20.0, 999.0)  # KITTI
 NO_VEHICLE = 1000.0
 VEHICLES = ("Car", "Van", "Truck")
@@ -36,7 +36,7 @@ class Clevr(Raw):
         what: count, of objects; or distance, of the nearest.
     """
 
-    wanted = (
+    instructions = (
         "get CLEVR_v1.0.zip (19,021,600,724 bytes, md5 b11922020e72d0cd9154779b2d3d07d2) from "
         "cs.stanford.edu/people/jcjohns/clevr and unpack it there"
     )
@@ -46,7 +46,8 @@ class Clevr(Raw):
 
     def __init__(self, root: Path, what: str) -> None:
         super().__init__(root)
-        self.what, self.opened = what, {}
+        self.what = what
+        self.opened: dict[str, dict[str, int]] = {}
 
     def keys(self, split: str) -> list[str]:
         count = 70_000 if split == "train" else 15_000
@@ -76,7 +77,7 @@ class Clevr(Raw):
 class Kitti(Raw):
     """KITTI's object images, split by video: the distance of the nearest vehicle, in four steps."""
 
-    wanted = (
+    instructions = (
         "get data_object_image_2.zip, data_object_label_2.zip and devkit_object.zip from "
         "cvlibs.net/datasets/kitti and unpack all three there"
     )

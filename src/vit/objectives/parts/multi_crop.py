@@ -32,13 +32,13 @@ class MultiCrop:
 
     def __post_init__(self) -> None:
         for key in ("global_area", "local_area"):
-            low, high = getattr(self, key)
+            low, high = vars(self)[key]
             if not 0 < low <= high <= 1:
                 raise ValueError(f"MultiCrop: {key} must rise within (0, 1], got {(low, high)}")
         for key in ("global_crops", "local_crops"):
-            if not 0 <= getattr(self, key) <= 100:
+            if not 0 <= vars(self)[key] <= 100:
                 raise ValueError(
-                    f"MultiCrop: {key} must be from 0 to 100, got {getattr(self, key)}"
+                    f"MultiCrop: {key} must be from 0 to 100, got {vars(self)[key]}"
                 )
         check_fractions("MultiCrop", photometric=self.photometric)
 
