@@ -172,6 +172,7 @@ def straight(tmp_path_factory) -> Path:
 def test_a_later_run_starts_from_the_averaged_encoder(straight):
     state, spec = saved(straight), Digits().spec
     stored = stored_encoder(str(straight))
+    assert same(stored.classifier, part(state, "average.copy.head."))
     encoder = stored.build(spec)
     load_into(encoder, stored, spec.channels)
     assert same(encoder.state_dict(), part(state, "average.copy.encoder."))
@@ -193,6 +194,14 @@ def test_the_command_line_tests_the_average(straight):
     found = json.loads((straight / "summary.test.json").read_text())
     expected = F.cross_entropy(logits, data.labels).item()
     assert found["test/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_checkpoint_says_where_its_weights_lie(straight):
+    content = torch.load(straight / "checkpoints/last.ckpt", weights_only=True)
+    assert content["encoder"]["prefixes"] == {
+        "trained": "objective.", "average": "average.copy.", "encoder": "encoder.",
+        "head": "head.", "head_kind": "linear",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -121,6 +121,14 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def jpeg_bomb() -> bytes:
+    """A JPEG whose header promises 400 million pixels."""
+    data = bytearray(saved(picture()))
+    at = data.index(b"\xff\xc0") + 5  # past the marker, its length and the precision
+    data[at : at + 4] = struct.pack(">HH", 20_000, 20_000)
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
@@ -132,13 +140,28 @@ def bomb() -> bytes:
         (b"\xff\xd8\xff", "cannot be read"),
         (spoilt_png(), "cannot be read"),
         (bomb(), "179 million pixels"),
+        (jpeg_bomb(), "179 million pixels"),
     ],
-    ids=["empty", "html", "half", "no end", "half png", "header", "checksum", "bomb"],
+    ids="empty html half end half-png header checksum bomb jpeg-bomb".split(),
 )
 def test_damage_is_one_line(decoder, data, why):
     with pytest.raises(ValueError, match=why) as caught:
         decode(data)
     assert "\n" not in str(caught.value)
+
+
+def test_no_room_is_made_for_pixels_that_are_too_many(decoder):
+    memory = Memory()
+    for refuse in (size_of, lambda data: decode(data, memory=memory)):
+        with pytest.raises(ValueError, match="179 million pixels"):
+            refuse(jpeg_bomb())
+    assert not memory.room
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_the_size_is_that_of_the_pixels(decoder, mode):
+    data = saved(picture(width=37, height=21, mode=mode))
+    assert size_of(data) == decode(data).shape[1:] == (21, 37)
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])

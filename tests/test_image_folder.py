@@ -227,7 +227,7 @@ def test_unlabelled_pictures_are_not_learned_as_class_0(tmp_path):
     folder(tmp_path / "mine", {"a": 20, "b": 20, "unlabelled": 10})
     ended = run(tmp_path, "--data.unlabelled", "true")
     assert ended.code == 2
-    assert "10 training images have no label, and Supervised learns from labels" in ended.out
+    assert "10 training images have no label, and the objective learns from labels" in ended.out
 
 
 def test_neighbours_are_asked_of_labelled_pictures_alone(tmp_path):
@@ -327,7 +327,10 @@ def test_a_run_on_several_labels_is_judged_by_average_precision(tmp_path):
     assert {row["label"] for row in rows} <= {"beach;sea", "sea", "beach", "sea;ship", "beach;ship"}
     refused = launch("evaluate", found, cwd=tmp_path)
     assert refused.code == 2
-    assert "want one label an image; this data has several" in refused.out
+    assert (
+        "this data has several labels an image and its protocols need one; give other"
+        in refused.out
+    )
     refused = run(tmp_path)
     assert "images have several labels here; set loss to sigmoid" in refused.out
 

@@ -115,6 +115,12 @@ def test_a_bomb_of_aliases_is_not_expanded():
         settings_of("\n".join(lines), WHERE, ())
 
 
+def test_a_class_that_has_another_name_now_is_told_by_both():
+    settings = {"trainer": {"callbacks": [{"class_path": "vit.callbacks.KNN"}]}}
+    with pytest.raises(ValueError, match=r"trainer\.callbacks names vit\.callbacks\.KNN, which is"):
+        check_settings(settings, WHERE)
+
+
 def test_a_person_may_trust_a_package_and_its_classes_alone():
     settings = {"data": {"class_path": "logs.foreign.Pictures"}}
     assert check_settings(settings, WHERE, trusted=("logs",)) == settings

@@ -111,6 +111,28 @@ def test_logits_that_tell_no_class_from_another_rank_five_of_ten(monkeypatch, co
     assert per_image["top5"].mean() <= 0.5
 
 
+def test_relabelled_images_count_in_the_real_accuracy_and_the_others_do_not(monkeypatch):
+    """Images: right, wrong, left out by annotators, padding, and right by another label."""
+    objective = Supervised(small_vit(RGB), RGB)
+    logits = torch.eye(3)[[0, 1, 2, 0, 1]]
+    monkeypatch.setattr(objective, "predict", lambda images: {"logits": logits})
+    accepted = torch.tensor(
+        [[1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 1], [1, 1, 0]], dtype=torch.bool
+    )
+    index, labels = torch.tensor([0, 1, 2, -1, 4]), torch.tensor([0, 0, 2, -1, 0])
+    batch = Batch([torch.zeros(5, 3, 16, 16)], labels, index, accepted=accepted)
+    losses = objective.eval()(batch, 1.0)
+    values, counted = losses.masked["real_accuracy"]
+    assert counted.tolist() == [True, True, False, False, True]
+    assert values[counted].tolist() == [1, 0, 1]
+    eval_metrics = EvalMetrics()
+    eval_metrics.add(losses.per_image, {}, None, losses.masked, index >= 0)
+    results = eval_metrics.results(objective.summary)
+    assert next(iter(results)) == "real_accuracy"
+    assert results["real_accuracy"] == pytest.approx(2 / 3)
+    assert results["accuracy"] == pytest.approx(2 / 4)
+
+
 def test_padding_counts_nowhere():
     objective, batch = supervised(), batch_of(count=3)
     padded = Batch(
@@ -165,7 +187,9 @@ def judged(objective: Supervised, logits: torch.Tensor, monkeypatch, **labels) -
         parts = {name: values[rows] for name, values in labels.items()}
         parts.setdefault("labels", torch.zeros(7, dtype=torch.int64))
         losses = objective(Batch([torch.zeros(7, 1, 8, 8)], index=index, **parts), 1.0)
-        eval_metrics.add(losses.per_image, losses.monitors, losses.predicted, losses.masked, index >= 0)
+        eval_metrics.add(
+            losses.per_image, losses.monitors, losses.predicted, losses.masked, index >= 0
+        )
     return eval_metrics.results(objective.summary)
 
 

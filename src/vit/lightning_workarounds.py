@@ -158,5 +158,5 @@ def quieten() -> None:
         ".*smaller than the logging interval.*",  # ours counts steps of the run, not of an epoch
     ):
         warnings.filterwarnings("ignore", message=message)
-    shown = threading.excepthook  # TensorBoard's thread; its writer raises the error once more
-    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else shown(args)
+    hook = threading.excepthook  # TensorBoard's thread; its writer raises the error once more
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)

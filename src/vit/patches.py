@@ -66,7 +66,7 @@ def resize_grid(
     Args:
         table: one row a patch of the old grid, raster order.
         old: rows and columns the table was made for.
-        new: rows and columns wanted.
+        new: rows and columns it is resampled to.
         rule: `bilinear_corners` is the ViT paper's (scipy zoom of order 1); `bicubic` DeiT's and
             MAE's; `bicubic_antialias` timm's.
     """

@@ -33,7 +33,7 @@ from vit.published import decode
 
 SOURCES = (
     "src/vit/data/crops.py", "src/vit/data/files.py", "src/vit/data/sampling.py",
-    "src/vit/data/shards.py", "src/vit/data/transforms.py", "src/vit/prepare/shards.py",
+    "src/vit/data/shards.py", "src/vit/data/random_crop.py", "src/vit/prepare/shards.py",
     "src/vit/published/decode.py", "src/vit/randomness.py",
 )  # fmt: skip
 CLAIM = """JPEG files to batches ready for the device, random-resized crop to 224 px and flip, one \

@@ -39,7 +39,7 @@ STUDY = {
     "protocols": ["knn", "ridge"],
     "primary": {"data": "high", "protocol": "finetune"},
 }
-WORDS = ("compare", "--config", "study.yaml")
+ARGV = ("compare", "--config", "study.yaml")
 RUNS = 2 * (2 + 4 + 4 + 2 + 1)  # seeds x (pre-training, task, test, probe, control)
 
 
@@ -62,11 +62,17 @@ def commands(folder: Path) -> int:
     return sum(file.read_text().count("\n$ python") + 1 for file in files)
 
 
+def pretraining(folder: Path) -> Path:
+    """The run of masked patches with seed 0; the arm's fine-tuned runs lie beside it."""
+    configs = (folder / "logs/compare/runs").glob("mpp.*/*_seed0/config.yaml")
+    return next(file for file in configs if "MaskedPatchPrediction" in file.read_text()).parent
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     write(folder)
-    ended = launch(*WORDS, cwd=folder)
+    ended = launch(*ARGV, cwd=folder)
     assert ended.code == 0, ended.everything
     (folder / "first.txt").write_text(ended.out)
     return folder
@@ -102,16 +108,16 @@ def test_the_ledgers_of_equal_budgets_are_equal(done):
 
 def test_the_report_says_what_was_asked_for(done):
     report = (done / "logs/compare/study/report.md").read_text()
-    for words in ("Does the machinery run?", "Primary endpoint", "Holm", "Validity", "Ranks",
+    for text in ("Does the machinery run?", "Primary endpoint", "Holm", "Validity", "Ranks",
                   "images were in its pre-training", "labels", "Scope"):  # fmt: skip
-        assert words in report, words
+        assert text in report, text
     assert "test accuracy" in (done / "first.txt").read_text()
     assert (done / "logs/compare/study/cost.svg").is_file()
 
 
 def test_a_second_time_nothing_is_run_and_the_table_is_the_same(copy):
     before = (copy / "logs/compare/study/results.csv").read_bytes()
-    ended = launch(*WORDS, cwd=copy)
+    ended = launch(*ARGV, cwd=copy)
     assert ended.code == 0
     assert commands(copy) == RUNS
     assert (copy / "logs/compare/study/results.csv").read_bytes() == before
@@ -123,7 +129,7 @@ def test_a_second_time_nothing_is_run_and_the_table_is_the_same(copy):
 def test_names_comments_and_paths_run_nothing_again(copy):
     text = "# a comment\n" + (copy / "study.yaml").read_text().replace("machinery", "machine")
     (copy / "study.yaml").write_text(text)
-    assert launch(*WORDS, "--name", "other", "--data.workers", "0", cwd=copy).code == 0
+    assert launch(*ARGV, "--name", "other", "--data.workers", "0", cwd=copy).code == 0
     assert commands(copy) == RUNS
 
 
@@ -138,7 +144,7 @@ def test_one_arms_learning_rate_runs_that_arm_alone_again(copy):
             arm["set"] = {"model.optimizer.lr": 1e-3}
         (copy / "arms" / file.name).write_text(yaml.safe_dump(arm))
     before = {r["arm"]: r["accuracy"] for r in rows(copy) if r["protocol"] == "finetune"}
-    assert launch(*WORDS, cwd=copy).code == 0
+    assert launch(*ARGV, cwd=copy).code == 0
     assert commands(copy) == RUNS + 2 * (1 + 1 + 1 + 1)  # pre-training, task, test, probe of mpp
     after = {r["arm"]: r["accuracy"] for r in rows(copy) if r["protocol"] == "finetune"}
     assert {arm for arm in after if after[arm] != before[arm]} <= {"mpp"}
@@ -147,15 +153,15 @@ def test_one_arms_learning_rate_runs_that_arm_alone_again(copy):
 @pytest.mark.slow
 def test_more_seeds_are_an_extension_and_other_settings_are_told(tmp_path):
     write(tmp_path, arms=["scratch"], controls=[], protocols=[], seeds=1)
-    words = (*WORDS, "--name", "grown")
-    assert launch(*words, cwd=tmp_path).code == 0
+    argv = (*ARGV, "--name", "grown")
+    assert launch(*argv, cwd=tmp_path).code == 0
     write(tmp_path, arms=["scratch"], controls=[], protocols=[], seeds=2)
-    assert launch(*words, cwd=tmp_path).code == 0
+    assert launch(*argv, cwd=tmp_path).code == 0
     report = (tmp_path / "logs/compare/grown/report.md").read_text()
     assert "extended from 1 to 2 seeds" in report
     assert "reported before with other settings" not in report
     write(tmp_path, arms=["scratch"], controls=[], protocols=[], margin=0.05)
-    assert launch(*words, cwd=tmp_path).code == 0
+    assert launch(*argv, cwd=tmp_path).code == 0
     report = (tmp_path / "logs/compare/grown/report.md").read_text()
     assert "2 seeds, primary high, finetune" in report.split("other settings")[1]
     assert "extended from" not in report
@@ -168,7 +174,7 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path):
     (tmp_path / "arms/scratch.yaml").write_text("title: scratch")
     bad = "title: bad\nfinetune: {model.optimizer.lr: 1.0e+30, model.clip: null}"
     (tmp_path / "arms/bad.yaml").write_text(bad)
-    ended = launch(*WORDS, cwd=tmp_path)
+    ended = launch(*ARGV, cwd=tmp_path)
     assert ended.code == 1
     assert "failed: bad transfer high seed 0" in ended.out
     assert "not finite" in ended.out
@@ -178,7 +184,7 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path):
 
 def test_a_dry_run_lists_every_run_and_makes_none(tmp_path):
     write(tmp_path)
-    ended = launch(*WORDS, "--dry-run", cwd=tmp_path)
+    ended = launch(*ARGV, "--dry-run", cwd=tmp_path)
     assert ended.code == 0
     assert ended.out.count("python train.py") == RUNS
     assert f"{RUNS} runs, 0 done" in ended.out
@@ -188,7 +194,7 @@ def test_a_dry_run_lists_every_run_and_makes_none(tmp_path):
 
 def test_labels_that_are_tested_may_not_be_learned_before(tmp_path):
     write(tmp_path, pretrain={"labelled": {"config": "configs/data/digits.yaml"}})
-    ended = launch(*WORDS, cwd=tmp_path)
+    ended = launch(*ARGV, cwd=tmp_path)
     assert ended.code == 2
     assert "arm supervised would pre-train on the labels that high tests" in ended.out
 
@@ -203,7 +209,7 @@ def test_probes_are_judged_on_the_task_whatever_the_pre_training_saw(tmp_path):
     }
     task = {"config": "configs/data/digits.yaml", "set": {"classes": [5, 6, 7, 8, 9]}}
     write(tmp_path, pretrain=pretrain, transfer={"high": task}, arms=["supervised"], seeds=1)
-    assert launch(*WORDS, cwd=tmp_path).code == 0
+    assert launch(*ARGV, cwd=tmp_path).code == 0
     runs = (tmp_path / "logs/compare/runs").glob("*/*/summary.evaluate.json")
     labels = [json.loads(file.read_text())["labels"] for file in runs]
     assert labels == [{"train": 645, "val": 71}] * 2  # the arm and the random encoder
@@ -213,12 +219,11 @@ def test_probes_are_judged_on_the_task_whatever_the_pre_training_saw(tmp_path):
 @pytest.mark.slow
 def test_an_imported_run_is_judged_and_left_alone(done, tmp_path):
     write(tmp_path, arms=["imported.yaml", "scratch"], seeds=1)
-    run = next((done / "logs/compare/runs").glob("mpp.*/*_seed0/checkpoints")).parent
-    shutil.copytree(run, tmp_path / "mine")
+    shutil.copytree(pretraining(done), tmp_path / "mine")
     before = sorted(path.name for path in (tmp_path / "mine").iterdir())
     arm = {"title": "mine", "pretrained": "mine", "upstream": "10 steps of masked patches"}
     (tmp_path / "imported.yaml").write_text(yaml.safe_dump(arm))
-    ended = launch(*WORDS, cwd=tmp_path)
+    ended = launch(*ARGV, cwd=tmp_path)
     assert ended.code == 0, ended.everything
     assert "not paid here" in ended.out
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == before
@@ -239,7 +244,7 @@ def test_a_damaged_record_of_correctness_is_made_again(copy):
     test.write_text("\n".join(test.read_text().splitlines()[:50]) + "\n")
     probe = next(runs.glob("mpp.*/*/correct.test.csv"))
     probe.write_text(probe.read_text().splitlines()[0] + "\n")
-    assert launch(*WORDS, cwd=copy).code == 0
+    assert launch(*ARGV, cwd=copy).code == 0
     assert figures(copy) == before
     assert commands(copy) == RUNS + 2
 
@@ -253,7 +258,7 @@ def test_an_edited_record_enters_no_report(copy):
     summary = next(runs.glob("mpp.*/*/summary.evaluate.json"))
     said = json.loads(summary.read_text()) | {"test/knn/accuracy": 0.99}
     summary.write_text(json.dumps(said))
-    ended = launch(*WORDS, cwd=copy)
+    ended = launch(*ARGV, cwd=copy)
     assert ended.code == 0, ended.everything
     assert f"{table.relative_to(copy)} says 100.0 % for test/accuracy" in ended.out
     assert "summary.evaluate.json 99.0 %; this is measured anew" in ended.out
@@ -266,7 +271,7 @@ def test_a_damaged_summary_fails_its_own_run_alone(copy):
     before = figures(copy)
     summary = next((copy / "logs/compare/runs").glob("scratch.*/*_seed1/summary.json"))
     summary.write_text('{"status": "comp')
-    ended = launch(*WORDS, cwd=copy)
+    ended = launch(*ARGV, cwd=copy)
     assert ended.code == 1
     assert "failed: scratch transfer high seed 1" in ended.out
     assert f"{summary.relative_to(copy)} is damaged" in ended.out
@@ -276,20 +281,20 @@ def test_a_damaged_summary_fails_its_own_run_alone(copy):
 @pytest.mark.slow
 def test_lost_checkpoints_are_named_when_somebody_needs_them(copy):
     runs = copy / "logs/compare/runs"
-    weights = next(runs.glob("mpp.*/*_seed0/checkpoints"))
+    weights = pretraining(copy) / "checkpoints"
     for place in set(runs.glob("mpp.*")) - {weights.parents[1]}:
         shutil.rmtree(place)
     shutil.rmtree(weights)
-    ended = launch(*WORDS, cwd=copy)
+    ended = launch(*ARGV, cwd=copy)
     assert ended.code == 1
     assert "last.ckpt is gone; remove logs/compare/runs/mpp." in ended.out
 
 
 def killed(folder: Path, seconds: float) -> None:
     """Start the study and SIGKILL its first process."""
-    words = list(WORDS)
+    argv = list(ARGV)
     worker = CONTEXT.Process(
-        target=_child, args=(words, str(folder), str(folder / "out.txt"), (None, 0), {})
+        target=_child, args=(argv, str(folder), str(folder / "out.txt"), (None, 0), {})
     )
     worker.start()
     time.sleep(seconds)
@@ -304,13 +309,13 @@ def test_a_study_killed_twice_ends_with_the_same_figures(done, tmp_path):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     for seconds in (9.0, 12.0):
         killed(tmp_path, seconds)
-    assert launch(*WORDS, cwd=tmp_path).code == 0
+    assert launch(*ARGV, cwd=tmp_path).code == 0
     assert figures(tmp_path) == figures(done)
 
 
 def test_job_arrays_hold_the_same_commands_in_waves(tmp_path):
     write(tmp_path)
-    ended = launch(*WORDS, "--emit", "slurm", cwd=tmp_path)
+    ended = launch(*ARGV, "--emit", "slurm", cwd=tmp_path)
     assert ended.code == 0, ended.everything
     folder = tmp_path / "logs/compare/study/slurm"
     lines = [(folder / f"wave{n}.txt").read_text().splitlines() for n in range(3)]

@@ -29,8 +29,7 @@ class Terminal(io.FileIO):
 
 def outlive_terminals() -> None:
     """Let output to terminals go through `Terminal`; files and pipes stay as they are."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # no file behind it
             if not os.isatty(stream.fileno()):
                 continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vit.cli.errors import UsageError
+from vit.cli.renamed import CLASSES
 from vit.yaml_text import load_yaml
 
 ROOMS = tuple(  # of ours: what YAML builds
@@ -136,6 +137,11 @@ def check_class(key: str, value: dict, where: Path, trusted: tuple[str, ...]) ->
                 f"{where}: {key}.{unknown[0]} of {name} is not built from a file; "
                 f"if you know why it is there: --trust {module}"
             )
+    elif name in CLASSES:
+        raise ValueError(
+            f"{where}: {key} names {name}, which is called {CLASSES[name].rstrip(',')} now; "
+            "use the version of this project that made the file"
+        )
     elif not is_listed(name):
         raise ValueError(
             f"{where}: {key} names {name}, which is not built from a file; if you know that "

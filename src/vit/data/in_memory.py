@@ -21,7 +21,9 @@ class InMemory(Dataset):
     """
 
     def __init__(self, images: Tensor, labels: Tensor, seed: int = 0) -> None:
-        self.images, self.labels, self.seed = images, labels, seed
+        self.images = images
+        self.labels = labels
+        self.seed = seed
 
     def to(self, device: torch.device) -> None:
         """Live there; a batch is then made without a copy from the host."""

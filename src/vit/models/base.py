@@ -68,9 +68,8 @@ class Encoder(nn.Module, ABC):
         """
         for number in layers:
             if not 1 <= number <= self.depth:
-                raise ValueError(
-                    f"{type(self).__name__}: layers must be from 1 to {self.depth}, got {number}"
-                )
+                name = self.class_path.rpartition(".")[2]
+                raise ValueError(f"{name}: layers must be from 1 to {self.depth}, got {number}")
 
     @abstractmethod
     def layer_of(self, parameter: str) -> int:

@@ -15,7 +15,7 @@ from vit.batch import DataSpec
 from vit.models.torch_files import check_finite, hash_of, read_torch
 from vit.models.weights import load_into, stored_encoder
 
-TORCHVISION = "torchvision/"
+TORCHVISION = "torchvision/"  # begins the name of a classifier that torchvision has
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torchvision's are trained with
 
 
@@ -76,7 +76,7 @@ def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
         FileNotFoundError: there is no such file.
     """
     if source.startswith(TORCHVISION):
-        return of_torchvision(source.removeprefix(TORCHVISION), weights, spec)
+        return torchvision_classifier(source.removeprefix(TORCHVISION), weights, spec)
     if weights:
         raise ValueError(
             "teacher: weights belong to torchvision/<name>; a run brings its own, leave them out"
@@ -95,8 +95,8 @@ def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
     return Classifier(network, stored.spec.mean, stored.spec.std)
 
 
-def of_torchvision(name: str, weights: str | None, spec: DataSpec) -> Classifier:
-    """One of torchvision.models, with as many outputs as the data has classes."""
+def torchvision_classifier(name: str, weights: str | None, spec: DataSpec) -> Classifier:
+    """A classifier of torchvision.models with as many outputs as the data has classes."""
     from torchvision import models  # slow to load, and only needed here
 
     if name not in models.list_models(module=models):
