@@ -37,9 +37,7 @@ class MultiCrop:
                 raise ValueError(f"MultiCrop: {key} must rise within (0, 1], got {(low, high)}")
         for key in ("global_crops", "local_crops"):
             if not 0 <= vars(self)[key] <= 100:
-                raise ValueError(
-                    f"MultiCrop: {key} must be from 0 to 100, got {vars(self)[key]}"
-                )
+                raise ValueError(f"MultiCrop: {key} must be from 0 to 100, got {vars(self)[key]}")
         check_fractions("MultiCrop", photometric=self.photometric)
 
     def views(self, encoder: Encoder, spec: DataSpec) -> tuple[ViewSpec, ...]:
