@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[1] / "src" / "vit"
 TESTS = Path(__file__).parent
 FLOORS = [
     {
-        "batch", "collectives", "digest", "metrics", "orphans", "patches", "precision", "randomness",
-        "whole_files", "yaml_text",
+        "batch", "collectives", "digest", "ema", "metrics", "orphans", "patches", "precision",
+        "randomness", "whole_files", "yaml_text",
     },
     {"models", "published"},
     {"data", "objectives"},

@@ -13,7 +13,7 @@ from builders import small_vit
 from launch import launch
 from vit.data import Digits
 from vit.data.normalisation import normalise
-from vit.models.ema import ema_warmup
+from vit.ema import ema_warmup
 from vit.models.weights import load_into, stored_encoder
 from vit.module import ViTModule
 from vit.objectives.supervised import Supervised

@@ -300,17 +300,30 @@ def test_a_later_class_drops_the_settings_of_the_one_before(tmp_path):
 
 def test_fine_tuning_starts_from_another_objective_s_encoder(tmp_path):
     first = launch("fit", "--config", "configs/pretrain/mpp.yaml", *DEBUG, cwd=tmp_path)
-    assert "length: few for self-supervision" in first.out
+    assert "length: short for self-supervision" in first.out
     ended = launch(
         "fit", "--config", "configs/finetune/default.yaml", *DEBUG,
         "--model.pretrained", str(first.run), "--data.image_size", "12", cwd=tmp_path,
     )  # fmt: skip
     assert ended.code == 0, ended.everything
     assert "100 % of the encoder" in ended.out
-    assert "few for self-supervision" not in ended.out  # labels are no self-supervision
+    assert "short for self-supervision" not in ended.out  # labels are no self-supervision
     assert "positions resized from (4, 4) to (6, 6)" in ended.out
     shutil.rmtree(tmp_path / first.run)
     told = launch("test", "--from", str(ended.run), cwd=tmp_path)
     assert told.code == 0, told.everything
     other = launch("test", "--from", str(ended.run), "--data.image_size", "8", cwd=tmp_path)
     assert other.code == 0, other.everything
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["typed", "in a file"])
+def test_a_class_that_was_renamed_is_told_by_its_new_name(tmp_path, deep):
+    """The parser reads a file inside the file's own folder; the message must find it still."""
+    config = tmp_path / "mine/old.yaml"
+    config.parent.mkdir()
+    config.write_text("trainer: {callbacks: [{class_path: vit.callbacks.KNN}]}\n")
+    old = ("--config", "mine/old.yaml") if deep else ("--trainer.callbacks", "KNN")
+    ended = launch("fit", "--config", "configs/pretrain/mpp.yaml", *old, cwd=tmp_path)
+    assert ended.code == 2
+    assert "KNN is called " in ended.out
+    assert "Probe, with every: null and images: null, now;" in ended.out

@@ -13,9 +13,9 @@ from builders import GREY, RGB, grouped, small_vit
 from launch import launch
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.data import Digits
+from vit.ema import EMA
 from vit.flops import training_flops
 from vit.models import ResNet
-from vit.models.ema import EMA
 from vit.module import ViTModule
 from vit.objectives.dino import DINO
 from vit.objectives.parts.self_distillation import (

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vit.models.ema import EMA
+from vit.ema import EMA
 
 
 def student(width: int = 8) -> nn.Module:

@@ -81,7 +81,7 @@ def test_labels_stand_in_raster_order():
 
 def test_a_predicted_colour_lies_in_the_middle_of_its_bin():
     objective = mpp(RGB)
-    middle = objective.colour(torch.tensor([[0, 511, 1 * 64 + 3 * 8 + 4]]))[0]
+    middle = objective.dequantise(torch.tensor([[0, 511, 1 * 64 + 3 * 8 + 4]]))[0]
     expected = [[1 / 16] * 3, [15 / 16] * 3, [3 / 16, 7 / 16, 9 / 16]]
     assert middle.tolist() == expected
 

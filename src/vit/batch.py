@@ -89,12 +89,12 @@ class ViewSpec:
 
     @property
     def recolours(self) -> bool:
-        """Does it change more than places?"""
+        """Does it change colours?"""
         return bool(self.photometric or self.blur or self.solarise)
 
 
 def no_batches() -> int:
-    """A run that has not begun."""
+    """The default of `consumed`: no micro-batch yet."""
     return 0
 
 
@@ -134,7 +134,7 @@ class LoaderContext:
 
 @dataclass
 class Batch:
-    """One step's images on their way from the data to an objective.
+    """One step's images: uint8 as loaders emit them, normalised float views after `show`.
 
     Args:
         views: list of B C h w; uint8 as loaders emit them, float and normalised on the device.
@@ -168,7 +168,7 @@ class Batch:
         return self.index >= 0
 
     def keys(self, purpose: str) -> Int[Tensor, " B"]:
-        """One random key an image: the same on any rank, in any batch, in any process."""
+        """One random key per image: the same on any rank, in any batch, in any process."""
         return keys(self.seed, self.epoch, numbered(self.index, self.repeat), purpose)
 
     def __len__(self) -> int:

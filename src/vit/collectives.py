@@ -57,7 +57,10 @@ def share_statistics(module: nn.Module) -> None:
 
 
 def mean_of_rows(rows: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Means of scalars over rows, which all name the same, and over ranks; a collective call."""
+    """The mean of each named scalar over rows and ranks; every rank must call it.
+
+    All rows have the same names.
+    """
     names = list(rows[0])
     table = torch.stack(
         [torch.stack([row[name].detach().float() for name in names]) for row in rows]

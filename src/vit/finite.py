@@ -1,7 +1,7 @@
 """The first loss that was not finite, and the images it came from.
 
-Nothing is computed while all is well: the losses since the last look are kept, and looked through
-where the run waits for the device anyway, at a logged step and before a checkpoint.
+Each step only stores its losses; they are checked where the run waits for the device anyway: at a
+logged step and before a checkpoint.
 """
 
 import torch

@@ -38,11 +38,11 @@ from torch import Tensor
 from vit import lightning_workarounds as workarounds
 from vit.batch import Batch, DataSpec, LoaderContext
 from vit.collectives import mean_of_rows, share_statistics
+from vit.ema import EMA, ema_warmup
 from vit.finite import RecentLosses
 from vit.flops import flops_or_nan
 from vit.metrics import EvalMetrics
 from vit.models.base import Encoder
-from vit.models.ema import EMA, ema_warmup
 from vit.models.prefixes import describe_prefixes
 from vit.models.weights import (
     FORMAT,
@@ -130,7 +130,7 @@ class ViTModule(LightningModule):
         self.coverage = ""  # what was loaded of a pre-trained encoder, in words
         self.results: dict[str, float] = {}
         self.step_losses: list[Losses] = []
-        self.recent = RecentLosses()
+        self.finite_check = RecentLosses()
         self.eval_metrics = EvalMetrics()
 
         stored = stored_encoder(pretrained, pretrained_average) if pretrained else None
@@ -216,11 +216,11 @@ class ViTModule(LightningModule):
         workarounds.settle_buckets(self)
 
     def zero_loss(self) -> Tensor:
-        """Zero, in which every parameter that learns has a part."""
+        """A zero loss that depends on every parameter that learns."""
         return sum(0 * p.sum() for p in self.parameters() if p.requires_grad)
 
     def loader_context(self) -> LoaderContext:
-        """What data is handed of this run; it is made here and nowhere else."""
+        """What the data loaders need to know of this run; it is made here and nowhere else."""
         trainer = self.trainer
         return LoaderContext(
             views=self.objective.views,
@@ -252,7 +252,7 @@ class ViTModule(LightningModule):
         losses = self.objective(batch, self.progress)
         self.consumed += 1
         self.step_losses.append(losses)
-        self.recent.add(self.trainer.global_step, losses, batch.index)
+        self.finite_check.add(self.trainer.global_step, losses, batch.index)
         return losses.loss
 
     def optimizer_step(
@@ -273,7 +273,7 @@ class ViTModule(LightningModule):
             self.clip([p for p in self.objective.parameters() if p.grad is not None])
 
     def take_step_metrics(self) -> dict[str, float]:
-        """Means over the last optimiser step, over micro-batches and ranks; a collective call."""
+        """Means of the last step over micro-batches and ranks; every rank must call it."""
         losses, self.step_losses = self.step_losses, []
         rows = [
             {"loss": step.loss}
@@ -286,8 +286,8 @@ class ViTModule(LightningModule):
     # ---- evaluation ---------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Nothing is carried over from an evaluation that was interrupted; damage is told first."""
-        self.recent.check()
+        """Begin new sums; a training loss that was not finite is reported before they are."""
+        self.finite_check.check()
         self.eval_metrics = EvalMetrics(self.eval_objective.metrics())
 
     on_test_epoch_start = on_validation_epoch_start
@@ -339,7 +339,7 @@ class ViTModule(LightningModule):
     # ---- checkpoints --------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What is needed to use the file without any other: plain values only (contract C7)."""
+        """What is needed to use the file without any other: plain values only."""
         averaged = self.average.copy if self.average else None
         checkpoint |= {
             "format": FORMAT,

@@ -64,7 +64,7 @@ def resize_grid(
     """Resample one vector per patch from an old grid to a new one.
 
     Args:
-        table: one row a patch of the old grid, raster order.
+        table: one row per patch of the old grid, raster order.
         old: rows and columns the table was made for.
         new: rows and columns it is resampled to.
         rule: `bilinear_corners` is the ViT paper's (scipy zoom of order 1); `bicubic` DeiT's and

@@ -29,7 +29,7 @@ def _mix(z: Tensor) -> Tensor:
 
 
 def keys(seed: int, epoch: int | None, index: Int[Tensor, " B"], purpose: str) -> Int[Tensor, " B"]:
-    """One int64 key an image.
+    """One int64 key per image.
 
     Args:
         seed: the run's.
@@ -44,7 +44,7 @@ def keys(seed: int, epoch: int | None, index: Int[Tensor, " B"], purpose: str) -
 
 
 def uniform(key: Int[Tensor, " B"], count: int) -> Float[Tensor, "B count"]:
-    """`count` float32 numbers a key in [0, 1), on a grid of 2**-24."""
+    """`count` float32 numbers per key in [0, 1), on a grid of 2**-24."""
     steps = torch.arange(1, count + 1, dtype=torch.int64, device=key.device) * GOLDEN
     return _shift(_mix(key[:, None] + steps), 40).float() * 2**-24
 

@@ -24,7 +24,7 @@ from vit.data.transforms import Augmentation
 SOURCES = (
     "src/vit/batch.py", "src/vit/randomness.py", "src/vit/data/base.py", "src/vit/data/cifar.py",
     "src/vit/data/in_memory.py", "src/vit/data/normalisation.py", "src/vit/data/sampling.py",
-    "src/vit/data/transforms.py", "src/vit/data/views.py",
+    "src/vit/data/transforms.py", "src/vit/data/multi_crop.py",
 )  # fmt: skip
 CLAIM = """CIFAR batches, cropped, flipped and normalised, at least 15 times torchvision's \
 per-image way"""

@@ -27,7 +27,7 @@ from vit.objectives.supervised import Supervised
 SOURCES = (
     "src/vit/data/base.py", "src/vit/data/crops.py", "src/vit/data/file_images.py",
     "src/vit/data/files.py", "src/vit/data/image_folder.py", "src/vit/data/sampling.py",
-    "src/vit/data/transforms.py", "src/vit/data/views.py", "src/vit/lightning_workarounds.py",
+    "src/vit/data/transforms.py", "src/vit/data/multi_crop.py", "src/vit/lightning_workarounds.py",
     "src/vit/models/block.py", "src/vit/models/vit.py", "src/vit/module.py",
     "src/vit/objectives/supervised.py", "src/vit/published/decode.py",
 )  # fmt: skip

@@ -25,7 +25,7 @@ from vit.objectives.mae import MAE
 from vit.objectives.supervised import Supervised
 
 SOURCES = (
-    "src/vit/batch.py", "src/vit/flops.py", "src/vit/models/block.py", "src/vit/models/ema.py",
+    "src/vit/batch.py", "src/vit/flops.py", "src/vit/models/block.py", "src/vit/ema.py",
     "src/vit/models/sizes.py", "src/vit/models/vit.py", "src/vit/objectives/base.py",
     "src/vit/objectives/dino.py", "src/vit/objectives/mae.py", "src/vit/objectives/supervised.py",
     "src/vit/objectives/parts", "src/vit/patches.py",

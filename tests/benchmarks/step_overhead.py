@@ -142,7 +142,9 @@ def main(argv: list[str] | None = None) -> None:
     """Print where our fraction goes, and one line for the table."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--size", help="a named ViT at 224 px: Ti/16")
-    parser.add_argument("--epochs", type=int, default=10, help="of each round")
+    parser.add_argument(
+        "--epochs", type=int, default=10, help="of each round, with 20 steps each; with --size 5"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(argv)
     torch.set_num_threads(1)

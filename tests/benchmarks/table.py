@@ -39,7 +39,7 @@ COMMANDS = (
     "step_objectives.py --batch 4",
     "step_objectives.py --batch 8",
     "step_overhead.py",
-    "step_overhead.py --size Ti/16",
+    "step_overhead.py --size Ti/16 --epochs 1",
     "step_peers.py --size S/16 --rounds 5",
     "step_peers.py --size Ti/16",
 )
@@ -204,12 +204,14 @@ def hardware_here() -> str:
 
 def chosen(names: list[str]) -> list[str]:
     """The commands that are asked for, by script or in full."""
-    known = {*COMMANDS, *(Path(command.split()[0]).stem for command in COMMANDS)}
-    unknown = [name for name in names if name.removesuffix(".py") not in known]
+    by_name = {name: [name] for name in COMMANDS}
+    for command in COMMANDS:
+        by_name.setdefault(Path(command.split()[0]).stem, []).append(command)
+    unknown = [name for name in names if name not in by_name]
     if unknown:
         sys.exit(f"table: no benchmark is called {', '.join(unknown)}; see COMMANDS in table.py")
-    asked = {name.removesuffix(".py") for name in names}
-    return [c for c in COMMANDS if not names or {c, Path(c.split()[0]).stem} & asked]
+    asked = {command for name in names for command in by_name[name]}
+    return [command for command in COMMANDS if command in asked or not names]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Old runs keep their meaning: a changed default bumps the identity version (contract C9).
+"""Old runs keep their meaning: a changed default bumps the identity version.
 
 `python tests/contract/test_defaults.py` writes the file anew; a new argument needs no bump.
 """

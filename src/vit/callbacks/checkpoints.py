@@ -80,7 +80,7 @@ class Checkpoints(Checkpoint):
                 value >= self.best if mode == "max" else value <= self.best
             )
             if better:
-                pl_module.recent.check()
+                pl_module.finite_check.check()
                 self.best = value
                 trainer.save_checkpoint(self.files.folder / FOLDER / "best.ckpt")
         self.save(trainer)
@@ -94,7 +94,7 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """Keep the last one until the new one is whole. Every rank must call this."""
-        trainer.lightning_module.recent.check()  # damaged weights replace nothing
+        trainer.lightning_module.finite_check.check()  # damaged weights replace nothing
         folder = self.files.folder / FOLDER
         new = folder / "new.ckpt"
         trainer.save_checkpoint(new)

@@ -58,7 +58,7 @@ def append_figures(path: Path, evaluation: Evaluation) -> None:
 
 
 def write_correctness(path: Path, columns: dict[str, torch.Tensor]) -> str:
-    """One row an image, in the split's order: 1 right, 0 wrong; the file's hash."""
+    """One row per image, in the split's order: 1 right, 0 wrong; the file's hash."""
     table = torch.stack([right.int().cpu() for right in columns.values()], 1).tolist()
     rows = ([number, *row] for number, row in enumerate(table))
     return write_rows(path, ["index", *columns], rows)

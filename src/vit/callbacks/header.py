@@ -56,6 +56,23 @@ def data_lines(trainer: Trainer, module: ViTModule) -> list[str]:
     return [
         f"data: {type(data).__name__}, {counts}, {size} pixels",
         *(f"data: {note}" for note in data.notes),
+        *left_out_augmentation(trainer, module),
+    ]
+
+
+def left_out_augmentation(trainer: Trainer, module: ViTModule) -> list[str]:
+    """A line where the objective's targets are pixels and the data's augmentation blends them."""
+    if all(view.resample for view in module.objective.views):
+        return []
+    augmentation = trainer.datamodule.augmentation
+    names = ("degrees", "scale", "randaugment", "erasing")
+    given = [name for name in names if vars(augmentation)[name]]
+    if not given:
+        return []
+    kind = type(module.objective).__name__
+    return [
+        f"data: {kind} predicts pixels, so its views move by whole pixels: {', '.join(given)} of "
+        "data.augmentation left out"
     ]
 
 
@@ -76,6 +93,6 @@ def few_images(module: ViTModule, images: int) -> list[str]:
     if images >= FEW or module.objective.uses_labels:
         return []
     return [
-        f"length: few for self-supervision; below {FEW:,} images 7 of 12 arms of our studies on "
-        "small pictures were no better than an untrained encoder"
+        f"length: short for self-supervision; in our studies on small pictures 7 of 12 arms below "
+        f"{FEW:,} images were no better than an untrained encoder"
     ]

@@ -13,7 +13,7 @@ from vit.module import ViTModule
 
 
 class PerImageCorrectness(Callback):
-    """Collect a test's batches from all ranks and write one row an image, in the split's order.
+    """Collect a test's batches from all ranks and write one row per image, in the split's order.
 
     Args:
         files: the run's logger, which knows the folder.

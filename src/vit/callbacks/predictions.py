@@ -56,7 +56,7 @@ def write_predictions(
     chances: torch.Tensor,
     files: list[str] | None = None,
 ) -> None:
-    """One row an image: number, label, prediction, confidence, a probability for each class.
+    """One row per image: number, label, prediction, confidence, a probability for each class.
 
     Of several labels (M L instead of M), those of an image stand between semicolons, and all with a
     probability above one half are predicted. Where samples are files, the first column names them.

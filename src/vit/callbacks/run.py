@@ -1,4 +1,4 @@
-"""The run folder: who runs what, on what, and how it ended (contract C5)."""
+"""The run folder: who runs what, on what, and how it ended."""
 
 import contextlib
 import time

@@ -51,7 +51,7 @@ class RunLog(Logger):
 
     @rank_zero_only
     def record(self, metrics: dict[str, float], step: int, epoch: int) -> None:
-        """Append one row a value."""
+        """Append one row per value."""
         self._append(
             METRICS,
             "step,epoch,name,value",

@@ -1,4 +1,4 @@
-"""What a fit writes into metrics.csv while it goes: a row a value, by steps and by validations."""
+"""What a fit writes into metrics.csv while it goes, a row per value: steps and validations."""
 
 from typing import Any
 
@@ -28,12 +28,13 @@ class StepLogging(Callback):
         if step % trainer.log_every_n_steps:
             pl_module.step_losses.clear()
             return
-        pl_module.recent.check()
+        pl_module.finite_check.check()
         metrics = pl_module.take_step_metrics()
         for name in ("train/loss", "train/accuracy"):
             if name in metrics:
                 pl_module.log(name, metrics[name], prog_bar=True, logger=False)
         group = trainer.optimizers[0].param_groups[0]
+        # the schedule's rate, without layer decay or the head's own factor
         metrics["train/lr"] = group["lr"] / group["lr_factor"]
         self.files.record(metrics, step, epoch_of(trainer, pl_module))
 

@@ -1,6 +1,7 @@
 """From a command line to a Lightning Trainer: the one link, our defaults, our verbs."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ class CLI(LightningCLI):
             self._build(args)
 
     def _build(self, args: list[str]) -> None:
+        OneLineParser.folder = Path.cwd()
         super().__init__(
             ViTModule,
             LightningDataModule,

@@ -78,7 +78,7 @@ Plans and runs a study: ordinary fits, tests and evaluations, never repeated, be
 stopped. Every key of the study can be given here too: --seeds 3 --tuning.trials 1.
 
   --dry-run                   list every run, its cost and what is done; run nothing
-  --jobs N                    runs at a time (default: one a core, or one a GPU)
+  --jobs N                    runs at a time (default: one per core, or one per GPU)
   --emit slurm                write the runs as job arrays instead of running them
   --rerun-stale               repeat runs that were made by other code
   --logs DIR                  results in DIR/compare/<study>, runs in DIR/compare/runs

@@ -80,7 +80,7 @@ def saved(cli: CLI, files: RunLog) -> str:
 
 
 def summary_table(metrics: dict[str, float], speed: dict[str, float], note: str = "") -> list[str]:
-    """One line a value; fractions in percent."""
+    """One line per value; fractions in percent."""
     lines = [f"{name:<28} {as_text(name, value)}" for name, value in metrics.items()]
     lines += [note] if note else []
     if speed:

@@ -3,6 +3,7 @@
 jsonargparse says what it could not parse; here that becomes one line that a person can act on.
 """
 
+import contextlib
 import difflib
 import inspect
 import re
@@ -38,13 +39,17 @@ WHOLE_PATHS = {"Muon": "vit.optim.muon.Muon"}  # torch's steps matrices alone
 class OneLineParser(LightningArgumentParser):
     """A parser whose errors are one line on stderr and exit code 2."""
 
+    folder = Path()  # where the command was typed: jsonargparse reads a config in its own folder
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """The parsers that it makes for the settings of a class take no abbreviations either."""
         super().__init__(*args, **{"allow_abbrev": False} | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and leave."""
-        complain(f"error: {explain(str(message), self, sys.argv[1:])}", launch_id())
+        with contextlib.chdir(self.folder):
+            line = explain(str(message), self, sys.argv[1:])
+        complain(f"error: {line}", launch_id())
         sys.exit(2)
 
 

@@ -16,11 +16,11 @@ from vit.batch import Batch, DataSpec, LoaderContext, ViewSpec
 from vit.data.content import content_of
 from vit.data.in_memory import InMemory
 from vit.data.lightning_hooks import LightningHooks
+from vit.data.multi_crop import compares_views, cut_views, named_views
 from vit.data.normalisation import normalise
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
 from vit.data.splits import few
 from vit.data.transforms import Augmentation, cut_view, resize
-from vit.data.views import named, several
 from vit.orphans import end_with_parent
 
 BOUNDS = {
@@ -247,11 +247,8 @@ class Images(LightningHooks):
             training: draw augmentations.
         """
         views = context.views
-        if training or several(views):
-            images = [
-                self.cut(batch, place, view, f"view {name}")
-                for place, (name, view) in enumerate(named(views))
-            ]
+        if training or compares_views(views):
+            images = cut_views(batch, views, self.cut)
         else:
             size = tuple(self.spec.image_size)
             fits = tuple(batch.images.shape[-2:]) == size
@@ -260,12 +257,12 @@ class Images(LightningHooks):
         if training and (erasing := self.augmentation.erasing):
             normalised = [
                 erasing(image, batch.keys(f"erasing {name}")) if view.resample else image
-                for image, (name, view) in zip(normalised, named(views), strict=True)
+                for image, (name, view) in zip(normalised, named_views(views), strict=True)
             ]
         return replace(batch, views=normalised)
 
-    def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
-        """One view of each image, drawn for this purpose; `place` counts the views."""
+    def cut(self, batch: Batch, number: int, view: ViewSpec, purpose: str) -> Tensor:
+        """One view of each image, drawn for this purpose; `number` counts the views."""
         key = batch.keys(purpose)
         return cut_view(batch.images, key, view, self.augmentation, self.spec.image_size)
 

@@ -73,7 +73,7 @@ class Cut:
 
 
 def shrinkable(boxes: list[Box], cuts: list[Cut], shrinks: tuple[int, ...]) -> int:
-    """How many times smaller an image may come without costing any crop a pixel."""
+    """The largest factor to decode an image smaller by at which no crop is enlarged."""
     room = min(min(box[2:]) / cut.size for box, cut in zip(boxes, cuts, strict=True))
     return next((n for n in shrinks if n <= room), 1)
 

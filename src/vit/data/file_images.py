@@ -14,8 +14,8 @@ from vit.batch import Batch, LoaderContext, ViewSpec
 from vit.data.base import Images, Split
 from vit.data.crops import Cut, Interpolation
 from vit.data.files import Files, Source
+from vit.data.multi_crop import compares_views, named_views
 from vit.data.transforms import cut_view
-from vit.data.views import named, several
 
 
 class FileImages(Images):
@@ -83,7 +83,7 @@ class FileImages(Images):
     def cuts(self, views: tuple[ViewSpec, ...], training: bool) -> list[Cut]:
         """What workers cut of each image."""
         side = self.spec.image_size[0]
-        if not training and not several(views):
+        if not training and not compares_views(views):
             center = self.center_crop_ratio
             return [Cut(side, center_crop_ratio=center, interpolation=self.interpolation)]
         return [
@@ -95,7 +95,7 @@ class FileImages(Images):
                 interpolation=self.interpolation,
                 crop_ratio=None if view.area else self.augmentation.crop_ratio,
             )
-            for name, view in named(views)
+            for name, view in named_views(views)
         ]
 
     def dataset(self, split: Split, context: LoaderContext, training: bool) -> Files:
@@ -121,9 +121,9 @@ class FileImages(Images):
         self.note(batch.unread)
         return super().show(batch, context, training)
 
-    def cut(self, batch: Batch, place: int, view: ViewSpec, purpose: str) -> Tensor:
+    def cut(self, batch: Batch, number: int, view: ViewSpec, purpose: str) -> Tensor:
         """The rest of one view: mirrored, moved, recoloured."""
-        images = batch.views[place]
+        images = batch.views[number]
         rest = replace(self.augmentation, crop_area=None, crop_ratio=None)
         whole = replace(view, area=None, size=None)
         return cut_view(images, batch.keys(purpose), whole, rest, tuple(images.shape[-2:]))

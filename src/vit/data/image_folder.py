@@ -25,7 +25,7 @@ class ImageFolder(FileImages):
     """A folder of pictures.
 
     Args:
-        root: the folder: one folder a class; or train, val, test with one folder a class in each;
+        root: the folder: one folder per class; or train, val, test with one folder a class in each;
             or any pictures and a table; or pictures without classes.
         labels: CSV file with columns file (below root) and label (or labels, with semicolons
             between: several an image), optionally split (train, val, test) and group (what

@@ -101,7 +101,7 @@ class ImageNet(FileImages):
 
 
 class ImageNet21k(FileImages):
-    """ImageNet-21k: a folder a class and no published split.
+    """ImageNet-21k: a folder per class and no published split.
 
     The processed release 21k-P (Ridnik et al., arXiv:2104.10972) keeps classes with more than 500
     images and tests on the first 50 of each; unpacked into train and val, it is read by ImageNet.

@@ -9,7 +9,7 @@ from errno import ELOOP, ENOTDIR
 from functools import cache, cached_property
 from pathlib import Path
 
-from vit.data.patience import Patience
+from vit.data.reading_progress import ReadingProgress
 from vit.data.table import SPLIT_OF, labels_in, rows_of
 from vit.published.decode import SUFFIXES
 
@@ -68,7 +68,7 @@ def survey(root: Path, table: Path | None = None) -> Listing:
     if table or os.path.lexists(root / LABELS):
         return read_table(root, table or root / LABELS)
     other: Counter[str] = Counter()
-    names = sorted(Patience(f"looking through {root}").over(find_pictures(root, other)))
+    names = sorted(ReadingProgress(f"looking through {root}").over(find_pictures(root, other)))
     notes = tuple(
         f"{count} {suffix} files are not read; convert them to JPEG or PNG"
         for suffix, count in sorted(other.items())

@@ -10,7 +10,7 @@ from vit.batch import DataSpec
 
 @cache
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """float32 numbers, one a channel: 1 C 1 1; sent to the device once, or each step would wait."""
+    """float32 numbers, one per channel: 1 C 1 1; sent to the device once, so that no step waits."""
     with torch.inference_mode(False):  # made in an evaluation, it serves training too
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
 

@@ -22,7 +22,7 @@ def random_crop(
     width: Float[Tensor, " B"],
     area: tuple[float, float],
 ) -> tuple[Float[Tensor, " B"], ...]:
-    """Random crops: half their height and width, their centre down and right of the image's.
+    """Half height, half width, and how far down and right the centre lies of the image's.
 
     A crop covers a fraction of the area drawn evenly from `area`, with an aspect between 3/4 and
     4/3 with which it fits into the image (Szegedy et al., arXiv:1409.4842, section 6; torchvision

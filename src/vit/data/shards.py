@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vit.data.files import Names, Source
-from vit.data.patience import Patience
+from vit.data.reading_progress import ReadingProgress
 from vit.data.shard_index import Index, array_digest, cached_index
 from vit.data.tar import BLOCK, check_header
 
@@ -121,7 +121,7 @@ def indices_of(paths: list[Path], cache: Path | None) -> dict[Path, Index]:
         return cached_index(path, cache and cache / place.with_name(f"{place.name}.index.npz"))
 
     with ThreadPoolExecutor(min(len(paths), 16)) as pool:
-        patience = Patience(f"looking through the shards of {top}", len(paths), step=1)
+        patience = ReadingProgress(f"looking through the shards of {top}", len(paths), step=1)
         return dict(zip(paths, patience.over(pool.map(index, paths)), strict=True))
 
 

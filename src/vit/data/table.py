@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
-from vit.data.patience import Patience
+from vit.data.reading_progress import ReadingProgress
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
 SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
@@ -33,7 +33,7 @@ def rows_of(root: Path, table: Path) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     lines: dict[str, int] = {}
     names: list[str] = []
-    for line, cells in Patience(f"reading {table}").over(csv_rows(table)):
+    for line, cells in ReadingProgress(f"reading {table}").over(csv_rows(table)):
         if not names:
             names, columns = cells, columns_of(table, cells)
             continue

@@ -1,7 +1,7 @@
 """Views of images, cut for a whole batch at once on the device.
 
 Crop, rotation, scale, shift and flip of an image are one affine map, so one resampling makes any
-of them. Draws come from keys, one an image: the same view on any rank, in any batch.
+of them. Draws come from keys, one per image: the same view on any rank, in any batch.
 
 B batch, C channels, H W pixels of the source, h w pixels of the view.
 """
@@ -87,7 +87,7 @@ def cut_view(
 
     Args:
         images: B C H W, uint8.
-        key: one an image; a different one for each view.
+        key: one per image; a different one for each view.
         view: what the objective asks for.
         augmentation: the data's own; applied inside the crop where there is one.
         size: height and width where the view names none.

@@ -24,7 +24,7 @@ class FrozenFeatures:
     Args:
         pooled: M D each, by pooling; the first is the encoder's own.
         labels: M.
-        tokens: M N D, one vector a patch, float16 (they are many); None without patches.
+        tokens: M N D, one vector per patch, float16 (they are many); None without patches.
     """
 
     pooled: dict[str, Float[Tensor, "M _d"]]

@@ -7,7 +7,7 @@ from vit.models.torch_files import check_finite, read_torch, save_torch, tensors
 
 
 class FeatureCache:
-    """A folder with a file a key.
+    """A folder with a file per key.
 
     Args:
         folder: of the files; None: nothing is kept.

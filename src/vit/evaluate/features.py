@@ -61,7 +61,7 @@ def frozen_features(
 
 
 def poolings(encoder: nn.Module, features: Features) -> dict[str, Tensor]:
-    """One vector an image, in every way that this encoder offers; its own comes first."""
+    """One vector per image, in every way that this encoder offers; its own comes first."""
     pool = encoder.settings.get("pool", "pooled")
     vectors = {pool: features.pooled.float()}
     if features.cls is not None:
@@ -77,7 +77,7 @@ class Pixels(nn.Module):
     settings: ClassVar[dict[str, Any]] = {"pool": "pixels"}
 
     def forward(self, images: Tensor) -> Features:
-        """One row an image, of all its numbers."""
+        """One row per image, of all its numbers."""
         if max(images.shape[-2:]) > LARGEST:
             images = F.interpolate(images, (LARGEST, LARGEST), mode="bilinear", antialias=True)
         return Features(images.flatten(1))

@@ -17,7 +17,7 @@ class Features(NamedTuple):
 
     Args:
         pooled: B D, the vector that a probe reads.
-        tokens: B N D, one vector a patch; None for encoders without patches.
+        tokens: B N D, one vector per patch; None for encoders without patches.
         cls: B D, the class token; None where there is none.
         grid: rows and columns of the patches; None without patches.
         layers: intermediate layers by name, as they were asked for; None where none was. A ViT's
@@ -94,7 +94,7 @@ class TokenEncoder(Encoder):
 
     @abstractmethod
     def embed(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
-        """One vector a patch, without position."""
+        """One vector per patch, without position."""
 
     @abstractmethod
     def add_position(
@@ -113,4 +113,4 @@ class TokenEncoder(Encoder):
 
     @abstractmethod
     def pool(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
-        """One vector an image from what `encode` returned (without an extra prefix)."""
+        """One vector per image from what `encode` returned (without an extra prefix)."""

@@ -163,13 +163,13 @@ class Block(nn.Module):
         self.drop_path = drop_path
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.drop_path(x, self.mixed)
-        return self.drop_path(x, self.mapped)
+        x = self.drop_path(x, self.attention_branch)
+        return self.drop_path(x, self.mlp_branch)
 
-    def mixed(self, x: Tensor) -> Tensor:
+    def attention_branch(self, x: Tensor) -> Tensor:
         """The branch in which tokens read each other."""
         return self.ls1(self.drop(self.attn(self.norm1(x))))
 
-    def mapped(self, x: Tensor) -> Tensor:
+    def mlp_branch(self, x: Tensor) -> Tensor:
         """The branch in which each token is mapped alone."""
         return self.ls2(self.mlp(self.norm2(x)))

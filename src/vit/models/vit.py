@@ -141,7 +141,7 @@ class ViT(TokenEncoder):
             self.pos_embed[0, -math.prod(self.grid) :] = sincos(self.grid, self.width)
 
     def embed(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
-        """One vector a patch, without position."""
+        """One vector per patch, without position."""
         grid_of(*images.shape[-2:], self.patch_size)  # the one error message for sizes
         return self.patch_embed(images)
 

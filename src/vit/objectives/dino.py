@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
+from vit.ema import EMA
 from vit.models.base import Encoder
-from vit.models.ema import EMA
 from vit.objectives.base import Losses, Objective
 from vit.objectives.parts.heads import Projection, PrototypeHead
 from vit.objectives.parts.multi_crop import MultiCrop

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
+from vit.ema import EMA
 from vit.models.base import TokenEncoder
-from vit.models.ema import EMA
 from vit.objectives.base import Losses, Objective, check_fractions
 from vit.objectives.parts.heads import Projection, PrototypeHead
 from vit.objectives.parts.masking import block_mask, hidden_count, kept_patches, random_order

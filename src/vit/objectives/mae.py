@@ -24,7 +24,7 @@ from vit.patches import patchify, sincos, unpatchify
 
 
 class MAE(Objective):
-    """The encoder sees a quarter of the patches; a light decoder predicts the others' pixels.
+    """The encoder sees the patches that are kept; a light decoder predicts the others' pixels.
 
     Args:
         encoder: with patch tokens, each made from its own pixels alone.

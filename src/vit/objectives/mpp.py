@@ -128,14 +128,14 @@ class MaskedPatchPrediction(Objective):
     ) -> dict[str, Tensor]:
         """Cross-entropy and fraction right of each image; in evaluation what guessing needs too."""
         all_labels = self.labels(images)  # B N S
-        labels = all_labels.gather(1, spread(places, all_labels.shape[2]))  # B K S
+        labels = all_labels.gather(1, for_gather(places, all_labels.shape[2]))  # B K S
         logits = predicted.unflatten(2, (labels.shape[2], self.colours))  # B K S L
         losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
         right = (logits.argmax(-1) == labels).float()
         scores = {"loss": losses.view(len(labels), -1).mean(1), "accuracy": right.mean((1, 2))}
         if not self.training:
             means = self.seen_around(images, places)  # B K C
-            guess = self.number(means)[..., None]  # B K 1
+            guess = self.quantise(means)[..., None]  # B K 1
             scores["histogram"] = F.one_hot(labels, self.colours).float().mean((1, 2))  # B L
             scores["from_neighbours"] = (guess == labels).float().mean((1, 2))
         return scores
@@ -146,7 +146,7 @@ class MaskedPatchPrediction(Objective):
         """Mean squared error of each image; in evaluation that of two guesses too."""
         size = self.encoder.patch_size
         patches = patchify(images.float(), size)
-        target = patches.gather(1, spread(places, patches.shape[2]))
+        target = patches.gather(1, for_gather(places, patches.shape[2]))
         scores = {"loss": (predicted - target).square().mean((1, 2))}
         if not self.training:
             means = (self.seen_around(images, places) - self.mean) / self.std
@@ -177,16 +177,16 @@ class MaskedPatchPrediction(Objective):
         means = means.flatten(2).transpose(1, 2)  # B N C
         mask = torch.zeros_like(means[..., 0], dtype=torch.bool).scatter(1, places, True)
         around = from_neighbours(means, mask, self.encoder.grid)
-        return around.gather(1, spread(places, means.shape[2]))
+        return around.gather(1, for_gather(places, means.shape[2]))
 
     def labels(self, images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N S"]:
-        """The colour class of every patch, or of its 4x4 parts: see `number`."""
+        """The colour class of every patch, or of its 4x4 parts: see `quantise`."""
         (rows, columns), cells = self.encoder.grid, self.cells
         means = F.avg_pool2d(self.pixels(images), self.encoder.patch_size // cells)
-        label = self.number(means.movedim(1, -1)).view(-1, rows, cells, columns, cells)
+        label = self.quantise(means.movedim(1, -1)).view(-1, rows, cells, columns, cells)
         return label.transpose(2, 3).reshape(len(images), rows * columns, cells * cells)
 
-    def number(self, colours: Float[Tensor, "... C"]) -> Int[Tensor, "..."]:
+    def quantise(self, colours: Float[Tensor, "... C"]) -> Int[Tensor, "..."]:
         """Bins of the channels, the first channel leading."""
         # 1e-4: a level that lies on a bin's edge must not fall below it by rounding
         levels = (colours * self.bins + 1e-4).floor().clamp(0, self.bins - 1).long()
@@ -255,7 +255,7 @@ class MaskedPatchPrediction(Objective):
         places = self.places(batch, pixels.shape[1])
         mask = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)
         mask = mask.scatter(1, places, True)
-        filled = self.painted(self.logits(batch, places))
+        filled = self.as_pixels(self.logits(batch, places))
         predicted = pixels.scatter(1, places[..., None].expand_as(filled), filled)
         return {
             "input": images,
@@ -263,18 +263,18 @@ class MaskedPatchPrediction(Objective):
             "predicted": unpatchify(predicted, size, grid),
         }
 
-    def painted(self, predicted: Float[Tensor, "B K numbers"]) -> Float[Tensor, "B K P"]:
+    def as_pixels(self, predicted: Float[Tensor, "B K numbers"]) -> Float[Tensor, "B K P"]:
         """Predictions as pixels in [0, 1]."""
         size, cells, channels = self.encoder.patch_size, self.cells, len(self.mean)
         if self.target == "pixels":
             shown = predicted.unflatten(2, (size * size, channels)) * self.std + self.mean
             return shown.clamp(0, 1).flatten(2)
         label = predicted.unflatten(2, (cells * cells, self.colours)).argmax(-1)  # B K S
-        colours = self.colour(label).unflatten(2, (cells, cells))  # B K cells cells C
+        colours = self.dequantise(label).unflatten(2, (cells, cells))  # B K cells cells C
         repeat = size // cells
         return colours.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3).flatten(2)
 
-    def colour(self, label: Int[Tensor, "..."]) -> Float[Tensor, "... C"]:
+    def dequantise(self, label: Int[Tensor, "..."]) -> Float[Tensor, "... C"]:
         """The middle of each channel's bin, in [0, 1]."""
         levels = []
         for _ in range(len(self.mean)):
@@ -288,6 +288,6 @@ def grey(pixels: Float[Tensor, "B N P"], mask: Bool[Tensor, "B N"]) -> Float[Ten
     return torch.where(mask[..., None], 0.5, pixels)
 
 
-def spread(places: Int[Tensor, "B K"], width: int) -> Int[Tensor, "B K width"]:
+def for_gather(places: Int[Tensor, "B K"], width: int) -> Int[Tensor, "B K width"]:
     """The same places for each of so many numbers, as gather needs them."""
     return places[..., None].expand(-1, -1, width)

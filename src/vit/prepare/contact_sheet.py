@@ -15,7 +15,7 @@ ALONE = LoaderContext()
 
 
 def write_contact_sheet(data: Images, path: Path) -> Path:
-    """Write a PNG: a row an image of the training split, evenly chosen, named by its class.
+    """Write a PNG: a row per image of the training split, evenly chosen, named by its class.
 
     Args:
         data: prepared.

@@ -48,7 +48,7 @@ def block_mask(
     rectangles are drawn at once, so an area is not bounded by what is left to hide.
 
     Args:
-        key: one an image.
+        key: one per image.
         grid: rows and columns of patches.
         count: hidden patches of each image; 0 hides nothing.
     """

@@ -80,7 +80,7 @@ class Mixing(nn.Module):
         self.register_buffer("cutmix", beta_table(cutmix), persistent=False)
 
     def forward(self, images: Float[Tensor, "B C H W"], key: Int[Tensor, " B"]) -> Mixed:
-        """Blend each image with that half a micro-batch further on; `key`: one an image.
+        """Blend each image with that half a micro-batch further on; `key`: one per image.
 
         Raises:
             ValueError: the micro-batch is one image.

@@ -14,7 +14,7 @@ AFTER = 2.0  # seconds; what is shorter needs no bar
 T = TypeVar("T")
 
 
-class Patience:
+class ReadingProgress:
     """Counts on a terminal what is gone through, and leaves nothing behind.
 
     Where standard error is no terminal, and on all ranks of a machine but the first, it is silent.

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from rich.console import Console
 
-from vit.data.patience import AFTER, Patience
+from vit.data.reading_progress import AFTER, ReadingProgress
 
 
 def console(terminal: bool) -> Console:
@@ -16,7 +16,7 @@ def console(terminal: bool) -> Console:
 def gone_through(count: int, seconds: float, terminal: bool = True, **how) -> tuple[list, str]:
     """What comes out of so many items that take so long each, and what is drawn."""
     screen, now = console(terminal), [0.0]
-    told = Patience("reading names", step=1, console=screen, clock=lambda: now[0], **how)
+    told = ReadingProgress("reading names", step=1, console=screen, clock=lambda: now[0], **how)
     found = []
     for item in told.over(range(count)):
         found.append(item)
@@ -52,7 +52,7 @@ def test_what_goes_wrong_takes_the_bar_away_too():
         raise ValueError("torn")
 
     screen, clock = console(terminal=True), itertools.count(0.0, AFTER).__next__
-    told = Patience("names", step=1, console=screen, clock=clock).over(broken())
+    told = ReadingProgress("names", step=1, console=screen, clock=clock).over(broken())
     with pytest.raises(ValueError, match="torn"):
         list(told)
     assert "3" in screen.file.getvalue()
@@ -61,5 +61,5 @@ def test_what_goes_wrong_takes_the_bar_away_too():
 
 def test_words_are_shown_as_they_are_written():
     screen, clock = console(terminal=True), itertools.count(0.0, AFTER).__next__
-    list(Patience("a[/b]c", step=1, console=screen, clock=clock).over("xyz"))
+    list(ReadingProgress("a[/b]c", step=1, console=screen, clock=clock).over("xyz"))
     assert "a[/b]c: 3" in screen.file.getvalue()
