@@ -11,7 +11,7 @@ from vit.compare.results import Results
 from vit.compare.store import Store
 from vit.compare.study import Arm, Budget, ConfigPatch, Finetuning, Primary, Study, Tuning
 from vit.compare.tuning import Choice
-from vit.compare.validity import Verdict
+from vit.compare.trained import Verdict
 
 SEEDS, IMAGES = 5, 1000
 

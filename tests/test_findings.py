@@ -10,7 +10,7 @@ from vit.compare.findings import Findings
 from vit.compare.results import PIXELS, RANDOM, Results
 from vit.compare.study import Arm, Claim
 from vit.compare.tuning import Choice
-from vit.compare.validity import Verdict
+from vit.compare.trained import Verdict
 
 
 def test_a_planted_random_arm_is_no_winner_and_a_better_one_is():
@@ -111,7 +111,7 @@ def test_whether_pre_training_pays_is_said_in_one_sentence():
     assert loses.endswith("more labels are what to add.")
     open_ = worth({"a": 0.6, "b": 0.605})
     assert open_.startswith("Whether pre-training is worth it cannot be told: arm b")
-    assert open_.endswith(("more seeds would tell.", "more test images would tell."))
+    assert open_.endswith(("more seeds would settle it.", "more test images would settle it."))
 
 
 def test_without_both_kinds_of_arms_nothing_is_said_of_pre_training():
@@ -142,11 +142,11 @@ def test_means_over_vtab_s_tasks_are_told_with_their_groups():
                 one = replace(score, data=name, accuracy=share, pretraining_flops=0.0)
                 scores.append(one)
     results.scores = scores
-    rows = findings(results).suite()
+    rows = findings(results).suite_means()
     assert rows[0] == ["arm", "all", "natural", "structured", "groups"]
     assert rows[1][0] == "arm a"
     assert [float(x) for x in rows[1][1:]] == [65.0, 60.0, 70.0, 65.0]
-    assert findings(planted({"a": 0.6})).suite() == []
+    assert findings(planted({"a": 0.6})).suite_means() == []
 
 
 def test_images_of_a_group_are_one_unit_in_a_study_too():

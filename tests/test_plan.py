@@ -67,11 +67,11 @@ def planner(budget: Budget, **changes) -> Planner:
         "pretrain": Pretraining(ConfigPatch("source.yaml"), ConfigPatch("pool.yaml")),
         "budget": budget, "protocols": [], "controls": [], "tuning": Tuning(1), "seeds": 2,
     }  # fmt: skip
-    return Planner(Study(**settings | changes), ARMS, dry_run, lambda names: {})
+    return Planner(Study(**settings | changes), ARMS, dry_run, lambda name: {})
 
 
 def lengths(plan: Planner) -> dict[str, int]:
-    jobs = plan.jobs({}, [0])
+    jobs = plan.all_jobs({}, [0])
     return {f"{job.arm} {job.stage}": value(job, "trainer.max_steps")
             for job in jobs if job.verb == "fit" and job.seed == 0}  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_epochs_count_passes_over_what_is_pre_trained_on():
 
 def test_labels_choose_the_labelled_data_and_the_others_the_pool():
     jobs = {
-        job.arm: job for job in planner(Budget(images=640)).jobs({}, [0]) if job.stage == "pretrain"
+        job.arm: job for job in planner(Budget(images=640)).all_jobs({}, [0]) if job.stage == "pretrain"
     }
     assert value(jobs["labels"], "data") == "source.yaml"
     assert value(jobs["patches"], "data") == "pool.yaml"
@@ -108,7 +108,7 @@ def test_labels_choose_the_labelled_data_and_the_others_the_pool():
 
 
 def test_a_task_starts_from_its_own_arm_and_seed():
-    jobs = planner(Budget(images=640)).jobs({}, [0])
+    jobs = planner(Budget(images=640)).all_jobs({}, [0])
     before = {(job.arm, job.seed): job.id for job in jobs if job.stage == "pretrain"}
     for job in jobs:
         if job.stage != "transfer":
@@ -119,7 +119,7 @@ def test_a_task_starts_from_its_own_arm_and_seed():
 
 
 def test_draws_are_shared_by_arms_and_differ_between_seeds():
-    jobs = planner(Budget(images=640), label_draws=3).jobs({}, [0])
+    jobs = planner(Budget(images=640), label_draws=3).all_jobs({}, [0])
     drawn = {}
     for job in jobs:
         if job.stage == "transfer":
@@ -128,21 +128,21 @@ def test_draws_are_shared_by_arms_and_differ_between_seeds():
     assert all(len(draws) == 3 for draws in drawn.values())
 
 
-def test_trials_are_powers_of_the_factor_and_the_chosen_one_is_not_run_twice():
+def test_trials_are_steps_of_the_factor_and_the_chosen_one_is_not_run_twice():
     plan = planner(Budget(images=640), tuning=Tuning(3, 3.0))
-    trials = [job for job in plan.jobs(None, [-1, 0, 1]) if job.stage == "tune"]
+    trials = [job for job in plan.tuning_jobs([-1, 0, 1]) if job.stage == "tune"]
     assert len(trials) == 4 * 3
     rates = {job.trial: value(job, "model.optimizer.lr") for job in trials}
     assert float(rates[1]) == pytest.approx(3e-3)
     assert float(rates[-1]) == pytest.approx(1e-3 / 3, rel=1e-5)
-    jobs = plan.jobs({f"{arm} task": 1 for arm in ARMS}, [-1, 0, 1])
+    jobs = plan.all_jobs({f"{arm} task": 1 for arm in ARMS}, [-1, 0, 1])
     finals = [job for job in jobs if job.stage == "transfer" and job.seed == 0]
     assert {job.id for job in finals} == {job.id for job in trials if job.trial == 1}
 
 
 def test_an_axis_is_walked_alone_and_every_point_has_its_label():
     plan = planner(Budget(images=640), axes={"labels_per_class": [2.0], "budget": [3.0]})
-    jobs = [job for job in plan.jobs({}, [0]) if job.stage == "transfer" and job.seed == 0]
+    jobs = [job for job in plan.all_jobs({}, [0]) if job.stage == "transfer" and job.seed == 0]
     assert {job.point for job in jobs} == {None, ("labels_per_class", 2.0), ("budget", 3.0)}
     few = next(job for job in jobs if job.point == ("labels_per_class", 2.0))
     assert value(few, "data.labels_per_class") == 2
@@ -152,7 +152,7 @@ def test_an_axis_is_walked_alone_and_every_point_has_its_label():
 
 def test_test_splits_are_read_once_by_each_final_and_by_no_trial():
     plan = planner(Budget(images=640), tuning=Tuning(3, 3.0))
-    jobs = plan.jobs({}, [-1, 0, 1])
+    jobs = plan.all_jobs({}, [-1, 0, 1])
     finals = {job.id for job in jobs if job.stage == "transfer"}
     tested = [job.needs[0] for job in jobs if job.verb == "test"]
     assert sorted(tested) == sorted(finals)
@@ -160,7 +160,7 @@ def test_test_splits_are_read_once_by_each_final_and_by_no_trial():
 
 def test_folds_are_trained_and_tested_apart_and_pre_trained_on_by_nobody():
     plan = planner(Budget(images=640), folds=3)
-    jobs = plan.jobs({}, [0])
+    jobs = plan.all_jobs({}, [0])
     fits = [job for job in jobs if job.verb == "fit"]
     assert len(fits) == 2 * 3 * (2 + 4)  # seeds x folds x (pre-trainings, tasks)
     for job in fits:
@@ -169,32 +169,32 @@ def test_folds_are_trained_and_tested_apart_and_pre_trained_on_by_nobody():
         if job.needs:
             (before,) = {fit.fold for fit in fits if fit.id == job.needs[0]}
             assert before == job.fold
-    assert {job.fold for job in planner(Budget(images=640)).jobs({}, [0])} == {None}
+    assert {job.fold for job in planner(Budget(images=640)).all_jobs({}, [0])} == {None}
 
 
 def test_trials_are_made_on_the_first_fold_alone():
     plan = planner(Budget(images=640), folds=3, tuning=Tuning(3))
-    assert {job.fold for job in plan.jobs(None, [-1, 0, 1]) if job.stage == "tune"} == {0}
+    assert {job.fold for job in plan.tuning_jobs([-1, 0, 1]) if job.stage == "tune"} == {0}
 
 
 def test_the_final_fit_alone_has_the_final_settings():
     task = ConfigPatch("task.yaml", {"labels_per_class": 5}, {"train": "all"})
     plan = planner(Budget(images=640), tuning=Tuning(3), transfer={"task": task})
-    jobs = plan.jobs({}, [-1, 0, 1])
+    jobs = plan.all_jobs({}, [-1, 0, 1])
     trains = {
         (job.stage, value(job, "data.train")) for job in jobs if job.data and job.verb == "fit"
     }
     assert trains == {("tune", None), ("transfer", "all")}
     other = planner(Budget(images=640), tuning=Tuning(3))
     ids = {}
-    for job in other.jobs({}, [-1, 0, 1]):
+    for job in other.all_jobs({}, [-1, 0, 1]):
         ids.setdefault(job.stage, set()).add(job.id)
     assert ids["tune"] & ids["transfer"]  # without such settings a trial is the final fit
 
 
 def test_long_planning_says_how_far_it_is(monkeypatch, capsys):
     monkeypatch.setattr("vit.compare.dry_run.INTERVAL", -1.0)
-    planner(Budget(images=640)).jobs({}, [0])
+    planner(Budget(images=640)).all_jobs({}, [0])
     assert "planning: 1 commands looked at" in capsys.readouterr().err
 
 
@@ -202,15 +202,15 @@ def test_a_number_that_is_none_is_named():
     labelled = ConfigPatch("source.yaml", {"label_draw": "x"})
     plan = planner(Budget(images=640), pretrain=Pretraining(labelled))
     with pytest.raises(ValueError, match=r"--data.label_draw needs a whole number, got 'x'"):
-        plan.jobs({}, [0])
+        plan.all_jobs({}, [0])
 
 
 def test_a_budget_that_no_machine_pays_for_is_refused():
     for budget in (Budget(flops=1e30), Budget(images=10**13), Budget(epochs=1e9)):
         with pytest.raises(ValueError, match=r"budget: .* steps, at most 1e"):
-            planner(budget).jobs({}, [0])
+            planner(budget).all_jobs({}, [0])
     with pytest.raises(ValueError, match=r"budget: .* steps, at most"):
-        planner(Budget(images=640), axes={"budget": [1e306]}).jobs({}, [0])
+        planner(Budget(images=640), axes={"budget": [1e306]}).all_jobs({}, [0])
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -223,5 +223,5 @@ def test_an_encoder_that_the_study_gives_the_task_is_part_of_its_id(nested):
         }
         settings = {"model": {"encoder": settings["model.encoder"]}} if nested else settings
         plan = planner(Budget(images=640), finetune=Finetuning("finetune.yaml", 30, settings))
-        ids.append({job.arm: job.id for job in plan.jobs({}, [0]) if job.stage == "transfer"})
+        ids.append({job.arm: job.id for job in plan.all_jobs({}, [0]) if job.stage == "transfer"})
     assert ids[0]["patches"] != ids[1]["patches"]

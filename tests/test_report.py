@@ -6,13 +6,14 @@ from planted import findings, planted
 from vit.compare.dry_run import DryRun
 from vit.compare.overlap import Overlap
 from vit.compare.report import Report, aligned, markdown, tuning_line
+from vit.compare.study import Tuning
 from vit.compare.tuning import Choice
 
 
 def dry_run(**settings) -> DryRun:
     spec = SimpleNamespace(counts={"train": 50, "val": 45, "test": 448}, classes=tuple("56789"))
     values = {"settings": {}, "data": SimpleNamespace(spec=spec), "flops": 1.0, "uses_labels": True,
-              "parameters": 1, "seconds": 1.0, "views": "1 whole image; flip",
+              "parameters": 1, "seconds": 1.0, "views_text": "1 whole image; flip",
               "trivial_baseline": None}  # fmt: skip
     return DryRun(**values | settings)
 
@@ -52,7 +53,7 @@ def test_what_went_wrong_or_was_changed_is_told():
 
 def test_imported_weights_are_not_free():
     shown = findings(planted({"a": 0.6, "b": 0.8}))
-    shown.arms["a"].pretrained, shown.arms["a"].upstream = "their.ckpt", "14 million labels"
+    shown.arms["a"].pretrained, shown.arms["a"].checkpoint_cost = "their.ckpt", "14 million labels"
     report = Report(shown, {("a", "task"): dry_run()}, {}, [], [], [])
     assert "starts from their.ckpt, not paid here: 14 million labels" in report.page([])
     assert "not paid here" in shown.headline("task")[1]
@@ -60,10 +61,11 @@ def test_imported_weights_are_not_free():
 
 def test_tuning_is_told_with_its_edges():
     choice = Choice([-1, 0, 1], {"a task": 1, "b task": 0}, edge=["a task"])
-    text = tuning_line(choice, 3)
+    text = tuning_line(choice, Tuning(3, 3.0))
     assert "3 learning rates for each arm and task" in text
+    assert "as factors of the arm's own: a task x 3, b task x 1" in text
     assert "still at the grid's edge: a task" in text
-    assert "nothing was tuned" in tuning_line(Choice([0]), 1)
+    assert "nothing was tuned" in tuning_line(Choice([0]), Tuning(1))
 
 
 def test_a_cell_stays_in_its_cell():

@@ -83,7 +83,7 @@ def test_an_edited_table_is_measured_anew_and_told_once_with_both_values(tmp_pat
     )
 
 
-def test_an_edited_summary_is_the_same_fault(tmp_path, capsys):
+def test_an_edited_summary_is_the_same_problem(tmp_path, capsys):
     measured(tmp_path, **{"test/accuracy": 1.0})
     probed(tmp_path, **{"val/knn/accuracy": 0.9})
     store = Store(tmp_path)
@@ -184,8 +184,8 @@ def test_a_fit_with_an_edited_summary_chooses_nothing(tmp_path, changes, why):
     store = Store(tmp_path)
     assert store.status(FIT) == "failed"
     assert store.summary(FIT) == {}
-    assert why in store.doubt(FIT)
-    assert str(folder) in store.doubt(FIT)
+    assert why in store.problem_in_results(FIT)
+    assert str(folder) in store.problem_in_results(FIT)
 
 
 def test_a_summary_without_end_is_a_failed_one(tmp_path):

@@ -8,18 +8,18 @@ from vit.compare.store import Store
 from vit.compare.tuning import choose_rate, first_trials
 
 
-def trial(arm: str, power: int) -> Job:
-    name, fit = f"{arm}{power}", Command("fit")
-    return Job(name, fit, "tune", arm, 0, data="task", trial=power, flops=2.0)
+def trial(arm: str, step: int) -> Job:
+    name, fit = f"{arm}{step}", Command("fit")
+    return Job(name, fit, "tune", arm, 0, data="task", trial=step, flops=2.0)
 
 
 def chosen(scores: dict[str, dict[int, tuple[float, float]]], trials: list[int]):
-    """Scores: accuracy and loss on validation, by arm and power."""
-    jobs = [trial(arm, power) for arm, values in scores.items() for power in values]
+    """Scores: accuracy and loss on validation, by arm and step."""
+    jobs = [trial(arm, step) for arm, values in scores.items() for step in values]
     summaries = {
-        f"{arm}{power}": {"val/accuracy": accuracy, "val/loss": loss}
+        f"{arm}{step}": {"val/accuracy": accuracy, "val/loss": loss}
         for arm, values in scores.items()
-        for power, (accuracy, loss) in values.items()
+        for step, (accuracy, loss) in values.items()
     }
     store = Mock(spec=Store, summary=lambda job: summaries[job.id])
     return choose_rate(jobs, store, trials)
@@ -58,7 +58,7 @@ def test_a_best_value_at_the_edge_extends_that_side_for_everybody():
 
 
 def test_a_trial_that_failed_is_not_chosen():
-    jobs = [trial("a", power) for power in (-1, 0, 1)]
+    jobs = [trial("a", step) for step in (-1, 0, 1)]
     summaries = {
         "a-1": {},
         "a0": {"val/accuracy": 0.2, "val/loss": 1},

@@ -221,7 +221,7 @@ def test_an_imported_run_is_judged_and_left_alone(done, tmp_path):
     write(tmp_path, arms=["imported.yaml", "scratch"], seeds=1)
     shutil.copytree(pretraining(done), tmp_path / "mine")
     before = sorted(path.name for path in (tmp_path / "mine").iterdir())
-    arm = {"title": "mine", "pretrained": "mine", "upstream": "10 steps of masked patches"}
+    arm = {"title": "mine", "pretrained": "mine", "checkpoint_cost": "10 steps of masked patches"}
     (tmp_path / "imported.yaml").write_text(yaml.safe_dump(arm))
     ended = launch(*ARGV, cwd=tmp_path)
     assert ended.code == 0, ended.everything

@@ -52,7 +52,7 @@ def compare(options: dict[str, str], rest: list[str], main: Callable[[list[str]]
     if folder_name(name, "--name") == RUNS:
         raise UsageError(f"--name: {RUNS!r} holds the runs of all studies; give another")
     folder, store = usable(logs / name), Store(usable(logs / RUNS))
-    planner = Planner(study, arms, dry_run, lambda names: {name: defaults(name) for name in names})
+    planner = Planner(study, arms, dry_run, defaults)
     runner = Runner(planner, store, folder, at_a_time(options.get("--jobs")))
     if "--emit" in options:
         return runner.emit()
@@ -64,7 +64,7 @@ def compare(options: dict[str, str], rest: list[str], main: Callable[[list[str]]
 
 
 def trusting(main: Callable[[list[str]], int], trust: str, argv: list[str]) -> int:
-    """A run of a study whose stored settings may name classes of these modules."""
+    """Call `main` with `--trust` appended."""
     more = ["--trust", trust]
     sys.argv += more  # what the run records as its command
     return main([*argv, *more])
@@ -201,7 +201,7 @@ def split_data_options(argv: list[str]) -> tuple[list[str], dict[str, Any], str 
 
 
 def typed_as_yaml(argv: list[str]) -> list[str]:
-    """A command line with lists typed as for evaluate, and a typed budget instead of the file's."""
+    """The command line with `a,b` turned into `[a,b]`, and a `--budget.*` key replacing the file's."""
     argv = list(argv)
     for i, (key, value) in enumerate(pairwise(argv), 1):
         if key in LISTS and value not in ("all", "null") and not value.startswith("["):

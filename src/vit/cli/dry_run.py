@@ -52,7 +52,7 @@ def dry_run(command: Command) -> DryRun:
         uses_labels=objective.uses_labels,
         parameters=sum(p.numel() for p in objective.parameters()),
         seconds=step_seconds(built, flops),
-        views=f"{views_text(objective.views)}; {changes}",
+        views_text=f"{views_text(objective.views)}; {changes}",
         trivial_baseline=objective.trivial_baseline,
     )
 

@@ -33,6 +33,7 @@ KEYS = {
     "temperature": "teacher_loss.temperature (Distillation)",
     "temperature_warmup": "distillation.temperature_warmup",
     "test_share": "test_fraction",
+    "upstream": "checkpoint_cost (an arm's)",
     "val_share": "val_fraction",
     "words": "published (a study's claims)",
 }

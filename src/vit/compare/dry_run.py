@@ -12,7 +12,7 @@ from vit.compare.command import Command
 from vit.data.base import Images
 
 INTERVAL = 10.0  # seconds between lines
-PAUSE = 1.0  # seconds without a question: something else was done meanwhile
+PAUSE = 1.0  # seconds; if no dry run was asked for in this time, the message timer starts anew
 VARIED = ("trainer.max_steps", "data.label_draw", "seed_everything")
 
 
@@ -26,7 +26,7 @@ class DryRun(NamedTuple):
         uses_labels: does the objective?
         parameters: of the objective.
         seconds: of a training step, for one image, on one thread of this machine's CPU.
-        views: what it sees of an image, in words.
+        views_text: what it sees of an image, in words.
         trivial_baseline: a trained one has the first metric above the second; see
             Objective.trivial_baseline.
     """
@@ -37,7 +37,7 @@ class DryRun(NamedTuple):
     uses_labels: bool
     parameters: int
     seconds: float
-    views: str
+    views_text: str
     trivial_baseline: tuple[str, str] | None
 
     @property

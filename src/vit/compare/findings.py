@@ -6,7 +6,7 @@ from vit.compare import statistics, wording
 from vit.compare.results import CLASSICAL, PIXELS, RANDOM, Results, Score
 from vit.compare.statistics import Comparison, Difference
 from vit.compare.study import FINETUNE, Arm
-from vit.compare.validity import Verdict
+from vit.compare.trained import Verdict
 from vit.published.tasks import TASKS, means
 
 WORTHLESS = 0.01  # a gain below it is none, where the study declares no margin
@@ -73,13 +73,13 @@ class Findings:
         """The conclusion in sentences, the shortest first."""
         comparison = self.comparison(*self.primary)
         if comparison is None:
-            return [f"No conclusion: {self.lacking()}."]
+            return [f"No conclusion: {self.why_no_interval()}."]
         lines = wording.sentences(comparison, self.study.margin, self.titles)
         for name, verdict in self.verdicts.items():
             lines += [] if verdict.trained else [f"{self.titles[name]}: {verdict.summary}."]
-        return lines + self.left_out() + self.worth(comparison)
+        return lines + self.missing_arms() + self.pretraining_verdict(comparison)
 
-    def left_out(self) -> list[str]:
+    def missing_arms(self) -> list[str]:
         """The arms without a figure at the primary endpoint, in sentences."""
         scores = {name: self.results.of(name, *self.primary) for name in self.arms}
         status = {name: [score.status for score in scores[name]] for name in self.arms}
@@ -94,7 +94,7 @@ class Findings:
         lines += [f"{', '.join(undefined)}: not defined under {protocol}."] if undefined else []
         return lines
 
-    def lacking(self) -> str:
+    def why_no_interval(self) -> str:
         """Why the primary endpoint has no interval."""
         table, controls = self.results.table(*self.primary)
         if self.study.seeds < 2:
@@ -104,7 +104,7 @@ class Findings:
             return "no arm has all its runs at the primary endpoint"
         return "an interval needs at least two test images that do not belong together"
 
-    def worth(self, comparison: Comparison) -> list[str]:
+    def pretraining_verdict(self, comparison: Comparison) -> list[str]:
         """Does pre-training pay? The best arm with one against the best arm without."""
         there = [name for name in self.arms if name in comparison.arms]
         with_ = [name for name in there if self.arms[name].pretrain or self.arms[name].pretrained]
@@ -114,7 +114,7 @@ class Findings:
         arm, other = (
             max(names, key=lambda name: comparison.arms[name].value) for names in (with_, without)
         )
-        value, low, high, pair = oriented(comparison.pairs, arm, other)
+        value, low, high, pair = signed_difference(comparison.pairs, arm, other)
         numbers = (
             f"{self.titles[arm]} {100 * value:+.1f} points against "
             f"{self.titles[other]} (interval {100 * low:+.1f} to {100 * high:+.1f})"
@@ -123,7 +123,7 @@ class Findings:
             return [f"Pre-training is worth it here: {numbers}."]
         if high < (self.study.margin or WORTHLESS):
             return [f"Pre-training is not worth it here: {numbers}; more labels are what to add."]
-        more = wording.more_would_tell(comparison)
+        more = wording.what_would_settle(comparison)
         return [f"Whether pre-training is worth it cannot be told: {numbers}; {more}."]
 
     def claims(self) -> list[list[str]]:
@@ -138,7 +138,7 @@ class Findings:
             if comparison is None or not {claim.first, claim.second} <= comparison.arms.keys():
                 rows.append([*row, "missing", "", "cannot tell"])
                 continue
-            value, low, high, _ = oriented(comparison.pairs, claim.first, claim.second)
+            value, low, high, _ = signed_difference(comparison.pairs, claim.first, claim.second)
             verdict = "agrees" if low > 0 else "contradicts" if high < 0 else "cannot tell"
             interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
             rows.append([*row, f"{100 * value:+.1f}", interval, verdict])
@@ -163,7 +163,7 @@ class Findings:
             rows.append([self.titles[arm], *figures, *self._cost(arm, scores[0]), labels])
         return rows
 
-    def suite(self) -> list[list[str]]:
+    def suite_means(self) -> list[list[str]]:
         """Means over VTAB's tasks at the primary protocol; nothing where the tasks are others."""
         names = [name for name in self.study.transfer if name in TASKS]
         if len(names) < 2 or len(names) < len(self.study.transfer):
@@ -232,7 +232,7 @@ class Findings:
         return " > ".join(sorted(accuracy, key=lambda arm: -accuracy[arm])) or "-"
 
 
-def oriented(
+def signed_difference(
     pairs: list[Difference], first: str, second: str
 ) -> tuple[float, float, float, Difference]:
     """The difference of one arm to another with its interval, and the pair that holds it."""

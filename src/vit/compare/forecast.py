@@ -8,15 +8,13 @@ from vit.compare.pool import placed
 from vit.compare.progress import minutes
 from vit.compare.store import Store
 from vit.compare.study import FINETUNE
-from vit.compare.tuning import first_trials
 
 BYTES = 4 * 3 * 2  # of a parameter: float32, with AdamW's two moments, in two checkpoints
 
 
-def forecast(planner: Planner, store: Store, at_a_time: int) -> list[str]:
+def forecast(planner: Planner, store: Store, at_a_time: int, trials: list[int]) -> list[str]:
     """Every run, its cost, and what is done, in lines."""
-    trials = first_trials(planner.study.tuning.trials)
-    jobs = unique(planner.jobs({}, trials))
+    jobs = unique(planner.all_jobs({}, trials))
     lines = []
     for job in jobs:
         lines.append(f"{store.status(job):<7} {job.label}  (about {minutes(job.seconds)})")

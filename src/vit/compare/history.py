@@ -1,4 +1,4 @@
-"""What was reported under a study's name before: who looks twice, and then at more, pays for it."""
+"""What was reported under a study's name; each extension after a look at the results halves alpha."""
 
 from dataclasses import asdict
 from datetime import date as calendar
@@ -40,7 +40,8 @@ class History:
         """Note today's report of a study; as `add`."""
         settings = asdict(study, dict_factory=as_reported_before)
         settings |= {"seeds": None, "question": None}
-        settings_digest = digest([settings, {name: asdict(arm) for name, arm in arms.items()}])
+        ways = {name: asdict(arm, dict_factory=as_reported_before) for name, arm in arms.items()}
+        settings_digest = digest([settings, ways])
         primary = f"{study.primary.data}, {study.primary.protocol}"
         return self.add(calendar.today().isoformat(), study.seeds, settings_digest, primary)
 
@@ -67,5 +68,5 @@ class History:
 
 def as_reported_before(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The fields of a dataclass by the names that stand in the digests of earlier reports."""
-    earlier = {"published": "words"}
+    earlier = {"checkpoint_cost": "upstream", "published": "words"}
     return {earlier.get(name, name): value for name, value in pairs if name != "each"}

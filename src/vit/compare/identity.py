@@ -1,4 +1,4 @@
-"""Which runs are the same run: a hash of what can change the result, and of nothing else.
+"""When two commands count as the same run: a hash of what can change the result, and nothing else.
 
 Values count where they differ from their class's default, so that a new argument with a default
 changes no run's identity. Paths, names, folders, comments and hardware do not count. Changing an
@@ -36,7 +36,7 @@ NO_EFFECT = {  # settings that change where or how fast, never what
     "model": ("compile", "pretrained", "spec"),
 }
 PRECISION = {"32": "32-true", 32: "32-true", None: "32-true"}  # other names of one thing
-OUTSIDE = ("compare", "export.py", "insight")  # code that no run depends on
+OUTSIDE = ("compare",)  # code that no run depends on
 WATCHERS = "vit.callbacks."  # our callbacks look at a run and do not touch it
 
 

@@ -47,7 +47,7 @@ class Job:
         draw: number of the label draw; -1 where none is made.
         data: name of the task; empty for a pre-training.
         point: where on which axis.
-        trial: learning rate as a power of the study's factor.
+        trial: learning-rate steps from the arm's own, the exponent of the study's factor.
         needs: ids of jobs that come first; the first one's folder is UPSTREAM.
         flops: of all its training steps.
         images: it trains on, counted over all its steps.
@@ -92,7 +92,7 @@ class Job:
         parts += [f"draw {self.draw}"] if self.draw > 0 else []
         parts += [f"fold {self.fold}"] if self.fold is not None else []
         parts += [f"{self.point[0]} {self.point[1]:g}"] if self.point else []
-        parts += [f"lr x{self.trial:+d}"] if self.stage == "tune" else []
+        parts += [f"lr step {self.trial:+d}"] if self.stage == "tune" else []
         return " ".join(part for part in parts if part)
 
 

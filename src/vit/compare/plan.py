@@ -21,9 +21,6 @@ from vit.compare.withheld import leaves
 from vit.digest import digest
 from vit.models.weights import checkpoint_in
 
-Protocols = Callable[[list[str]], dict[str, Any]]  # settings of protocols, which their ids hold
-
-
 class Planner:
     """Everything that a study asks for.
 
@@ -31,7 +28,7 @@ class Planner:
         study: checked.
         arms: by name, in the order of the report.
         dry_run: builds what a command would do without running it.
-        protocols: the settings of protocols by name.
+        protocol_settings: the settings of a protocol, by its name; an id holds them.
     """
 
     def __init__(
@@ -39,24 +36,28 @@ class Planner:
         study: Study,
         arms: dict[str, Arm],
         dry_run: Callable[[Command], DryRun],
-        protocols: Protocols,
+        protocol_settings: Callable[[str], dict[str, Any]],
     ) -> None:
         self.study = study
         self.arms = arms
-        self.protocols = protocols
+        self.protocol_settings = protocol_settings
         self.recipes = Recipes(study, arms)
         self.dry_run = DryRuns(dry_run)
         self.points: list[Point] = [None]
         self.points += [(axis, v) for axis, values in study.axes.items() for v in values]
         self.folds: list[int | None] = list(range(study.folds)) if study.folds else [None]
 
-    def jobs(self, chosen: dict[str, int] | None, trials: list[int]) -> list[Job]:
-        """All jobs that can be planned; equal ids are one run that serves several cells.
+    def all_jobs(self, chosen: dict[str, int], trials: list[int]) -> list[Job]:
+        """All jobs of the study; equal ids are one run that serves several cells.
 
         Args:
-            chosen: by "arm task", the power of the learning rate's factor; None: not chosen yet.
-            trials: powers that every arm tries.
+            chosen: learning-rate steps by "arm task"; without one an arm has its own rate.
+            trials: steps that every arm tries.
         """
+        return self.tuning_jobs(trials) + self._finals(chosen)
+
+    def tuning_jobs(self, trials: list[int]) -> list[Job]:
+        """The pre-trainings and, where there are several, the trials to choose among."""
         jobs = [
             job
             for seed in range(self.study.seeds)
@@ -70,7 +71,7 @@ class Planner:
                 for arm in self.arms
                 for trial in trials
             ]
-        return jobs if chosen is None else jobs + self._finals(chosen)
+        return jobs
 
     def first_cell(self, task: str) -> Cell:
         """Where a task is tuned and looked at before the start."""
@@ -118,6 +119,7 @@ class Planner:
         if not self.arms[arm].pretrain:
             return None
         fold = self.folds[0] if fold is None else fold
+        # Built twice: only the built objective says if it uses labels, and that decides the data.
         with_labels = self.recipes.pretraining(arm, fold, uses_labels=True)
         uses_labels = self.dry_run(with_labels).uses_labels
         command = self.recipes.pretraining(arm, fold, uses_labels)
@@ -167,15 +169,15 @@ class Planner:
         subject = UPSTREAM if before else str(checkpoint_in(Path(given)))
         command = Command("evaluate", {"data": self.recipes.data(cell)}, subject=subject)
         upstream = before.id if before else file_hash(given)
-        job = self._evaluate(command, arm, cell, "none", upstream)
-        return replace(job, stage="probe", needs=(before.id,) if before else ())
+        job = self._evaluate(command, "probe", arm, cell, "none", upstream)
+        return replace(job, needs=(before.id,)) if before else job
 
     def control(self, cell: Cell) -> Job:
         """The same protocols on an untrained encoder and on pixels."""
         command = self.recipes.untrained(cell)
         controls = "pixels" if "raw_pixels" in self.study.controls else "none"
         encoder = without_defaults(self.dry_run(command).settings["model"]["encoder"])
-        return self._evaluate(command, "random_encoder", cell, controls, encoder)
+        return self._evaluate(command, "control", "random_encoder", cell, controls, encoder)
 
     def task_command(self, arm: str, cell: Cell) -> Command:
         """How an arm learns a task, but for its learning rate, length and seed."""
@@ -220,7 +222,7 @@ class Planner:
         )
 
     def _evaluate(
-        self, command: Command, arm: str, cell: Cell, controls: str, upstream: Any
+        self, command: Command, stage: Stage, arm: str, cell: Cell, controls: str, upstream: Any
     ) -> Job:
         dry_run = self.dry_run(self.recipes.untrained(cell))
         about = {
@@ -230,14 +232,14 @@ class Planner:
             "seed": cell.seed,
             "data": data_identity(dry_run.settings["data"]),
             "splits": {s: dry_run.data.split_hash(s) for s in ("train", "val", "test")},
-            "protocols": self.protocols(list(self.study.protocols)),
+            "protocols": {name: self.protocol_settings(name) for name in self.study.protocols},
             "controls": controls,
         }
         counts = dry_run.data.spec.counts
         return Job(
             digest(about),
             self.recipes.evaluation(command, cell, controls),
-            "control",
+            stage,
             arm,
             cell.seed,
             cell.draw,

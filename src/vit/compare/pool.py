@@ -121,7 +121,7 @@ class Pool:
         argv = argv_of(job, self.store)
         if self.at_a_time > 1 and not self.gpus and "--resume" not in argv and job.verb != "test":
             argv += ["--threads", str(max((os.cpu_count() or 1) // self.at_a_time, 1))]
-        self.store.note(job)
+        self.store.write_identity(job)
         slot = next(i for i in range(self.at_a_time) if i not in self.running)
         gpu = slot % self.gpus if self.gpus else None
         parent = str(self.store.parent(job))
@@ -179,7 +179,7 @@ def argv_of(job: Job, store: Store) -> list[str]:
     """
     folder = store.begun(job)
     if folder and store.status(job) in ("begun", "failed"):
-        if why := store.doubt(job):
+        if why := store.problem_in_results(job):
             again = f"put it back, or remove {folder.parent} to make the run again"
             raise ValueError(f"{why}; {again}")
         return resuming(folder).argv()

@@ -7,8 +7,9 @@ from vit.compare.dry_run import DryRun
 from vit.compare.findings import Findings
 from vit.compare.overlap import Overlap
 from vit.compare.results import Results
+from vit.compare.study import Tuning
 from vit.compare.tuning import Choice
-from vit.compare.validity import still_falling
+from vit.compare.trained import still_falling
 from vit.whole_files import write_text
 
 
@@ -57,8 +58,8 @@ class Report:
         ]
         for name in study.transfer:
             parts += [f"## {name}", markdown(findings.headline(name))]
-        if suite := findings.suite():
-            parts += [f"## Means over {len(study.transfer)} tasks of VTAB-1k", markdown(suite)]
+        if task_means := findings.suite_means():
+            parts += [f"## Means over {len(study.transfer)} tasks of VTAB-1k", markdown(task_means)]
             parts += ["all: the plain mean, as VTAB; groups: the mean of the groups' means."]
         if study.claims:
             parts += ["## Published claims, on this data", markdown(findings.claims())]
@@ -86,7 +87,7 @@ class Report:
             f"pre-training budget of each arm: {budget}; fine-tuning: {study.finetune.steps} steps",
             f"{study.seeds} seeds x {study.label_draws} label draws, each seed with its own, the "
             "same for all arms; last weights count, each final model read its test split once",
-            tuning_line(choice, study.tuning.trials),
+            tuning_line(choice, study.tuning),
         ]
         if study.folds:
             lines.append(
@@ -108,10 +109,10 @@ class Report:
                 labels = "with labels" if dry_run.uses_labels else "without labels"
                 lines.append(
                     f"{self.titles[arm]} pre-trains on {numbers(dry_run.data.spec.counts)}, "
-                    f"{labels}; it sees {dry_run.views}"
+                    f"{labels}; it sees {dry_run.views_text}"
                 )
         first = self.dry_runs[next(iter(self.arms)), next(iter(study.transfer))]
-        return [*lines, f"every arm fine-tunes on {first.views}"]
+        return [*lines, f"every arm fine-tunes on {first.views_text}"]
 
     def _overlaps(self) -> list[str]:
         """What pre-trainings, also those that others paid for, saw of the tasks, in lines."""
@@ -128,7 +129,7 @@ class Report:
             if arm.pretrained:
                 lines.append(
                     f"{self.titles[name]} starts from {arm.pretrained}, not paid here: "
-                    f"{arm.upstream or 'cost, labels and data are not known'}"
+                    f"{arm.checkpoint_cost or 'cost, labels and data are not known'}"
                 )
         return lines
 
@@ -160,8 +161,8 @@ def write_report(report: Report, folder: Path) -> None:
     for name in study.transfer:
         print(f"\n{name}: test accuracy, %, with {findings.level}s")
         print(aligned(findings.headline(name)))
-    if suite := findings.suite():
-        print(f"\nmeans over tasks\n{aligned(suite)}")
+    if task_means := findings.suite_means():
+        print(f"\nmeans over tasks\n{aligned(task_means)}")
     if study.claims:
         print(f"\n{aligned(findings.claims())}")
     print("\n" + "\n- ".join(findings.conclusion()))
@@ -184,14 +185,16 @@ def still_improving(results: Results, titles: dict[str, str]) -> list[str]:
     ]
 
 
-def tuning_line(choice: Choice, trials: int) -> str:
+def tuning_line(choice: Choice, tuning: Tuning) -> str:
     """The learning rates that were tried, in a sentence."""
-    if trials == 1:
+    if tuning.trials == 1:
         return "one learning rate for each arm, its file's; nothing was tuned"
-    chosen = ", ".join(f"{who}: {power:+d}" for who, power in choice.chosen.items())
+    factors = {who: tuning.lr**lr_exponent for who, lr_exponent in choice.chosen.items()}
+    chosen = ", ".join(f"{who} x {factor:.3g}" for who, factor in factors.items())
     edge = f"; still at the grid's edge: {', '.join(choice.edge)}" if choice.edge else ""
     return (
-        f"{len(choice.trials)} learning rates for each arm and task; chosen powers {chosen}{edge}"
+        f"{len(choice.trials)} learning rates for each arm and task; chosen, as factors of the "
+        f"arm's own: {chosen}{edge}"
     )
 
 

@@ -18,7 +18,7 @@ RANDOM, PIXELS = "random_encoder", "raw_pixels"
 CLASSICAL = "pixels"  # the protocol of raw pixels: a classical classifier
 COLUMNS = (
     "arm", "data", "protocol", "axis", "value", "seed", "accuracy", "protocol_id", "status",
-    "pretraining_flops", "total_flops", "images_seen", "labels_used", "lr_power", "seconds", "run",
+    "pretraining_flops", "total_flops", "images_seen", "labels_used", "lr_exponent", "seconds", "run",
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ class Score:
     total_flops: float = 0.0
     images_seen: int = 0
     labels_used: int = 0
-    lr_power: int | None = None
+    lr_exponent: int | None = None
     seconds: float = 0.0
     runs: list[str] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class Results:
 
     def finetuned(self, arm: str, data: str, seed: int, point: Point, finals: list[Job]) -> Score:
         """The score of a fit of the task, tested once."""
-        score = Score(arm, data, FINETUNE, seed, point, lr_power=finals[0].trial)
+        score = Score(arm, data, FINETUNE, seed, point, lr_exponent=finals[0].trial)
         tests = [self.tests[final.id] for final in finals]
         self._fill(score, [(test.draw, self.store.correct(test, "accuracy")) for test in tests])
         summaries = [self.store.summary(final) for final in finals]
@@ -184,7 +184,7 @@ def as_row(score: Score) -> list[Any]:
         score.arm, score.data, score.protocol, axis, value, score.seed,
         "" if score.accuracy is None else repr(score.accuracy), score.protocol_id, score.status,
         f"{score.pretraining_flops:.6g}", f"{score.total_flops:.6g}", score.images_seen,
-        score.labels_used, "" if score.lr_power is None else score.lr_power,
+        score.labels_used, "" if score.lr_exponent is None else score.lr_exponent,
         f"{score.seconds:.1f}", ";".join(score.runs),
     ]  # fmt: skip
 

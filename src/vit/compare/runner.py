@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from vit.callbacks.run_folder import hold
-from vit.compare.checks import check_arms, check_overlaps
+from vit.compare.preflight import check_arms, check_overlaps
 from vit.compare.findings import Findings
 from vit.compare.forecast import forecast, power_line
 from vit.compare.history import History
@@ -23,7 +23,7 @@ from vit.compare.results import Results, image_groups
 from vit.compare.slurm import write_jobs
 from vit.compare.store import Store
 from vit.compare.tuning import Choice, first_trials, tune
-from vit.compare.validity import verdicts
+from vit.compare.trained import verdicts
 
 
 class Runner:
@@ -49,18 +49,19 @@ class Runner:
         self.dry_runs = check_arms(planner)
         self.overlaps = check_overlaps(planner, self.dry_runs)
         self.trials = first_trials(planner.study.tuning.trials)
-        planner.jobs({}, self.trials)  # mistakes come out now
+        planner.all_jobs({}, self.trials)  # mistakes come out now
 
     def describe(self) -> int:
         """Print every run, its cost, what is done, and what the study could see."""
-        lines = forecast(self.planner, self.store, self.at_a_time)
+        lines = forecast(self.planner, self.store, self.at_a_time, self.trials)
         print("\n".join([*lines, power_line(self.planner, self.dry_runs)]))
         return 0
 
     def emit(self) -> int:
         """Write SLURM job arrays, and print how to queue them."""
-        jobs = unique(self.planner.jobs(None if len(self.trials) > 1 else {}, self.trials))
-        print("\n".join(write_jobs(jobs, self.store, self.folder)))
+        planner, trials = self.planner, self.trials
+        jobs = planner.tuning_jobs(trials) if len(trials) > 1 else planner.all_jobs({}, trials)
+        print("\n".join(write_jobs(unique(jobs), self.store, self.folder)))
         return 0
 
     def run(self, main: Callable, rerun_stale: bool) -> int:
@@ -86,8 +87,8 @@ class Runner:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: each run saves
         try:
             with progress.bar:
-                choice = tune(self.planner, self.store, work)
-                jobs = self.planner.jobs(choice.chosen, choice.trials)
+                choice = tune(self.planner, self.store, work, self.trials)
+                jobs = self.planner.all_jobs(choice.chosen, choice.trials)
                 work(jobs)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on where it stopped", file=sys.stderr)

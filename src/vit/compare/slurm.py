@@ -32,7 +32,7 @@ def write_jobs(jobs: list[Job], store: Store, folder: Path) -> list[str]:
     for job in jobs:
         if store.status(job) == "done":
             continue
-        store.note(job)
+        store.write_identity(job)
         depth[job.id] = 1 + max((depth.get(id_, -1) for id_ in job.needs), default=-1)
         waves.setdefault(depth[job.id], []).append(job)
     target = folder / "slurm"

@@ -14,10 +14,10 @@ import numpy as np
 from vit.callbacks.run_folder import write_json
 from vit.compare.identity import source_hash
 from vit.compare.job import Job
-from vit.compare.records import (
-    contradiction,
-    disagreement,
-    malformed,
+from vit.compare.integrity import (
+    problem_in_metrics,
+    problem_in_summary,
+    problem_in_table,
     read_correctness,
     read_metrics,
     read_summary,
@@ -76,23 +76,23 @@ class Store:
         if file is None:
             return "new"
         status = read_summary(file).get("status")
-        doubt = doubted(job, file) if status == "completed" else ""
-        if job.verb != "fit" and doubt and doubt not in self.warned:
-            self.warned.add(doubt)
-            print(f"warning: {doubt}; this is measured anew", file=sys.stderr, flush=True)
-        if status == "completed" and not doubt:
+        problem = problem_in_files(job, file) if status == "completed" else ""
+        if job.verb != "fit" and problem and problem not in self.warned:
+            self.warned.add(problem)
+            print(f"warning: {problem}; this is measured anew", file=sys.stderr, flush=True)
+        if status == "completed" and not problem:
             return "done"
         if job.verb != "fit":
             return "failed" if status == "failed" else "new"
         return "failed" if status in ("failed", "completed") else "begun"
 
-    def doubt(self, job: Job) -> str:
+    def problem_in_results(self, job: Job) -> str:
         """Why what a job left when it was done cannot be its result; empty: it can."""
         file = self._file(job)
         done = file and read_summary(file).get("status") == "completed"
-        return doubted(job, file) if done else ""
+        return problem_in_files(job, file) if done else ""
 
-    def note(self, job: Job) -> None:
+    def write_identity(self, job: Job) -> None:
         """Write beside the run what its id is the hash of, and the code that makes it."""
         if job.verb == "test":
             return
@@ -129,16 +129,16 @@ class Store:
         return read_correctness(self.folder(job) / TABLES[job.verb]["test"]).columns.get(column)
 
 
-def doubted(job: Job, summary: Path) -> str:
+def problem_in_files(job: Job, summary: Path) -> str:
     """Why a finished job's summary and the files beside it contradict each other; empty: not."""
-    if why := malformed(summary):
+    if why := problem_in_summary(summary):
         return why
     if job.verb == "fit":
-        return contradiction(summary.parent, summary)
+        return problem_in_metrics(summary.parent, summary)
     if job.verb == "evaluate" and read_summary(summary).get("splits") != job.about["splits"]:
         return f"{summary} is of other images"
     tables = {split: summary.parent / name for split, name in TABLES[job.verb].items()}
-    reasons = (disagreement(path, split, summary) for split, path in tables.items())
+    reasons = (problem_in_table(path, split, summary) for split, path in tables.items())
     if why := next(filter(None, reasons), ""):
         return why
     images = len(next(iter(read_correctness(tables["test"]).columns.values())))

@@ -1,4 +1,4 @@
-"""What a study's YAML may say, and what it may not.
+"""The dataclasses of a study's YAML; validation.py refuses what no study can be.
 
 Paths inside a file are relative to that file. An arm is one file of configs/compare/arms.
 """
@@ -134,7 +134,7 @@ class Arm:
         longer: fine-tuning also gets the budget that other arms spend on pre-training.
         encoder: another encoder than the study's.
         pretrained: run folder or checkpoint of the user's that is the start instead.
-        upstream: what that checkpoint cost and learned from; printed as not paid here.
+        checkpoint_cost: what that checkpoint cost and learned from; printed as not paid here.
     """
 
     title: str
@@ -144,7 +144,7 @@ class Arm:
     longer: bool = False
     encoder: str | None = None
     pretrained: str | None = None
-    upstream: str | None = None
+    checkpoint_cost: str | None = None
 
 
 @dataclass

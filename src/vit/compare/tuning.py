@@ -21,9 +21,9 @@ class Choice:
     """Learning rates that were tried and chosen.
 
     Args:
-        trials: powers of the study's factor that every arm tried.
-        chosen: the best power by "arm task".
-        accuracies: on validation, by "arm task" and power.
+        trials: learning-rate steps that every arm tried: exponents of the study's factor.
+        chosen: the best step by "arm task".
+        accuracies: on validation, by "arm task" and step.
         edge: "arm task" whose best value is the first or the last that was tried.
         flops: of each trial, by "arm task" and the trial's id.
     """
@@ -47,23 +47,25 @@ class Choice:
 
 
 def first_trials(count: int) -> list[int]:
-    """The powers around 0, which is the arm's own learning rate."""
+    """The learning-rate steps around 0, which is the arm's own learning rate."""
     return list(range(-((count - 1) // 2), count // 2 + 1))
 
 
-def tune(planner: Planner, store: Store, work: Callable[[list[Job]], None]) -> Choice:
+def tune(
+    planner: Planner, store: Store, work: Callable[[list[Job]], None], trials: list[int]
+) -> Choice:
     """Run the trials of every arm and choose.
 
     Args:
         planner: plans them.
         store: what they reported.
         work: runs jobs until each is done or has failed.
+        trials: learning-rate steps to begin with.
     """
-    trials = first_trials(planner.study.tuning.trials)
     if len(trials) == 1:
         return Choice(trials)
     for extension in range(EXTENSIONS + 1):
-        jobs = planner.jobs(None, trials)
+        jobs = planner.tuning_jobs(trials)
         work(jobs)
         choice = choose_rate(jobs, store, trials)
         if extension == EXTENSIONS or not choice.edge:

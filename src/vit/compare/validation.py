@@ -131,10 +131,10 @@ def _check_arms(study: Study, arms: dict[str, Arm]) -> None:
         if arm.pretrained and (arm.pretrain or arm.encoder):
             other = "pretrain" if arm.pretrain else "encoder"
             raise ValueError(f"arm {name}: {other} or pretrained, not both")
-        if arm.upstream and not arm.pretrained:
-            raise ValueError(f"arm {name}: upstream says what pretrained cost, and there is none")
+        if arm.checkpoint_cost and not arm.pretrained:
+            raise ValueError(f"arm {name}: `checkpoint_cost` needs `pretrained`; this arm has none")
         if arm.set and not arm.pretrain:
-            raise ValueError(f"arm {name}: set changes a pre-training, and there is none")
+            raise ValueError(f"arm {name}: `set` needs `pretrain`; this arm has none")
         if arm.pretrain and study.pretrain is None:
             raise ValueError(f"pretrain: arm {name} needs data to learn from")
 

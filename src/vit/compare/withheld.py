@@ -1,4 +1,4 @@
-"""Settings that a study keeps to itself: in a `set` they would have no effect, or undo its plan.
+"""Keys that `set` may not contain, because the plan sets them.
 
 The plan writes each command, and what it writes last wins: seeds, lengths, folds, draws, weights.
 """

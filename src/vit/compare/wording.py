@@ -6,12 +6,12 @@ from vit.compare import statistics
 from vit.compare.statistics import Comparison
 
 
-def more_would_tell(comparison: Comparison) -> str:
+def what_would_settle(comparison: Comparison) -> str:
     """What would answer a question that was left open."""
     one = next(iter(comparison.arms.values()))
     noise = statistics.observed_noise(comparison)
     more = statistics.cheaper(one.seeds, one.images, len(comparison.arms), noise)
-    return f"more {more if more == 'seeds' else comparison.unit} would tell"
+    return f"more {more if more == 'seeds' else comparison.unit} would settle it"
 
 
 def _limits(comparison: Comparison, difference: float) -> str:
