@@ -10,8 +10,8 @@ from vit.compare.job import Job
 from vit.compare.results import Results
 from vit.compare.store import Store
 from vit.compare.study import Arm, Budget, ConfigPatch, Finetuning, Primary, Study, Tuning
-from vit.compare.tuning import Choice
 from vit.compare.trained import Verdict
+from vit.compare.tuning import Choice
 
 SEEDS, IMAGES = 5, 1000
 

@@ -9,8 +9,8 @@ from planted import IMAGES, SEEDS, findings, planted
 from vit.compare.findings import Findings
 from vit.compare.results import PIXELS, RANDOM, Results
 from vit.compare.study import Arm, Claim
-from vit.compare.tuning import Choice
 from vit.compare.trained import Verdict
+from vit.compare.tuning import Choice
 
 
 def test_a_planted_random_arm_is_no_winner_and_a_better_one_is():

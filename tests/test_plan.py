@@ -98,9 +98,8 @@ def test_epochs_count_passes_over_what_is_pre_trained_on():
 
 
 def test_labels_choose_the_labelled_data_and_the_others_the_pool():
-    jobs = {
-        job.arm: job for job in planner(Budget(images=640)).all_jobs({}, [0]) if job.stage == "pretrain"
-    }
+    plan = planner(Budget(images=640))
+    jobs = {job.arm: job for job in plan.all_jobs({}, [0]) if job.stage == "pretrain"}
     assert value(jobs["labels"], "data") == "source.yaml"
     assert value(jobs["patches"], "data") == "pool.yaml"
     assert jobs["labels"].labels == 1293

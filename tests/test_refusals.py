@@ -194,7 +194,8 @@ def test_a_final_setting_that_an_axis_overrides_is_refused():
     ("arm", "line"),
     [
         (Arm("b", encoder="x", pretrained="y"), "arm b: encoder or pretrained, not both"),
-        (Arm("b", checkpoint_cost="x"), "arm b: `checkpoint_cost` needs `pretrained`; this arm has"),
+        (Arm("b", checkpoint_cost="x"), "arm b: `checkpoint_cost` needs `pretrained`"),
+        (Arm("b", set={"a": 1}), "arm b: `set` needs `pretrain`; this arm has none"),
         (Arm("b", pretrain="x", pretrained="y"), "arm b: pretrain or pretrained, not both"),
     ],
 )

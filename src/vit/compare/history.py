@@ -1,4 +1,4 @@
-"""What was reported under a study's name; each extension after a look at the results halves alpha."""
+"""What was reported before; each extension after a look at the results halves alpha."""
 
 from dataclasses import asdict
 from datetime import date as calendar

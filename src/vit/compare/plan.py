@@ -21,6 +21,7 @@ from vit.compare.withheld import leaves
 from vit.digest import digest
 from vit.models.weights import checkpoint_in
 
+
 class Planner:
     """Everything that a study asks for.
 

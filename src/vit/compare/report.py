@@ -8,8 +8,8 @@ from vit.compare.findings import Findings
 from vit.compare.overlap import Overlap
 from vit.compare.results import Results
 from vit.compare.study import Tuning
-from vit.compare.tuning import Choice
 from vit.compare.trained import still_falling
+from vit.compare.tuning import Choice
 from vit.whole_files import write_text
 
 

@@ -18,7 +18,8 @@ RANDOM, PIXELS = "random_encoder", "raw_pixels"
 CLASSICAL = "pixels"  # the protocol of raw pixels: a classical classifier
 COLUMNS = (
     "arm", "data", "protocol", "axis", "value", "seed", "accuracy", "protocol_id", "status",
-    "pretraining_flops", "total_flops", "images_seen", "labels_used", "lr_exponent", "seconds", "run",
+    "pretraining_flops", "total_flops", "images_seen", "labels_used", "lr_exponent", "seconds",
+    "run",
 )  # fmt: skip
 
 

@@ -10,20 +10,20 @@ from pathlib import Path
 import torch
 
 from vit.callbacks.run_folder import hold
-from vit.compare.preflight import check_arms, check_overlaps
 from vit.compare.findings import Findings
 from vit.compare.forecast import forecast, power_line
 from vit.compare.history import History
 from vit.compare.job import Job, unique
 from vit.compare.plan import Planner
 from vit.compare.pool import Pool
+from vit.compare.preflight import check_arms, check_overlaps
 from vit.compare.progress import StudyProgress
 from vit.compare.report import Report, write_report
 from vit.compare.results import Results, image_groups
 from vit.compare.slurm import write_jobs
 from vit.compare.store import Store
-from vit.compare.tuning import Choice, first_trials, tune
 from vit.compare.trained import verdicts
+from vit.compare.tuning import Choice, first_trials, tune
 
 
 class Runner:

@@ -13,7 +13,6 @@ import numpy as np
 
 from vit.callbacks.run_folder import write_json
 from vit.compare.identity import source_hash
-from vit.compare.job import Job
 from vit.compare.integrity import (
     problem_in_metrics,
     problem_in_summary,
@@ -22,6 +21,7 @@ from vit.compare.integrity import (
     read_metrics,
     read_summary,
 )
+from vit.compare.job import Job
 
 Status = Literal["new", "begun", "failed", "done"]
 SUMMARY = {"fit": "summary.json", "test": "summary.test.json", "evaluate": "summary.evaluate.json"}

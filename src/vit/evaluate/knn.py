@@ -33,7 +33,7 @@ def knn(task: Task, k: int = 20, temperature: float = 0.07) -> Result:
     votes = []
     for rows in task.queries.features.float().split(ROWS):
         similarity, nearest = (F.normalize(rows, dim=1) @ bank.T).topk(k, dim=1)
-        # relative to the nearest, which changes no vote's part and cannot overflow
+        # relative to the nearest: the outcome is the same, and nothing overflows
         weight = ((similarity - similarity[:, :1]) / temperature).exp()
         ballot = torch.zeros(len(rows), task.classes, device=rows.device)  # ROWS L
         votes.append(ballot.scatter_add_(1, task.train.labels[nearest], weight))
