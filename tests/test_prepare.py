@@ -11,6 +11,7 @@ from PIL import Image
 from launch import launch
 from pictures import folder
 from vit.data import Digits, ImageFolder
+from vit.prepare import check
 from vit.prepare.check import check_data
 from vit.prepare.contact_sheet import ALONE, displayable, view
 
@@ -57,10 +58,20 @@ def test_whatever_is_wrong_is_listed(tmp_path):
     assert lines[4] == "twice: train/a/2.bmp (train) = train/a/2.png (train)"
 
 
+def test_processes_read_what_one_alone_reads(tmp_path, monkeypatch):
+    folder(tmp_path, {"a": 30, "b": 30})
+    (tmp_path / "a" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    data = ImageFolder(str(tmp_path), image_size=16, workers=0)
+    alone = check_data(data, silent)
+    monkeypatch.setattr(check, "ALONE", 0)
+    assert check_data(data, silent) == alone
+    assert len(alone.unreadable) == 1
+
+
 def test_data_in_memory_is_checked_too():
-    found = check_data(Digits(), silent)
-    assert found.clean
-    assert found.counts == {"train": 1293, "val": 144, "test": 360}
+    report = check_data(Digits(), silent)
+    assert report.clean
+    assert report.counts == {"train": 1293, "val": 144, "test": 360}
 
 
 def test_the_sheet_shows_evaluation_s_view_and_five_of_training(tmp_path):

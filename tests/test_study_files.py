@@ -147,6 +147,8 @@ def test_a_mistake_in_each_is_one_line(folder, entry, line):
 def test_an_old_key_gets_its_new_name(folder):
     claims = [{"words": "somebody said", "first": "a", "second": "b"}]
     assert "it is called published (a study's claims) now" in reading(folder, claims=claims)
+    (folder / "one.yaml").write_text("title: one\npretrained: x\nupstream: a year\n")
+    assert "it is called checkpoint_cost (an arm's) now" in reading(folder)
 
 
 def test_pre_training_data_is_no_family_of_tasks(folder):

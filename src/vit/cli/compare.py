@@ -201,7 +201,7 @@ def split_data_options(argv: list[str]) -> tuple[list[str], dict[str, Any], str 
 
 
 def typed_as_yaml(argv: list[str]) -> list[str]:
-    """The argv with `a,b` turned into `[a,b]`, and a `--budget.*` key replacing the file's budget."""
+    """The argv, `a,b` turned into `[a,b]`, and a `--budget.*` key replacing the file's budget."""
     argv = list(argv)
     for i, (key, value) in enumerate(pairwise(argv), 1):
         if key in LISTS and value not in ("all", "null") and not value.startswith("["):

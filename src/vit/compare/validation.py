@@ -1,4 +1,9 @@
-"""What no honest study can be: refused in one line before anything is built."""
+"""Rules for a study's YAML; each violation is one error, raised before anything is built.
+
+Other stages refuse what these rules cannot see, in this order: cli/compare.py (files and keys),
+withheld.py (what `set` may not contain), cli/dry_run.py and plan.py (a command that cannot be
+built, a budget of too many steps), preflight.py (tasks and overlaps), pool.py (one run).
+"""
 
 import math
 from collections.abc import Iterable

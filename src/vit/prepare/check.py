@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 
 import torch
 
@@ -19,6 +19,9 @@ from vit.published.decode import decode
 
 SPLITS = ("train", "val", "test")
 CHUNK = 32  # images that a process is given at a time
+# one process imports everything, and the others are forked from it
+METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+ALONE = 256  # images that are read sooner than further processes have started
 Checked = tuple[int, str, str]  # place, digest of its pixels, why it cannot be read
 
 
@@ -113,20 +116,27 @@ def read_split(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
     assert isinstance(data, FileImages)
     source, labels = data.files()
     places = dataset.places.tolist()
+    read = check_images if len(places) <= ALONE else check_in_processes
+    for place, digest, why in read(source, data.apply_exif_and_alpha, places):
+        yield source.name(place), labels[place], digest, why
+
+
+def check_in_processes(
+    source: Source, apply_exif_and_alpha: bool, places: list[int]
+) -> Iterator[Checked]:
+    """The same as `check_images`, on all cores."""
     chunks = [places[i : i + CHUNK] for i in range(0, len(places), CHUNK)]
-    context = get_context("spawn")
+    count, context = len(chunks), get_context(METHOD)
+    if METHOD == "forkserver":
+        context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(os.cpu_count(), context, initializer=end_with_parent) as pool:
-        jobs = pool.map(
-            check_images, [source] * len(chunks), [data.apply_exif_and_alpha] * len(chunks), chunks
-        )
-        for checked in jobs:
-            for place, digest, why in checked:
-                yield source.name(place), labels[place], digest, why
+        settings = [source] * count, [apply_exif_and_alpha] * count
+        for checked in pool.map(check_images, *settings, chunks):
+            yield from checked
 
 
 def check_images(source: Source, apply_exif_and_alpha: bool, places: list[int]) -> list[Checked]:
-    """Decode some images, in a separate process."""
-    torch.set_num_threads(1)
+    """Decode some images: the digest of each one's pixels, or why it cannot be read."""
     checked = []
     for place in places:
         try:
