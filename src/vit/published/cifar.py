@@ -40,7 +40,7 @@ def read_foreign(file: Path, key: str) -> tuple[Tensor, Tensor]:
     data, labels = arrays["data"], arrays[key]
     if labels.ndim != 1 or data.dtype != np.uint8 or data.size != 3072 * len(labels):
         raise ValueError(
-            f"{file}: data must be uint8 of 3,072 numbers per image and {key} one number each, got "
+            f"{file}: data must be uint8 of 3,072 numbers an image and {key} one number each, got "
             f"{data.dtype} {data.shape} and {labels.shape}"
         )
     return torch.from_numpy(data.reshape(-1, 3, 32, 32)), torch.from_numpy(labels).long()
