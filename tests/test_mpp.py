@@ -57,26 +57,26 @@ def eye(batch: Batch, patches: int, width: int = 4) -> Tensor:
 
 @pytest.mark.parametrize(("red", "green", "blue", "label"), COLOURS)
 def test_the_label_of_a_flat_colour_is_the_one_worked_out_by_hand(red, green, blue, label):
-    labels = mpp(RGB).labels(flat([red, green, blue], RGB))
+    labels = mpp(RGB).colour_classes(flat([red, green, blue], RGB))
     assert labels[..., 0].tolist() == [[label] * 64]
 
 
 def test_every_grey_level_falls_into_the_bin_of_integer_arithmetic():
     objective = mpp()
     for level in range(256):
-        label = objective.labels(flat([level / 255], GREY))[0, 0, 0].item()
+        label = objective.colour_classes(flat([level / 255], GREY))[0, 0, 0].item()
         assert label == min(8 * level // 255, 7), level
 
 
 def test_the_mean_comes_before_the_bins():
     board = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(4, 4)[None, None]
-    assert mpp().labels(normalise(board, GREY)).unique().tolist() == [4]  # of bins: 3.5
+    assert mpp().colour_classes(normalise(board, GREY)).unique().tolist() == [4]  # of bins: 3.5
 
 
 def test_labels_stand_in_raster_order():
     image = torch.zeros(1, 1, 8, 8)
     image[..., 2:4, 6:8] = 1  # second row, last column of a 4 x 4 grid
-    assert mpp().labels(normalise(image, GREY)).nonzero().tolist() == [[0, 7, 0]]
+    assert mpp().colour_classes(normalise(image, GREY)).nonzero().tolist() == [[0, 7, 0]]
 
 
 def test_a_predicted_colour_lies_in_the_middle_of_its_bin():
@@ -183,7 +183,7 @@ def test_the_embedding_is_replaced_before_the_position_is_added(monkeypatch):
     honest = objective.encoder.add_position
     monkeypatch.setattr(objective.encoder, "add_position", lambda x: met.append(x) or honest(x))
     places = objective.places(batch, 16)
-    objective.logits(batch, places)
+    objective.predict_corrupted(batch, places)
     hidden = torch.zeros(4, 16, dtype=torch.bool).scatter(1, places, True)
     assert (met[0][hidden] == objective.mask_token).all()
     assert torch.equal(met[0][~hidden], objective.encoder.embed(batch.images)[~hidden])
@@ -203,7 +203,7 @@ def test_the_loss_is_the_cross_entropy_of_each_corrupted_patch_with_its_own_colo
     objective, batch = mpp(encoder=encoder, masked=0.0, replaced=0.0), batch_of()  # all kept
     tokens = encoder(batch.images).tokens
     scores = log_softmax(objective.head(objective.norm(tokens)).detach().double().numpy(), axis=-1)
-    labels, places = objective.labels(batch.images)[..., 0], objective.places(batch, 16)
+    labels, places = objective.colour_classes(batch.images)[..., 0], objective.places(batch, 16)
     found = [-scores[b, n, labels[b, n]] for b in range(4) for n in places[b].tolist()]
     losses = objective(batch, 0.0)
     assert losses.loss.item() == pytest.approx(sum(found) / 32, rel=1e-5)
@@ -213,14 +213,14 @@ def test_the_loss_is_the_cross_entropy_of_each_corrupted_patch_with_its_own_colo
 
 def test_the_loss_counts_kept_patches_too(monkeypatch):
     objective, batch = mpp(masked=0.3, replaced=0.3), batch_of()
-    honest, found = objective.logits, []
+    honest, found = objective.predict_corrupted, []
 
     def watched(*inputs):
         found.append(honest(*inputs))
         found[0].retain_grad()
         return found[0]
 
-    monkeypatch.setattr(objective, "logits", watched)
+    monkeypatch.setattr(objective, "predict_corrupted", watched)
     objective(batch, 0.0).loss.backward()
     assert found[0].shape == (4, 8, 8)
     assert found[0].grad.abs().amax(-1).min() > 0
@@ -269,7 +269,7 @@ def test_the_summary_says_what_guessing_would_reach():
 
 def test_the_histogram_counts_the_corrupted_patches_colours():
     objective, batch = mpp().eval(), batch_of(epoch=None)
-    labels = objective.labels(batch.images)[..., 0].gather(1, objective.places(batch, 16))
+    labels = objective.colour_classes(batch.images)[..., 0].gather(1, objective.places(batch, 16))
     expected = [[row.tolist().count(colour) / 8 for colour in range(8)] for row in labels]
     assert objective(batch, 0.0).per_image["histogram"].tolist() == expected
 
@@ -310,7 +310,7 @@ def test_thirty_steps_on_one_batch_of_digits_beat_guessing():
         losses = objective(batch, 0.0)
         losses.loss.backward()
         optimizer.step()
-    share = objective.labels(images).flatten().bincount().double() / (64 * 16)
+    share = objective.colour_classes(images).flatten().bincount().double() / (64 * 16)
     assert losses.loss < -(share * share.clamp(min=1e-9).log()).sum() - 0.1
 
 
@@ -353,7 +353,7 @@ def of_fours(target: str, **settings) -> MaskedPatchPrediction:
 def test_sixteen_colours_of_a_patch_are_those_of_its_pixels_in_raster_order():
     objective = of_fours("4x4_colours")
     shown = torch.rand(2, 3, 16, 16)
-    labels = objective.labels(normalise(shown, FOUR))  # of 4 px each cell is a pixel
+    labels = objective.colour_classes(normalise(shown, FOUR))  # of 4 px each cell is a pixel
     for image, row, column in ((0, 0, 0), (1, 5, 14), (0, 15, 3)):
         red, green, blue = (min(int(8 * x), 7) for x in shown[image, :, row, column].tolist())
         patch, cell = row // 4 * 4 + column // 4, row % 4 * 4 + column % 4
@@ -363,9 +363,11 @@ def test_sixteen_colours_of_a_patch_are_those_of_its_pixels_in_raster_order():
 def test_sixteen_colours_cost_the_mean_of_sixteen_cross_entropies():
     objective, batch = of_fours("4x4_colours"), batch_of(FOUR)
     places = objective.places(batch, 16)
-    logits = objective.logits(batch, places).detach().double().numpy().reshape(4, 8, 16, 512)
+    logits = (
+        objective.predict_corrupted(batch, places).detach().double().numpy().reshape(4, 8, 16, 512)
+    )
     scores = log_softmax(logits, axis=-1)
-    labels = objective.labels(batch.images)
+    labels = objective.colour_classes(batch.images)
     costs = [[-scores[b, k, s, labels[b, n, s]] for k, n in enumerate(places[b].tolist())
               for s in range(16)] for b in range(4)]  # fmt: skip
     expected = [sum(row) / 128 for row in costs]
@@ -375,7 +377,7 @@ def test_sixteen_colours_cost_the_mean_of_sixteen_cross_entropies():
 def test_pixels_are_regressed_by_least_squares():
     objective, batch = of_fours("pixels"), batch_of(FOUR)
     places = objective.places(batch, 16)
-    said = objective.logits(batch, places)
+    said = objective.predict_corrupted(batch, places)
     wanted = patchify(batch.images, 4).gather(1, places[..., None].expand(-1, -1, 48))
     criterion = torch.nn.MSELoss()
     assert objective(batch, 0.0).loss.item() == pytest.approx(criterion(said, wanted).item())

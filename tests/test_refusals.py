@@ -62,6 +62,10 @@ def test_an_ordinary_study_passes():
         ({"finetune": Finetuning("f", 10**18)}, "finetune.steps needs a number from 1 to"),
         ({"budget": Budget(images=10**400)}, "budget.images must be above 0, at most 1e30, got"),
         ({"transfer": {"": ConfigPatch("t")}}, "transfer: '' is no name for a task"),
+        (
+            {"transfer": {"pretrain": ConfigPatch("t")}},
+            "transfer: 'pretrain' is no name for a task",
+        ),
         ({"transfer": {"a\nb": ConfigPatch("t")}}, "transfer: 'a\\nb' is no name for a task"),
         ({"transfer": {}}, "transfer needs a task"),
         ({"axes": {"budget": [math.nan]}}, "axes.budget: needs numbers above 0"),

@@ -1,4 +1,4 @@
-"""Checks after planning: every task can be scored, and no pre-training saw its labels."""
+"""Each arm is built before its jobs are planned: what cannot be scored, or cheats, is refused."""
 
 import contextlib
 from collections.abc import Iterator

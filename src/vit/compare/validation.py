@@ -13,7 +13,8 @@ from vit.compare.study import AXES, FINETUNE, Arm, Study
 from vit.compare.withheld import check_withheld
 
 RESERVED = ("random_encoder", "raw_pixels")
-MOST_RUNS = 100_000  # planning so many takes minutes, and no machine ends them
+PRETRAIN = "pretrain"  # what stands beside the tasks' names in reports
+MOST_RUNS = 100_000  # planning so many takes minutes, and no machine would finish
 MOST_STEPS = 10**9
 MOST_BUDGET = 1e30  # the largest machines do 1e26 operations a year
 
@@ -63,8 +64,8 @@ def _check_lists(study: Study, arms: dict[str, Arm]) -> None:
     if not study.transfer:
         raise ValueError("transfer needs a task, got none; name some")
     for name in study.transfer:
-        if not name.strip() or not name.isprintable():
-            raise ValueError(f"transfer: {name!r} is no name for a task; give one that can be read")
+        if not name.strip() or not name.isprintable() or name == PRETRAIN:
+            raise ValueError(f"transfer: {name!r} is no name for a task; give another")
     pairs = [f"{arm} {name}" for arm in arms for name in study.transfer]  # as results call them
     if len(set(pairs)) < len(pairs):
         raise ValueError("arms, transfer: two pairs of an arm and a task read alike; rename one")

@@ -113,6 +113,7 @@ def cut_view(
     if not cropped:
         pixels = resize(pixels, size)  # antialiased, as evaluation does it
     if cropped or augmentation.resamples or augmentation.flip:
+        # where a view does not resample, the grid falls on pixels, and this only moves them
         theta = affine(draw[:, :9], tuple(pixels.shape[-2:]), view, augmentation)
         grid = F.affine_grid(theta, [len(images), images.shape[1], *size], align_corners=False)
         pixels = F.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)

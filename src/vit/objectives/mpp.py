@@ -118,7 +118,7 @@ class MaskedPatchPrediction(Objective):
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step."""
         places = self.places(batch, math.prod(self.encoder.grid))  # B K
-        predicted = self.logits(batch, places)  # B K numbers
+        predicted = self.predict_corrupted(batch, places)  # B K numbers
         score = self.score_pixels if self.target == "pixels" else self.score_colours
         per_image = score(batch.images, places, predicted)
         return Losses(per_image["loss"].mean(), per_image, {})
@@ -127,7 +127,7 @@ class MaskedPatchPrediction(Objective):
         self, images: Tensor, places: Int[Tensor, "B K"], predicted: Float[Tensor, "B K SL"]
     ) -> dict[str, Tensor]:
         """Cross-entropy and fraction right of each image; in evaluation what guessing needs too."""
-        all_labels = self.labels(images)  # B N S
+        all_labels = self.colour_classes(images)  # B N S
         labels = all_labels.gather(1, for_gather(places, all_labels.shape[2]))  # B K S
         logits = predicted.unflatten(2, (labels.shape[2], self.colours))  # B K S L
         losses = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="none")
@@ -179,7 +179,7 @@ class MaskedPatchPrediction(Objective):
         around = from_neighbours(means, mask, self.encoder.grid)
         return around.gather(1, for_gather(places, means.shape[2]))
 
-    def labels(self, images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N S"]:
+    def colour_classes(self, images: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N S"]:
         """The colour class of every patch, or of its 4x4 parts: see `quantise`."""
         (rows, columns), cells = self.encoder.grid, self.cells
         means = F.avg_pool2d(self.pixels(images), self.encoder.patch_size // cells)
@@ -240,7 +240,9 @@ class MaskedPatchPrediction(Objective):
         chosen = chosen + (chosen >= itself) + first
         return patches.flatten(0, 1)[chosen]
 
-    def logits(self, batch: Batch, places: Int[Tensor, "B K"]) -> Float[Tensor, "B K numbers"]:
+    def predict_corrupted(
+        self, batch: Batch, places: Int[Tensor, "B K"]
+    ) -> Float[Tensor, "B K numbers"]:
         """The prediction of the corrupted patches: S L logits, or P pixels."""
         patches = self.corrupt(self.encoder.embed(batch.images), batch, places)
         tokens = self.encoder.encode(self.encoder.add_position(patches))[:, -patches.shape[1] :]
@@ -255,7 +257,7 @@ class MaskedPatchPrediction(Objective):
         places = self.places(batch, pixels.shape[1])
         mask = torch.zeros(pixels.shape[:2], dtype=torch.bool, device=pixels.device)
         mask = mask.scatter(1, places, True)
-        filled = self.as_pixels(self.logits(batch, places))
+        filled = self.as_pixels(self.predict_corrupted(batch, places))
         predicted = pixels.scatter(1, places[..., None].expand_as(filled), filled)
         return {
             "input": images,
