@@ -172,7 +172,8 @@ def test_a_closed_terminal_ends_the_run_as_a_notice_does(tmp_path, straight, ear
     master, slave = pty.openpty()
     words = ["fit", "--config", "configs/pretrain/supervised.yaml", *TINY, "--name", "stopped"]
     words += ["--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "true"]
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); import waiting_fit"
+    code = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # nohup ignores it
+    code += "; sys.path.insert(0, sys.argv.pop(1)); import waiting_fit"
     (tmp_path / "waiting_fit.py").write_text(WAITING.replace("EARLY", str(early)))
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), *words], cwd=tmp_path, stdin=slave,
