@@ -32,7 +32,7 @@ def miniature(tmp_path, monkeypatch) -> Path:
     source = SimpleNamespace(base_folder=Published.base_folder, train_list=listed[:5],
                              test_list=listed[5:])  # fmt: skip
     monkeypatch.setattr(CIFAR10, "published", source)
-    monkeypatch.setattr(module, "carve", lambda labels, held_out: carve(labels, 50))
+    monkeypatch.setattr(module, "carve", lambda labels, held_out, draw: carve(labels, 50, draw))
     module.read_batches.cache_clear()
     module._carved.cache_clear()
     yield tmp_path
@@ -66,6 +66,16 @@ def test_validation_never_overlaps_training(miniature):
     assert (whole.spec.counts["train"], len(whole.notes)) == (50_000, 1)
     with pytest.raises(ValueError, match="whole is all training images"):
         CIFAR10(str(miniature), whole=True, train_images=20)
+
+
+def test_validation_is_drawn_by_its_number_and_the_test_stays(miniature):
+    draws = [CIFAR10(str(miniature), val_draw=draw).split_indices() for draw in range(3)]
+    assert draws[0] == CIFAR10(str(miniature)).split_indices()
+    assert len({tuple(one["val"]) for one in draws}) == 3
+    for one in draws:
+        assert sorted(one["train"] + one["val"]) == list(range(500))
+        assert one["test"] == draws[0]["test"]
+        assert [sum(i % 10 == label for i in one["val"]) for label in range(10)] == [5] * 10
 
 
 def test_few_training_images_are_even_and_nested(miniature):

@@ -12,7 +12,7 @@ from launch import Ended, launch
 from pictures import folder, picture, saved
 from vit.batch import Batch
 from vit.data import Digits, ImageFolder
-from vit.data.content import LOOKED_AT, content_of, relabelling
+from vit.data.content import LOOKED_AT, content_of, image_hashes, relabelling
 from vit.data.in_memory import InMemory
 
 
@@ -69,6 +69,23 @@ def test_a_split_that_is_not_there_has_no_word(monkeypatch):
     data = Digits()
     monkeypatch.setattr(data, "open", lambda split: (_ for _ in ()).throw(FileNotFoundError()))
     assert data.content("test") is None
+
+
+def test_equal_images_have_equal_hashes_in_whatever_data_set(tmp_path):
+    hashes = image_hashes(small())
+    assert len(set(hashes.tolist())) == 20
+    assert torch.equal(image_hashes(small(labels=-small().labels), every=3), hashes[::3])
+    folder(tmp_path / "one", {"a": 6, "b": 6}, kind="PNG")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    (tmp_path / "two/a").rename(tmp_path / "two/c")
+    (tmp_path / "two/b/0006.png").write_bytes(b"")
+    data = [ImageFolder(str(tmp_path / name), workers=0, val_fraction=0.5, folds=2)
+            for name in ("one", "two")]  # fmt: skip
+    one, two = (
+        {*torch.cat([image_hashes(x.open(s)) for s in ("train", "val", "test")]).tolist()}
+        for x in data
+    )
+    assert len(one & two) == len({picture(n).tobytes() for n in range(12) if n != 6})
 
 
 # ---- classes ------------------------------------------------------------------------------------

@@ -70,6 +70,20 @@ def test_correctness_image_by_image_is_the_accuracy(copy, tmp_path):
         assert np.mean([int(row[name]) for row in rows]) == pytest.approx(summary(copy)[value])
 
 
+def test_k_means_is_a_control_where_it_is_asked_for(copy, tmp_path):
+    asked = ("--protocols", "knn", "--controls", "kmeans", "--split", "val,test")
+    ended = launch("evaluate", str(copy), *asked, cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    measured = summary(copy)
+    assert measured["test/kmeans/accuracy"] > 0.95  # plain digits
+    assert measured["protocol_ids"]["test/kmeans"].startswith("kmeans-")
+    assert not any("pixels" in name for name in measured)
+    assert "test/kmeans/accuracy (features by k-means)" in ended.out
+    with (copy / "correct.test.csv").open(newline="") as file:
+        right = [int(row["kmeans"]) for row in csv.DictReader(file)]
+    assert np.mean(right) == pytest.approx(measured["test/kmeans/accuracy"])
+
+
 def test_a_second_time_reads_the_cache_and_says_the_same(copy, tmp_path):
     launch("evaluate", str(copy), *FAST, cwd=tmp_path)
     first, files = summary(copy), sorted((tmp_path / "logs/cache").iterdir())

@@ -29,7 +29,7 @@ def no_run(argv: list[str]) -> int:
 class DoneStore(Store):
     """Every run is taken for done, with a random half of its test images right."""
 
-    def correct(self, job, column):
+    def correct(self, job, column, split="test"):
         return np.random.default_rng(job.seed).integers(0, 2, job.tested).astype(float)
 
 
@@ -83,7 +83,7 @@ def test_each_function_stands_in_its_file():
 
 def test_the_list_is_short_and_each_file_stands_once():
     files = [file for file, _ in ROWS]
-    assert 10 <= len(files) <= 14
+    assert 10 <= len(files) <= 15
     assert len(set(files)) == len(files)
 
 

@@ -1,13 +1,16 @@
 """Plans, counted by hand, of a study whose dry runs are made up instead of built."""
 
 import copy
+from unittest.mock import Mock
 
 import pytest
 
 from vit.compare.command import UPSTREAM, Command
 from vit.compare.dry_run import DryRun
-from vit.compare.job import Job
+from vit.compare.job import Job, Repetition
 from vit.compare.plan import Planner
+from vit.compare.results import Results
+from vit.compare.store import Store
 from vit.compare.study import (
     Arm,
     Budget,
@@ -18,6 +21,7 @@ from vit.compare.study import (
     Study,
     Tuning,
 )
+from vit.compare.tuning import choose_rates
 from vit.data import Digits
 
 ARMS = {
@@ -54,9 +58,10 @@ def dry_run(command: Command) -> DryRun:
         for given in command.values(key)[-1:]:
             if isinstance(given, dict):
                 settings["model"]["encoder"] = given.get("encoder", given)
-    settings["data"]["init_args"]["fold"] = value(command, "data.fold")
+    for key in ("fold", "train"):
+        settings["data"]["init_args"][key] = value(command, f"data.{key}")
     return DryRun(copy.deepcopy(settings), data, 300.0 if recipe == "mpp.yaml" else 100.0,
-                  recipe != "mpp.yaml", 7, 0.001, "whole", None)  # fmt: skip
+                  recipe != "mpp.yaml", 7, "whole", None)  # fmt: skip
 
 
 def planner(budget: Budget, **changes) -> Planner:
@@ -66,6 +71,7 @@ def planner(budget: Budget, **changes) -> Planner:
         "finetune": Finetuning("finetune.yaml", 30), "primary": Primary("task"),
         "pretrain": Pretraining(ConfigPatch("source.yaml"), ConfigPatch("pool.yaml")),
         "budget": budget, "protocols": [], "controls": [], "tuning": Tuning(1), "seeds": 2,
+        "label_draws": 1,
     }  # fmt: skip
     return Planner(Study(**settings | changes), ARMS, dry_run, lambda name: {})
 
@@ -127,16 +133,95 @@ def test_draws_are_shared_by_arms_and_differ_between_seeds():
     assert all(len(draws) == 3 for draws in drawn.values())
 
 
+def test_few_labels_are_drawn_five_times_unless_the_study_says_otherwise():
+    """What is not drawn is run once: the seed is all that repeats it."""
+    whole = {"few": ConfigPatch("task.yaml", {"labels_per_class": 5}), "all": ConfigPatch("x.yaml")}
+    plan = planner(Budget(images=640), label_draws=None, transfer=whole, primary=Primary("few"))
+    draws = {(job.data, job.seed): [] for job in plan.all_jobs({}, [0]) if job.data}
+    for job in plan.all_jobs({}, [0]):
+        if (job.arm, job.stage) == ("scratch", "transfer"):
+            draws[job.data, job.seed].append(job.draw)
+    assert draws == {("few", 0): [0, 1, 2, 3, 4], ("few", 1): [5, 6, 7, 8, 9],
+                     ("all", 0): [0], ("all", 1): [5]}  # fmt: skip
+    plain = {"task": ConfigPatch("task.yaml")}
+    assert planner(Budget(images=640), label_draws=None, transfer=plain).study.draws == 1
+    axis = {"labels_per_class": [2.0]}
+    plan = planner(Budget(images=640), label_draws=None, transfer=plain, axes=axis)
+    finals = [job for job in plan.all_jobs({}, [0]) if (job.arm, job.stage, job.seed) ==
+              ("scratch", "transfer", 1)]  # fmt: skip
+    assert [job.draw for job in finals if job.point is None] == [5]
+    assert [job.draw for job in finals if job.point] == [5, 6, 7, 8, 9]
+
+
+def test_every_draw_of_every_seed_validates_on_images_of_its_own():
+    plan = planner(Budget(images=640), label_draws=2, protocols=["knn"], tuning=Tuning(3))
+    jobs = plan.all_jobs({}, [-1, 0, 1])
+    assert {value(job, "data.val_draw") for job in jobs if job.stage == "pretrain"} == {None}
+    for job in jobs:
+        if job.stage in ("tune", "transfer", "probe", "control"):
+            assert (value(job, "data.val_draw") or 0) == job.draw
+    splits = {job.draw: job.about["splits"] for job in jobs if job.stage == "control"} or {
+        job.draw: job.about["splits"] for job in jobs if job.stage == "probe"
+    }
+    assert len({one["val"] for one in splits.values()}) == len(splits) == 4
+    assert len({one["test"] for one in splits.values()}) == 1
+
+
+def test_validation_that_somebody_gave_is_everybodys(monkeypatch):
+    monkeypatch.setattr(Digits, "redraws", False)
+    jobs = planner(Budget(images=640), label_draws=2).all_jobs({}, [0])
+    assert {value(job, "data.val_draw") for job in jobs} == {None}
+
+
+def test_an_axis_uses_the_learning_rate_of_the_same_draw_at_the_declared_point():
+    plan = planner(Budget(images=640), axes={"labels_per_class": [2.0]}, label_draws=2)
+    chosen = {Repetition("scratch", "task", 1, 3, None): 1}
+    finals = [job for job in plan.all_jobs(chosen, [0]) if job.stage == "transfer"]
+    tuned = {(job.arm, job.draw, job.point) for job in finals if job.trial}
+    assert tuned == {("scratch", 3, None), ("scratch", 3, ("labels_per_class", 2.0))}
+    plain = {"task": ConfigPatch("task.yaml")}
+    plan = planner(Budget(images=640), transfer=plain, axes={"labels_per_class": [2.0]},
+                   label_draws=2)  # fmt: skip
+    chosen = {Repetition("scratch", "task", 1, 2, None): 1}
+    finals = [job for job in plan.all_jobs(chosen, [0]) if job.stage == "transfer"]
+    assert {(job.draw, bool(job.point)) for job in finals if job.trial} == {
+        (2, False), (2, True), (3, True)
+    }  # fmt: skip
+
+
 def test_trials_are_steps_of_the_factor_and_the_chosen_one_is_not_run_twice():
-    plan = planner(Budget(images=640), tuning=Tuning(3, 3.0))
+    plan = planner(Budget(images=640), tuning=Tuning(3, 3.0), label_draws=2)
     trials = [job for job in plan.tuning_jobs([-1, 0, 1]) if job.stage == "tune"]
-    assert len(trials) == 4 * 3
+    assert len(trials) == 2 * 2 * 4 * 3
+    assert len({job.id for job in trials}) == 2 * 2 * 3 * 3  # the long arm's are those of scratch
     rates = {job.trial: value(job, "model.optimizer.lr") for job in trials}
     assert float(rates[1]) == pytest.approx(3e-3)
     assert float(rates[-1]) == pytest.approx(1e-3 / 3, rel=1e-5)
-    jobs = plan.all_jobs({f"{arm} task": 1 for arm in ARMS}, [-1, 0, 1])
-    finals = [job for job in jobs if job.stage == "transfer" and job.seed == 0]
-    assert {job.id for job in finals} == {job.id for job in trials if job.trial == 1}
+    chosen = {job.repetition: 1 for job in trials}
+    jobs = plan.all_jobs(chosen, [-1, 0, 1])
+    finals = [job for job in jobs if job.stage == "transfer" and job.arm != "long"]
+    best = [job for job in trials if job.trial == 1 and job.arm != "long"]
+    assert [job.id for job in finals] == [job.id for job in best]
+
+
+@pytest.mark.parametrize("final", [{}, {"train": "all"}])
+@pytest.mark.parametrize("trials", [1, 3, 4])
+@pytest.mark.parametrize("budget", [Budget(flops=192_000.0), Budget(images=6400)])
+def test_an_arm_without_pre_training_spends_what_one_with_it_spends(budget, trials, final):
+    task = {"task": ConfigPatch("task.yaml", {"labels_per_class": 5}, final)}
+    plan = planner(budget, tuning=Tuning(trials), transfer=task)
+    steps = list(range(trials))
+    store = Mock(spec=Store, summary=lambda job: {"val/accuracy": job.trial / 10, "seconds": 1.0})
+    store.correct.return_value = store.folder.return_value = None
+    choice = choose_rates(plan.tuning_jobs(steps), store, steps)
+    jobs = plan.all_jobs(choice.chosen, steps)
+    results = Results(plan.study, list(ARMS), jobs, store, choice)
+    spent = {arm: results.of(arm, "task", "finetune")[0] for arm in ("long", "labels")}
+    fits = trials + bool(final and trials > 1)  # of 30 steps of 50 images, 100 FLOPs an image
+    before = 192_000 if budget.flops else 640_000
+    assert spent["labels"].total_flops == before + fits * 30 * 50 * 100
+    assert spent["long"].total_flops == pytest.approx(spent["labels"].total_flops, abs=50 * 100)
+    assert spent["long"].images_seen == pytest.approx(spent["labels"].images_seen, abs=50)
 
 
 def test_an_axis_is_walked_alone_and_every_point_has_its_label():
@@ -171,9 +256,14 @@ def test_folds_are_trained_and_tested_apart_and_pre_trained_on_by_nobody():
     assert {job.fold for job in planner(Budget(images=640)).all_jobs({}, [0])} == {None}
 
 
-def test_trials_are_made_on_the_first_fold_alone():
+def test_each_fold_chooses_without_the_images_that_it_tests():
     plan = planner(Budget(images=640), folds=3, tuning=Tuning(3))
-    assert {job.fold for job in plan.tuning_jobs([-1, 0, 1]) if job.stage == "tune"} == {0}
+    trials = [job for job in plan.tuning_jobs([-1, 0, 1]) if job.stage == "tune"]
+    assert {job.fold for job in trials} == {0, 1, 2}
+    assert all(value(job, "data.fold") == job.fold for job in trials)
+    chosen = {job.repetition: job.fold - 1 for job in trials}
+    finals = [job for job in plan.all_jobs(chosen, [-1, 0, 1]) if job.stage == "transfer"]
+    assert {(job.fold, job.trial) for job in finals} == {(0, -1), (1, 0), (2, 1)}
 
 
 def test_the_final_fit_alone_has_the_final_settings():

@@ -1,12 +1,15 @@
 """What is told of a study's progress: runs, and time left as runs so far suggest."""
 
+import io
+import time
 from unittest.mock import Mock
 
 import pytest
+from rich.console import Console
 
 from vit.compare.command import Command
 from vit.compare.job import Job
-from vit.compare.pool import Pool
+from vit.compare.pool import Pool, Running
 from vit.compare.progress import StudyProgress, minutes
 
 
@@ -17,14 +20,64 @@ def test_times_are_told_in_the_unit_people_use(seconds, words):
     assert minutes(seconds) == words
 
 
-def test_time_left_follows_from_what_was_done(capsys):
-    """Two of four runs took twice what was expected; two at a time, two are left."""
-    pool = Mock(spec=Pool, at_a_time=2, running={}, seconds={"a": 20.0, "b": 40.0})
-    progress = StudyProgress(pool)
+def jobs_of(stages: dict[str, str], seconds: float = 10.0) -> list[Job]:
+    """A job of each id and stage."""
+    return [
+        Job(id_, Command("fit"), stage, "x", 0, seconds=seconds) for id_, stage in stages.items()
+    ]
+
+
+def progress_of(jobs: list[Job], at_a_time: int = 2, **pool) -> StudyProgress:
+    pool = {"running": {}, "seconds": {}, "failed": {}} | pool
+    progress = StudyProgress(Mock(spec=Pool, at_a_time=at_a_time, **pool))
     progress.last_line = -100.0  # no line was printed lately
-    seconds = {"a": 10.0, "b": 20.0, "c": 30.0, "d": 30.0}
-    jobs = [Job(id_, Command("fit"), "transfer", "x", 0, seconds=s) for id_, s in seconds.items()]
     progress.begin(jobs, set())
+    return progress
+
+
+def left(progress: StudyProgress) -> str:
     progress.tick()
-    left = progress.bar.tasks[0].fields["left"]
-    assert left.startswith("about 1 min left")
+    return progress.bar.tasks[0].fields["left"]
+
+
+def test_time_left_follows_from_what_was_done():
+    """Two of four runs took twice what was expected; two at a time, two of 30 s are left."""
+    jobs = jobs_of(dict.fromkeys("ab", "transfer")) + jobs_of(dict.fromkeys("cd", "tune"), 30.0)
+    assert left(progress_of(jobs, seconds={"a": 20.0, "b": 20.0})).startswith("about 1 min left")
+
+
+def test_a_stage_is_corrected_by_its_own_runs():
+    """Pre-trainings took thrice, tests half of what was expected: 2 x 30 s and 2 x 5 s are left."""
+    stages = dict.fromkeys("abc", "pretrain") | dict.fromkeys("def", "test")
+    progress = progress_of(jobs_of(stages), at_a_time=1, seconds={"a": 30.0, "d": 5.0})
+    assert progress.factors() == {"pretrain": 3.0, "test": 0.5}
+    assert left(progress).startswith("about 1 min left")  # 70 s
+
+
+def test_before_the_first_run_is_over_the_expected_times_are_told():
+    jobs = jobs_of(dict.fromkeys("abcd", "transfer"))
+    assert left(progress_of(jobs)).startswith("about 20 s left")
+
+
+def test_the_last_run_is_not_divided_between_processes():
+    jobs = jobs_of(dict.fromkeys("ab", "transfer"))
+    assert left(progress_of(jobs, seconds={"a": 10.0})).startswith("about 10 s left")
+
+
+def test_a_line_has_no_more_than_eighty_columns(capsys):
+    """On a terminal of 80 columns too: the bar beside the longest count and note."""
+    jobs = [
+        Job(str(i), Command("fit"), "pretrain", "supervised_with_a_name", 0, seconds=9e4)
+        for i in range(2000)
+    ]
+    running = {i: Running(jobs[i], Mock(), time.monotonic()) for i in range(4)}
+    progress = progress_of(jobs, running=running)
+    progress.tick()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("0 of 2,000 runs, about 25000.0 h left; supervised_with_a_name")
+    assert len(line) == 80
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(progress.bar.make_tasks_table(progress.bar.tasks))
+    (drawn,) = screen.file.getvalue().splitlines()
+    assert "about 25000.0 h left" in drawn
+    assert drawn.rstrip().endswith("0:00:00")

@@ -45,7 +45,7 @@ def refused(arms=ARMS, **changes) -> str:
 
 def test_an_ordinary_study_passes():
     validate_study(study(axes={"labels_per_class": [2, 10], "budget": [0.3]}), ARMS)
-    validate_study(study(seeds=1000, tuning=Tuning(101, 1.2), label_draws=1), ARMS)
+    validate_study(study(seeds=400, tuning=Tuning(101, 1.2), label_draws=1), ARMS)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_an_arm_and_a_task_are_not_taken_for_others():
     [
         ({"seeds": 1000, "label_draws": 1000},
          "seeds 1,000 x folds 1 x label_draws 1,000 x tasks and values of axes 1 x arms 2"),
-        ({"seeds": 1000, "folds": 100}, "seeds 1,000 x folds 100 x"),
+        ({"seeds": 1000, "folds": 100}, "seeds 1,000 x folds 100 x label_draws 5 x"),
         ({"axes": {"labels_per_class": list(range(1, 30001))}}, "values of axes 30,001 x"),
-        ({"tuning": Tuning(101), "seeds": 1, "axes": {"budget": list(range(1, 900))}},
-         "tuning.trials 101 x tasks and values of axes 900 x arms 2"),
+        ({"tuning": Tuning(101), "seeds": 100},
+         "seeds 100 x folds 1 x label_draws 5 x tuning.trials 101 x tasks 1 x arms 2 = 101,000"),
     ],
 )  # fmt: skip
 def test_what_is_planned_is_counted_before_it_is_planned(changes, parts):
@@ -167,8 +167,6 @@ def test_a_value_of_an_axis_is_not_set_again(place):
     line = refused(**changes | {"axes": {"image_size": [8, 12]}})
     assert line.startswith(f"{place}: data.image_size: the plan decides this")
     assert "axes.image_size" in line
-    changes = {"arms": ARMS} | changes
-    validate_study(study(**{k: v for k, v in changes.items() if k != "arms"}), changes["arms"])
     assert "transfer" in refused(**placed(place, {"data.labels_per_class": 3}))
 
 

@@ -1,135 +1,99 @@
-"""The comparison of arms by hand, and its false alarms where the truth is known (prints them)."""
+"""The comparison of arms by hand, and its false alarms where the truth is known."""
 
 from dataclasses import replace
-from itertools import combinations
 from math import sqrt
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import ndtri
 
-from vit.compare import statistics, wording
-from vit.compare.statistics import (
-    Difference,
-    Noise,
-    compare_arms,
-    detectable,
-    expected,
-    holm,
-    power,
+from simulation import (
+    ADVISED,
+    EQUAL,
+    HARD,
+    NOISY,
+    SEEDS,
+    SHAPES,
+    Design,
+    broken,
+    excess,
+    odd,
+    promises,
+    rehearse,
+    study,
 )
+from vit.compare import statistics
+from vit.compare.intervals import half_width, holm
+from vit.compare.mean_squares import MeanSquares, components, mean_products, of_differences
+from vit.compare.odd_seeds import OddSeed, odd_seeds
+from vit.compare.power import detectable, expected, power
+from vit.compare.statistics import Advice, Noise, compare_arms
+
+# ---- where the truth is known -------------------------------------------------------------------
 
 
-class Design(NamedTuple):
-    """A study: test images, seeds, arms, accuracy of every arm and its deviation over seeds."""
-
-    images: int
-    seeds: int
-    arms: int
-    accuracy: float = 0.8
-    seed_sd: float = 0.007
-    correlation: float = 0.45  # of an image's latent difficulty, between arms
-    gain: float = 0.0  # by which the last arm is truly better
-
-
-def study(rng: np.random.Generator, design: Design) -> np.ndarray:
-    """Correctness K n m: a probit of arm, seed, and an image's difficulty (.75 between seeds)."""
-    m, n, K, accuracy, sd, correlation, gain = design
-    level = ndtri(accuracy + gain * (np.arange(K) == K - 1))[:, None, None]
-    level = level + rng.standard_normal((K, n, 1)) * sd / stats.norm.pdf(level)
-    shared = sqrt(correlation) * rng.standard_normal(m, dtype=np.float32)
-    own = sqrt(0.75 - correlation) * rng.standard_normal((K, 1, m), dtype=np.float32)
-    return level + shared + own + 0.5 * rng.standard_normal((K, n, m), dtype=np.float32) > 0
-
-
-def recipe(correct: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Differences, half-widths and Holm p, in the order of combinations."""
-    pairs = {}
-    for x in compare_arms({str(arm): table for arm, table in enumerate(correct)}).pairs:
-        value = x.value if x.first < x.second else -x.value
-        pairs[frozenset((x.first, x.second))] = value, x.high - x.value, x.holm
-    order = combinations("01234"[: len(correct)], 2)
-    return tuple(np.array([pairs[frozenset(names)] for names in order]).T)
-
-
-def over(means: np.ndarray, law: stats.distributions.rv_frozen) -> tuple[np.ndarray, ...]:
-    """The usual test of pairs of rows, as if only the columns were drawn at random."""
-    gaps = np.array([means[a] - means[b] for a, b in combinations(range(len(means)), 2)])
-    error = np.maximum(gaps.std(1, ddof=1) / sqrt(gaps.shape[1]), 1e-12)
-    p = 2 * law.sf(np.abs(gaps.mean(1)) / error)
-    return gaps.mean(1), law.isf(0.025) * error, np.array(holm(p.tolist()))
-
-
-METHODS = {
-    "recipe": recipe,
-    "paired t over seeds": lambda correct: over(correct.mean(2), stats.t(correct.shape[1] - 1)),
-    "images only": lambda correct: over(correct.mean(1), stats.norm()),
-}
-
-
-class Record(NamedTuple):
-    false: float  # share of studies that separate a pair of equal arms
-    coverage: float  # share of 95 % intervals that hold the true difference
-    named: float  # share of studies in which the last arm beats every other
-    power: float  # share of pairs with the last arm that are separated in its favour
-
-
-def rehearse(design: Design, repetitions: int, seed: int = 0) -> dict[str, Record]:
-    """Every method on the same simulated studies."""
-    rng = np.random.default_rng(seed)
-    pairs = np.array(list(combinations(range(design.arms), 2)))
-    last = pairs[:, 1] == design.arms - 1
-    true = -design.gain * last  # to 1e-4: seeds flatten the probit a little
-    rows = {name: [] for name in METHODS}
-    for _ in range(repetitions):
-        correct = study(rng, design)
-        for name, method in METHODS.items():
-            value, half, p = method(correct)
-            wins, false = (p <= 0.05)[last] & (value < 0)[last], (p <= 0.05)[true == 0].any()
-            held = (np.abs(value - true) <= half).mean()
-            rows[name].append((false, held, wins.all(), wins.mean()))
-    return {name: Record(*np.mean(found, 0).tolist()) for name, found in rows.items()}
-
-
-def excess(record: Record, repetitions: int) -> list[str]:
-    """What the rule forbids: over 5 % false winners (and 2 errors), under 94 % coverage."""
-    limit = 0.05 + 2 * sqrt(0.05 * 0.95 / repetitions)
-    false = [f"false {record.false:.3f} > {limit:.3f}"] if record.false > limit else []
-    return false + ([f"coverage {record.coverage:.3f}"] if record.coverage < 0.94 else [])
-
-
-EQUAL = [
-    Design(180, 3, 3, 0.9), Design(360, 3, 4), Design(360, 10, 3, seed_sd=0.003),
-    Design(850, 5, 5, 0.9, correlation=0.3), Design(2000, 2, 2, correlation=0.6),
-]  # fmt: skip
-HARD = Design(2000, 5, 3, seed_sd=0.01)  # images and seeds about equally noisy: both must count
-
-
-@pytest.mark.parametrize("design", EQUAL, ids=str)
+@pytest.mark.parametrize("design", EQUAL, ids=lambda x: x.label)
 def test_equal_arms_are_rarely_separated_and_intervals_hold_the_truth(design):
-    assert not excess(rehearse(design, 600)["recipe"], 600)
+    assert not excess(rehearse(design, 400)["recipe"], 400)
+
+
+@pytest.mark.parametrize("design", SHAPES, ids=lambda x: x.label)
+def test_so_they_are_with_draws_folds_groups_and_up_to_ten_arms(design):
+    record = rehearse(design, 100)["recipe"]
+    assert not excess(record, 100)
+    assert record.flagged <= 0.01 * design.arms + 2 * sqrt(0.01 * design.arms / 100)
+
+
+def test_a_noisy_arm_among_eight_is_covered_and_separates_nobody():
+    for design in NOISY[2::3]:
+        record = rehearse(design, 200)["recipe"]
+        assert not excess(record, 200, coverage=0.92)
+        assert record.first >= 0.92
 
 
 def test_the_wrong_methods_fail_where_the_recipe_passes():
-    faults = {name: len(excess(record, 800)) for name, record in rehearse(HARD, 800).items()}
+    records = rehearse(HARD, 600, wrong=True)
+    faults = {name: len(excess(record, 600)) for name, record in records.items()}
     assert faults == {"recipe": 0, "paired t over seeds": 2, "images only": 2}
 
 
 def test_an_arm_that_is_twenty_points_better_is_named_and_its_equals_are_not_separated():
-    found = rehearse(Design(360, 5, 4, 0.6, gain=0.2), 300)["recipe"]
-    assert found.named > 0.97
-    assert not excess(found, 300)
+    record = rehearse(Design(360, 5, 4, 0.6, gain=0.2), 300)["recipe"]
+    assert record.named > 0.97
+    assert not excess(record, 300)
+
+
+@pytest.mark.parametrize("design", [ADVISED[i] for i in (6, 8, 9)], ids=lambda x: x.label)
+def test_doubling_delivers_what_was_promised_within_a_fifth(design):
+    rows, seeds = promises(design, 20, 80)
+    assert not broken(rows)
+    assert seeds <= 0.1 or design.seed_sd > 0
+
+
+def test_a_lost_seed_is_named_and_a_sound_one_is_not():
+    for design in (SEEDS[10], SEEDS[21]):
+        assert odd(design, 300)[0] <= 0.01 + 2 * sqrt(0.01 / 300)
+        assert odd(design, 100, lost=0.3)[1] >= 0.95
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("design", [*EQUAL, HARD, Design(10000, 3, 4, seed_sd=0.01)], ids=str)
+@pytest.mark.parametrize(
+    "design", [*EQUAL, HARD, *SHAPES, Design(10000, 3, 4, seed_sd=0.01)], ids=lambda x: x.label
+)
 def test_many_rehearsals_at_other_correlations_agree(design):
-    repetitions = 300 if design.images > 2000 else 1500
+    repetitions = 300 if design.images > 2000 or design.arms > 4 else 1500
     for correlation in (0.3, 0.6):
-        found = rehearse(design._replace(correlation=correlation), repetitions, seed=1)["recipe"]
-        assert not excess(found, repetitions)
+        record = rehearse(design._replace(correlation=correlation), repetitions, seed=1)["recipe"]
+        assert not excess(record, repetitions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ADVISED, ids=lambda x: x.label)
+def test_every_promise_is_kept(design):
+    assert not broken(promises(design, 100, 300)[0])
+
+
+# ---- by hand and by least squares ---------------------------------------------------------------
 
 
 def table(seed: int, arms: int, seeds: int, images: int) -> dict[str, np.ndarray]:
@@ -138,39 +102,130 @@ def table(seed: int, arms: int, seeds: int, images: int) -> dict[str, np.ndarray
     return dict(zip("abcde", draws, strict=False))
 
 
+def left(values: np.ndarray, *terms: np.ndarray) -> float:
+    """The sum of squares that a least-squares fit of these columns leaves."""
+    columns = np.hstack(terms)
+    fit = columns @ np.linalg.lstsq(columns, values.ravel(), rcond=None)[0]
+    return ((values.ravel() - fit) ** 2).sum()
+
+
 def interval_by_fits(values: np.ndarray, pool: float, freedom: int) -> tuple[float, float]:
     """Sums of squares are what least squares leaves with and without seeds or images."""
     (n, m), cells = values.shape, [axis.ravel() for axis in np.indices(values.shape)]
-
-    def left(*terms: np.ndarray) -> float:
-        fit = np.hstack(terms) @ np.linalg.lstsq(np.hstack(terms), values.ravel(), rcond=None)[0]
-        return ((values.ravel() - fit) ** 2).sum()
-
     by_seed, by_image = np.eye(n)[cells[0]], np.eye(m)[cells[1]]
-    rest = left(by_seed, by_image)
-    error, own = rest / ((n - 1) * (m - 1)), (left(by_image) - rest) / (n - 1)
-    image = ((left(by_seed) - rest) / (m - 1) - error) / (n * m)
-    t = stats.t.ppf(0.975, n - 1 if max(own, error) > 2.5 * max(pool, error) else freedom)
-    half = sqrt(t**2 * max(own, error, pool) / (n * m) + 1.959964**2 * max(image, 0))
+    rest = left(values, by_seed, by_image)
+    error = rest / ((n - 1) * (m - 1))
+    seeds = (left(values, by_image) - rest) / (n - 1)
+    image = ((left(values, by_seed) - rest) / (m - 1) - error) / (n * m)
+    variance, pool = max(seeds, error), max(pool, error)
+    freedom = (n - 1) + (freedom - (n - 1)) * min(pool / variance, 1)
+    t = stats.t.ppf(0.975, freedom)
+    half = sqrt(t**2 * max(variance, pool) / (n * m) + 1.959964**2 * max(image, 0))
     return values.mean() - half, values.mean() + half
 
 
-@pytest.mark.parametrize(("seed", "freedom"), [(0, {6}), (2, {2, 6}), (5, {6})])
-def test_every_interval_is_the_one_of_the_reference_by_least_squares(seed, freedom):
-    arms = table(seed, 4, 3, 12)
+def noisy_by_scipy(accuracy: np.ndarray) -> list[int]:
+    """Arms whose difference to the mean of the others varies too much, by a plain F test once."""
+    K, n = accuracy.shape
+    noisy = []
+    for one in range(K):
+        others = np.delete(accuracy, one, 0)
+        against = (accuracy[one] - others.mean(0)).var(ddof=1) / (1 + 1 / (K - 1))
+        inner = others - others.mean(0) - others.mean(1, keepdims=True) + others.mean()
+        within = (inner**2).sum() / ((K - 2) * (n - 1))
+        noisy += [one] if stats.f.sf(against / within, n - 1, (K - 2) * (n - 1)) < 0.01 else []
+    return noisy
+
+
+@pytest.mark.parametrize("noisy", [[], ["a"]])
+def test_every_interval_is_the_one_of_the_reference_by_least_squares(noisy):
+    arms = table(5, 4, 3, 60)
+    for name in noisy:
+        arms[name] *= np.array([[0.0], [1.0], [0.4]])
     accuracy = np.array([values.mean(1) for values in arms.values()])  # K n
-    inner = accuracy - accuracy.mean(1, keepdims=True) - accuracy.mean(0) + accuracy.mean()
-    between = 2 * 12 * (inner**2).sum() / (3 * 2)
-    found, within = compare_arms(arms), 12 * accuracy.var(1, ddof=1).mean()
-    assert (len(found.pairs), {pair.freedom for pair in found.pairs}) == (6, freedom)
-    for pair in found.pairs:
-        wanted = interval_by_fits(arms[pair.first] - arms[pair.second], between, 6)
+    assert ["abcd"[one] for one in noisy_by_scipy(accuracy)] == noisy
+    calm = accuracy[["abcd".index(name) for name in arms if name not in noisy]]
+    inner = calm - calm.mean(1, keepdims=True) - calm.mean(0) + calm.mean()
+    between = 2 * 60 * (inner**2).sum() / ((len(calm) - 1) * 2)
+    comparison, within = compare_arms(arms), 60 * calm.var(1, ddof=1).mean()
+    assert (len(comparison.pairs), comparison.noisy) == (6, tuple(noisy))
+    for pair in comparison.pairs:
+        alone = {pair.first, pair.second} & set(noisy)
+        freedom = 2 if alone else 2 * (len(calm) - 1)
+        wanted = interval_by_fits(arms[pair.first] - arms[pair.second], between, freedom)
         assert (pair.low, pair.high) == pytest.approx(wanted)
         parts = pair.seed_variance, pair.image_variance, pair.freedom
-        assert statistics.half_width(pair.p, *parts) == pytest.approx(pair.value)  # touches 0
-    for name, arm in found.arms.items():
-        wanted = np.clip(interval_by_fits(arms[name], within, 8), 0, 1)
+        assert half_width(pair.p, *parts) == pytest.approx(abs(pair.value))  # touches 0
+        assert pair.p_at(0.0) == pytest.approx(pair.p)
+        assert pair.p_at(pair.low) == pytest.approx(0.05)
+    for name, arm in comparison.arms.items():
+        pool, freedom = (0, 2) if name in noisy else (within, 2 * len(calm))
+        wanted = np.clip(interval_by_fits(arms[name], pool, freedom), 0, 1)
         assert (arm.low, arm.high) == pytest.approx(tuple(wanted))
+
+
+@pytest.mark.parametrize("seeds", [[0.0, 1.0, 0.3, 0.9, 0.5], [0.6, 0.6, 0.1, 0.6, 0.6]])
+def test_other_pairs_do_not_notice_a_noisy_arm_or_a_collapsed_seed(seeds):
+    arms = table(5, 4, 5, 60)
+    loud = {**arms, "e": np.repeat(np.array(seeds)[:, None], 60, 1)}
+    comparison, alone = compare_arms(loud), compare_arms(arms)
+    assert (alone.noisy, comparison.noisy) == ((), ("e",))
+    same = [replace(x, holm=None) for x in comparison.pairs if "e" not in (x.first, x.second)]
+    assert same == [replace(x, holm=None) for x in alone.pairs]
+    assert comparison.noise == alone.noise
+
+
+def test_nested_mean_squares_are_those_of_least_squares():
+    x = np.random.default_rng(0).random((1, 3, 2, 5))
+    seed, draw, image = (axis.ravel() for axis in np.indices((3, 2, 5)))
+    by_seed, by_image, by_draw = np.eye(3)[seed], np.eye(5)[image], np.eye(6)[2 * seed + draw]
+    by_cell = np.eye(15)[5 * seed + image]
+    main, cells, full = (
+        left(x, by_seed, by_image), left(x, by_cell), left(x, by_cell, by_draw)
+    )  # fmt: skip
+    wanted = [
+        (left(x, by_image) - main) / 2, (cells - full) / 3, (left(x, by_seed) - main) / 4,
+        (main - cells) / 8, full / 12,
+    ]  # fmt: skip
+    assert [y.item() for y in mean_products(x)] == pytest.approx(wanted)
+
+
+def test_the_mean_square_of_a_difference_follows_from_products():
+    x = np.random.default_rng(1).random((3, 4, 2, 6))
+    gap = mean_products((x[0] - x[2])[None])
+    assert [of_differences(y)[0, 2] for y in mean_products(x)] == pytest.approx(
+        [y.item() for y in gap]
+    )
+
+
+def variances(x: np.ndarray) -> Noise:
+    squares = (y.item() for y in mean_products(x[None]))
+    return components(MeanSquares(*squares), *x.shape)
+
+
+def test_variances_come_back_out_of_tables_that_were_made_of_them():
+    rng, (n, d, m) = np.random.default_rng(0), (6, 4, 80)
+    made = Noise(seed=4.0, draw=3.0, image=2.0, residual=5.0, seed_image=1.0)
+    sizes = (n, 1, 1), (n, d, 1), (1, 1, m), (n, d, m), (n, 1, m)
+    tables = [
+        sum(sqrt(part) * rng.standard_normal(size) for part, size in zip(made, sizes, strict=True))
+        for _ in range(400)
+    ]
+    squares = [variances(x) for x in tables]
+    assert np.mean(squares, 0) == pytest.approx(np.array(made), rel=0.12)
+    single = [variances(x[:, :1]) for x in tables]
+    wanted = Noise(seed=7.0, draw=0.0, image=2.0, residual=6.0)  # a draw is part of its seed
+    assert np.mean(single, 0) == pytest.approx(np.array(wanted), rel=0.12)
+
+
+def test_folds_widen_the_seed_component_and_nothing_else():
+    arms = table(5, 3, 3, 60)
+    whole, folded = compare_arms(arms), compare_arms(arms, folds=5)
+    for one, two in zip(whole.pairs, folded.pairs, strict=True):
+        error = mean_products((arms[one.first] - arms[one.second])[None, :, None]).cell.item() / 180
+        more = 1 + 3 * 5 / 4  # (1 / n + k / (k - 1)) / (1 / n)
+        assert two.seed_variance == pytest.approx(error + more * (one.seed_variance - error))
+        assert two.image_variance == one.image_variance
 
 
 def test_two_seeds_on_four_images_by_hand():
@@ -178,8 +233,8 @@ def test_two_seeds_on_four_images_by_hand():
     first, second = [[1, 1, 1, 0], [1, 1, 0, 1]], [[1, 0, 0, 0], [0, 0, 0, 0]]
     found = compare_arms({"a": np.array(first), "b": np.array(second)})
     pair = found.pairs[0]
-    squares = statistics.mean_squares(np.array(first) - np.array(second))
-    assert squares == pytest.approx((1 / 8, 1 / 8, 11 / 24))
+    squares = mean_products((np.array(first) - np.array(second))[None, :, None])
+    assert (squares.seed, squares.image, squares.cell) == (1 / 8, 1 / 8, pytest.approx(11 / 24))
     assert (pair.value, pair.image_variance, pair.freedom) == (0.625, 0.0, 1)
     assert pair.seed_variance == pytest.approx(11 / 24 / 8)
     assert pair.high - pair.value == pytest.approx(12.7062 * 0.239357, rel=1e-5)  # t table
@@ -213,7 +268,7 @@ def test_images_of_a_group_are_one_unit():
     twice = {name: np.repeat(values, 2, 1) for name, values in arms.items()}
     single, grouped = compare_arms(arms), compare_arms(twice, groups=np.repeat(np.arange(20), 2))
     assert (grouped.pairs, grouped.arms) == (single.pairs, single.arms)
-    parts = [x.pairs[0].residual_variance for x in (compare_arms(twice), single)]
+    parts = [x.noise.residual / x.arms["a"].images for x in (compare_arms(twice), single)]
     assert parts[0] < 0.6 * parts[1]  # without groups a copy counts as news
     uneven = compare_arms(arms, groups=np.array(["x"] * 5 + ["y"] * 15)).arms["b"]
     halves = arms["b"][:, :5].mean(), arms["b"][:, 5:].mean()
@@ -233,7 +288,7 @@ def test_controls_stay_outside_the_pool_and_the_family():
 
 
 REFUSED = [
-    ({"a": np.ones((3, 4)), "mae": np.ones((2, 4))}, {}, r"mae has seeds x images \(2, 4\)"),
+    ({"a": np.ones((3, 4)), "mae": np.ones((2, 4))}, {}, r"mae has \(2, 4\), seeds"),
     ({"a": np.ones((3, 4)), "mae": np.full((3, 4), np.nan)}, {}, "mae .* none missing"),
     ({"a": np.ones((1, 4))}, {}, "one seed gives no interval"),
     ({"a": np.ones((3, 4))}, {"groups": np.zeros(3)}, "3 groups, 4 images"),
@@ -247,7 +302,7 @@ def test_what_cannot_be_compared_is_refused_by_name(arms, settings, message):
         compare_arms(arms, **settings)
 
 
-TABLE = {  # per cent found at these seeds, from an earlier program of its own; known to about 7
+TABLE = {  # per cent seen at these seeds, from a program with other freedom; known to about 7
     Design(180, 0, 3, 0.9): {3: 3, 5: 16, 10: 28}, Design(360, 0, 4): {3: 3, 5: 13.5},
     Design(850, 0, 3, 0.9): {3: 29, 5: 67, 10: 91}, Design(2000, 0, 3): {3: 38, 5: 81, 10: 96},
     Design(10000, 0, 4, seed_sd=0.002): {3: 98}, Design(10000, 0, 4, seed_sd=0.005): {3: 82},
@@ -263,98 +318,122 @@ def planned(design: Design) -> float:
 @pytest.mark.parametrize("design", TABLE, ids=str)
 def test_power_for_three_points_is_the_tables(design):
     found = {n: 100 * planned(design._replace(gain=0.03, seeds=n)) for n in TABLE[design]}
-    assert found == pytest.approx(TABLE[design], abs=8.5)
+    assert found == pytest.approx(TABLE[design], abs=10)
 
 
-def test_power_is_the_simulated_share_of_separated_pairs():
+def test_power_is_the_simulated_fraction_of_separated_pairs():
     for design in (Design(360, 5, 4, gain=0.06), Design(850, 3, 5, 0.9, gain=0.04)):
-        found = rehearse(design, 500)["recipe"].power
-        assert planned(design) == pytest.approx(found, abs=0.06)
+        record = rehearse(design, 300)["recipe"]
+        assert planned(design) == pytest.approx(record.power, abs=0.06)
 
 
-def test_the_detectable_difference_is_found_four_times_in_five_and_says_what_to_add():
+def test_the_detectable_difference_is_seen_four_times_in_five():
     assert power(detectable(3, 360, 4, expected()), 3, 360, 4, expected()) == pytest.approx(0.8)
-    assert detectable(2, 4, 5, Noise(1, 1, 1)) == 1.0
-    assert detectable(3, 360, 2, Noise(0, 0, 0)) == pytest.approx(0, abs=1e-5)
-    assert statistics.cheaper(5, 360, 3, Noise(1e-6, 0.2, 0.01)) == "images"
-    assert statistics.cheaper(5, 360, 3, Noise(1e-3, 0.01, 0.01)) == "seeds"
+    assert detectable(2, 4, 5, Noise(1, 0, 1, 1)) == 1.0
+    assert detectable(3, 360, 2, Noise(0, 0, 0, 0)) == pytest.approx(0, abs=1e-5)
     with pytest.raises(ValueError, match="statistics: 1 seeds"):
         detectable(1, 360, 4, expected())
+
+
+def test_draws_and_folds_count_in_what_can_be_seen():
+    drawn = Noise(0.0, 1e-2, 1e-6, 0.0)
+    one, four = (detectable(5, 360, 4, drawn, draws=d) for d in (1, 4))
+    assert one / four == pytest.approx(2, rel=0.01)  # only draws: their variance is a quarter
+    seeds = Noise(1e-3, 0.0, 0.0, 0.0)
+    whole, folds = (detectable(5, 360, 4, seeds, folds=k) for k in (1, 5))
+    assert folds / whole == pytest.approx(sqrt(1 + 5 * 5 / 4), rel=0.01)
+
+
+def test_advice_names_what_is_noisy():
+    rng = np.random.default_rng(3)
+    for design, best in {
+        Design(200, 5, 4, seed_sd=0.0, correlation=0.1): "test images",
+        Design(5000, 5, 4, seed_sd=0.05): "seeds",
+        Design(5000, 5, 4, seed_sd=0.0, draws=4, draw_sd=0.08): ("label draws", "seeds"),
+    }.items():
+        comparison = compare_arms(dict(zip("abcd", study(rng, design), strict=True)))
+        told = statistics.advice(comparison)
+        assert told.best in best
+        assert set(told.doubled) == {"seeds", "test images", *["label draws"] * (design.draws > 1)}
+
+
+def test_two_seeds_are_too_few_for_advice():
+    assert statistics.advice(compare_arms(table(1, 4, 2, 30))) == Advice(None, {})
+    assert statistics.advice(compare_arms(table(1, 1, 4, 30))) == Advice(None, {})
+
+
+def test_noise_is_named_apart():
+    rng = np.random.default_rng(0)
+    design = Design(2000, 6, 4, seed_sd=0.0, draws=5, draw_sd=0.05)
+    tables = dict(zip("abcd", study(rng, design), strict=True))
+    fractions = compare_arms(tables).noise_fractions
+    assert list(fractions) == ["test images", "seeds", "label draws", "residual"]
+    assert fractions["label draws"] > 0.5 > 0.3 > fractions["seeds"]
+    assert sum(fractions.values()) == pytest.approx(1)
+    single = {name: x[:, :1] for name, x in tables.items()}
+    assert "seeds and label draws" in compare_arms(single, drawn=True).noise_fractions
+    assert list(compare_arms(single).noise_fractions) == ["test images", "seeds", "residual"]
+
+
+def test_a_table_with_one_draw_is_a_table_without():
+    arms = table(5, 3, 3, 30)
+    assert compare_arms({name: x[:, None] for name, x in arms.items()}) == compare_arms(arms)
+
+
+def test_draws_are_averaged_in_their_seed():
+    x = np.random.default_rng(2).integers(0, 2, (3, 4, 5, 40)).astype(float)
+    drawn = compare_arms(dict(zip("abc", x, strict=True)))
+    averaged = compare_arms(dict(zip("abc", x.mean(2), strict=True)))
+    for one, two in zip(drawn.pairs, averaged.pairs, strict=True):
+        assert (one.low, one.high, one.p) == pytest.approx((two.low, two.high, two.p))
 
 
 def test_measured_noise_is_the_expected_one():
     rng, design = np.random.default_rng(0), Design(4000, 30, 3, seed_sd=0.02)
     studies = [dict(zip("abc", study(rng, design), strict=True)) for _ in range(8)]
-    found = np.mean([statistics.observed_noise(compare_arms(arms)) for arms in studies], 0)
-    assert found == pytest.approx(tuple(expected(seed_sd=0.02)), rel=0.12)
+    noise = np.mean([compare_arms(arms).noise for arms in studies], 0)
+    assert noise == pytest.approx(tuple(expected(seed_sd=0.02)), rel=0.12)
 
 
-def pair(names: str, value: float, half: float, p: float) -> Difference:
-    parts = {"image_variance": 4e-4, "seed_variance": 1e-4, "residual_variance": 5e-5}
-    return Difference(*names, value, value - half, value + half, p, p, freedom=4, **parts)
+# ---- odd seeds ----------------------------------------------------------------------------------
 
 
-def told(*pairs: Difference, winner: str | None = None, **settings) -> str:
-    names = sorted({x.first for x in pairs} | {x.second for x in pairs})
-    arms = dict.fromkeys(names, statistics.Estimate(0.8, 0.7, 0.9, 2e-4, 5e-5, 3, 360))
-    found = statistics.Comparison(arms, [*pairs], winner, 0.05)
-    return "\n".join(wording.sentences(found, **settings))
+def accuracies(*rows: list[float]) -> dict[str, np.ndarray]:
+    return {
+        name: np.repeat(np.array(row)[:, None], 50, 1)
+        for name, row in zip("abcdefg", rows, strict=False)
+    }
 
 
-def test_an_open_question_says_what_the_study_could_have_seen():
-    noise = Noise(3 * 5e-5, 360 * 4e-4, 3 * 360 * 5e-5)
-    often, seen = 10 * power(0.03, 3, 360, 2, noise), 100 * detectable(3, 360, 2, noise)
-    text = told(pair("ab", 0.021, 0.04, 0.3))
-    assert text.startswith(
-        "No arm is better than every other. a leads, not distinguishable from b.\n"
-        "Not distinguishable: a, +2.1 points over b (95 % interval of this pair alone "
-        "-1.9 to +6.1, Holm p of all pairs 0.3).\n"
-        "With 3 seeds and 360 test images this study finds a 3-point difference in about "
-        f"{often:.0f} of 10 cases; it could reliably see about {seen:.1f} points. "
-        "Noise: test images 80 %, seeds 20 %."
-    )
-    assert text.endswith("This is not evidence of equality.")
+def test_a_collapsed_seed_is_named_with_its_arms_others():
+    arms = accuracies([0.8, 0.79, 0.3, 0.81], [0.7, 0.71, 0.72, 0.7], [0.75, 0.75, 0.77, 0.76])
+    assert odd_seeds(arms) == [OddSeed("a", 2, pytest.approx(0.3), pytest.approx(0.8))]
 
 
-def test_equality_is_claimed_only_inside_the_margin():
-    inside, beyond = pair("ab", 0.0, 0.019, 0.9), pair("ab", 0.002, 0.019, 0.9)
-    assert told(inside, margin=0.02).startswith(
-        "No arm is better than every other. a leads.\nEqual within 2 points: a, +0.0 points over b"
-    )
-    assert "not evidence of equality" in told(inside)
-    assert "\nNot distinguishable: a, +0.2 points over b" in told(beyond, margin=0.02)
+def test_two_collapsed_seeds_of_one_arm_do_not_cover_for_each_other():
+    arms = accuracies([0.8, 0.3, 0.79, 0.31, 0.81], [0.7, 0.71, 0.72, 0.7, 0.71])
+    assert [(x.arm, x.seed) for x in odd_seeds(arms)] == [("a", 1), ("a", 3)]
 
 
-def test_what_is_separated_is_said_with_and_without_a_winner():
-    pairs = pair("ab", 0.01, 0.04, 0.6), pair("ac", 0.1, 0.04, 0.003), pair("bc", 0.09, 0.04, 0.01)
-    words = [
-        "No arm",
-        "Not distinguishable: a, +1.0",
-        "Better: a, +10.0",
-        "Better: b, +9.0",
-        "With 3 seeds",
+def test_an_arm_whose_every_seed_varies_has_no_odd_one():
+    calm = [[0.7, 0.71, 0.72, 0.7, 0.71], [0.71, 0.7, 0.7, 0.72, 0.7]] * 3
+    assert odd_seeds(accuracies([0.5, 0.8, 0.6, 0.9, 0.7], *calm)) == []
+
+
+def test_label_draws_that_all_arms_share_neither_are_odd_nor_cover_what_is():
+    shared = [
+        [0.60, 0.30, 0.71, 0.20, 0.65],
+        [0.50, 0.21, 0.60, 0.10, 0.54],
+        [0.55, 0.25, 0.65, 0.16, 0.60],
     ]
-    places = [told(*pairs).find(x) for x in words]
-    assert (places, places[0]) == (sorted(places), 0)
-    assert told(*pairs, winner="a", labels={"a": "MAE"}) == (
-        "MAE is better than every other arm: +1.0 points over b "
-        "(95 % interval of this pair alone -3.0 to +5.0, Holm p of all pairs 0.6)."
-    )
+    assert odd_seeds(accuracies(*shared)) == []
+    shared[2][2] = 0.3  # as low as other seeds, and far from what this draw gives the others
+    assert [(x.arm, x.seed) for x in odd_seeds(accuracies(*shared))] == [("c", 2)]
 
 
-def test_more_of_what_is_idle_will_not_help():
-    images = replace(pair("ab", 0.02, 0.04, 0.3), seed_variance=2e-6, residual_variance=1e-6)
-    assert "More seeds will not help; more test images will." in told(images)
-    seeds = replace(images, seed_variance=1e-3, image_variance=1e-6)
-    assert "More test images will not help; more seeds will." in told(seeds)
+def test_two_seeds_cannot_say_which_is_odd():
+    assert odd_seeds(accuracies([0.8, 0.1], [0.7, 0.7])) == []
 
 
-if __name__ == "__main__":
-    for design in [*EQUAL, HARD, Design(10000, 3, 4, seed_sd=0.01)]:
-        count = 300 if design.images > 2000 else 2000
-        same, three = rehearse(design, count), rehearse(design._replace(gain=0.03), count // 4)
-        twenty = rehearse(design._replace(accuracy=design.accuracy - 0.2, gain=0.2), count // 4)
-        print(f"\n{design}, {count} studies: false winner, coverage, 20 points named, 3 found")
-        for name, record in same.items():
-            found = record.false, record.coverage, twenty[name].named, three[name].power
-            print(f"  {name:20}", *(f"{x:8.3f}" for x in found))
+def test_one_image_more_or_less_is_not_odd():
+    assert odd_seeds(accuracies([1.0, 1.0, 0.98, 1.0], [1.0] * 4, [1.0] * 4)) == []

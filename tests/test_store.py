@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,19 @@ def test_a_torn_or_foreign_table_is_measured_anew(tmp_path, text, capsys):
     assert Store(tmp_path).status(TEST) == "new"
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {folder}/correct.csv ")
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_no_other(tmp_path):
+    """With data.on_error skip; the plan says which: the same for every arm."""
+    gap = SHORT.replace("1,0\r\n", "")
+    measured(tmp_path, gap, **{"test/accuracy": 2 / 3, "correct_sha256": sha(gap)})
+    store = Store(tmp_path)
+    without = replace(TEST, tested=3, unread=(1,))
+    assert store.status(without) == "done"
+    assert store.correct(without, "accuracy").tolist() == [1, 1, 0]
+    others = (TEST, replace(without, unread=(2,)), replace(without, unread=(1, 3)),
+              replace(without, unread=()), replace(without, tested=4))  # fmt: skip
+    assert [store.status(job) for job in others] == ["new"] * 5
 
 
 def test_bytes_that_are_no_text_are_measured_anew(tmp_path):

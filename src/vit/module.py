@@ -22,7 +22,8 @@ in this file:
     validation_step              what each batch adds to them
     on_validation_epoch_end      exact means over all ranks
     on_validation_end            metrics.csv again; probes and pictures: callbacks/
-    on_save_checkpoint           what a file needs to be used: callbacks/checkpoints.py writes it
+    on_save_checkpoint           what a file needs to be used: callbacks/checkpoints.py writes it,
+                                 callbacks/keep_lineage.py adds what was learned from
 
 Micro-batches that are only accumulated have their training_step without an optimizer_step.
 """
@@ -134,6 +135,7 @@ class ViTModule(LightningModule):
         self.eval_metrics = EvalMetrics()
 
         stored = stored_encoder(pretrained, pretrained_average) if pretrained else None
+        self.lineage = stored.lineage if stored else ()  # trainings behind the starting weights
         encoder, self.spec = self._encoder(encoder, stored, spec)
         self.objective = objective(encoder, self.spec)
         freeze(self.objective.encoder, frozen_layers)

@@ -1,14 +1,11 @@
 """Every study is a document that reads; those whose data is at hand can be planned."""
 
 import re
-from unittest.mock import Mock
 
 import pytest
 
 from launch import ROOT, launch
 from vit.cli.compare import read_study
-from vit.cli.dry_run import SPEED, step_seconds
-from vit.cli.engine import CLI
 from vit.cli.errors import UsageError
 
 FOLDER = ROOT / "configs/compare"
@@ -42,7 +39,11 @@ def test_an_arm_is_short_and_says_what_it_is(file):
 
 
 def test_the_studies_of_digits_can_be_planned(tmp_path):
-    for name, runs in (("quick", 65), ("claims/flops", None), ("claims/resolution", None)):
+    for name, runs in (
+        ("quick", 5 * (2 + 5 * (4 + 4 + 3))),
+        ("claims/flops", None),
+        ("claims/resolution", None),
+    ):
         words = ("compare", "--config", f"configs/compare/{name}.yaml", "--dry-run")
         ended = launch(*words, cwd=tmp_path)
         assert ended.code == 0, ended.everything
@@ -51,7 +52,7 @@ def test_the_studies_of_digits_can_be_planned(tmp_path):
 
 @pytest.mark.slow
 def test_a_study_of_every_arm_can_be_planned(tmp_path):
-    words = ("compare", "--config", "configs/compare/digits.yaml", "--dry-run", "--seeds", "1")
+    words = ("compare", "--config", "configs/compare/digits.yaml", "--list", "--seeds", "1")
     ended = launch(*words, "--tuning.trials", "1", "--axes", "{}", cwd=tmp_path)
     assert ended.code == 0, ended.everything
     arms = {file.stem for file in (FOLDER / "arms").glob("*.yaml")}
@@ -59,15 +60,16 @@ def test_a_study_of_every_arm_can_be_planned(tmp_path):
 
 
 def test_axes_and_tuning_are_counted_out(tmp_path):
-    """Seeds x (pre-trainings, tasks, tests, probes, controls), and the trials of the first seed."""
+    """Seeds x (pre-trainings, draws x (trials, tasks, tests, probes, controls))."""
     words = ("compare", "--config", "configs/compare/quick.yaml", "--dry-run", "--seeds", "2")
     more = ("--tuning.trials", "3", "--axes", "{labels_per_class: [5], budget: [2]}")
-    ended = launch(*words, *more, cwd=tmp_path)
+    ended = launch(*words, *more, "--label_draws", "3", cwd=tmp_path)
     assert ended.code == 0, ended.everything
     pretrained = 2 * 2 * 2  # arms with one x seeds x budgets
-    trials = 4 * 2  # arms x the two learning rates that are not the declared one
-    tasks = 2 * (4 + 4 + 3)  # seeds x (declared, fewer labels, twice the budget but for scratch)
-    probes = 2 * (2 + 1)
+    cells = 2 * 3  # seeds x draws
+    trials = cells * 3 * 2  # the rates that are not the declared one; the long arm's are scratch's
+    tasks = cells * (4 + 4 + 3)  # declared, fewer labels, twice the budget but for scratch
+    probes = cells * (2 + 1)
     assert f"{pretrained + trials + 2 * tasks + probes} runs, 0 done" in ended.out
 
 
@@ -134,11 +136,6 @@ def test_a_mistake_is_one_line_and_nothing_is_begun(tmp_path, words, line):
     assert line in ended.out
     assert len(ended.out.strip().splitlines()) == 1, ended.out
     assert not (tmp_path / "logs/compare/runs").exists()
-
-
-def test_a_step_of_minutes_is_guessed_and_not_taken():
-    """Pictures of 4,096 pixels on an axis would take hours to plan."""
-    assert step_seconds(Mock(spec=CLI), flops=1e13) == 1e13 / SPEED
 
 
 def test_a_study_that_is_not_there_is_named_with_the_nearest(tmp_path):

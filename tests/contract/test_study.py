@@ -36,6 +36,7 @@ STUDY = {
     },
     "tuning": {"trials": 1},
     "seeds": 2,
+    "label_draws": 1,
     "protocols": ["knn", "ridge"],
     "primary": {"data": "high", "protocol": "finetune"},
 }
@@ -87,7 +88,7 @@ def copy(done, tmp_path) -> Path:
 
 def test_every_defined_cell_is_filled(done):
     found = rows(done)
-    assert len(found) == 2 * (4 * 3 + 2 + 3)  # arms x protocols, random encoder, raw pixels
+    assert len(found) == 2 * (4 * 3 + 2 + 3 + 1)  # arms x protocols, random encoder, pixels, kmeans
     for row in found:
         defined = not (row["arm"].startswith("scratch") and row["protocol"] != "finetune")
         assert (row["status"] == "done") == defined, row
@@ -108,11 +109,14 @@ def test_the_ledgers_of_equal_budgets_are_equal(done):
 
 def test_the_report_says_what_was_asked_for(done):
     report = (done / "logs/compare/study/report.md").read_text()
-    for text in ("Does the machinery run?", "Primary endpoint", "Holm", "Validity", "Ranks",
-                  "images were in its pre-training", "labels", "Scope"):  # fmt: skip
+    for text in ("Does the machinery run?", "Accuracy on the test split", "Holm", "Validity",
+                  "Ranks", "images were in its pre-training", "labels", "Scope"):  # fmt: skip
         assert text in report, text
-    assert "test accuracy" in (done / "first.txt").read_text()
-    assert (done / "logs/compare/study/cost.svg").is_file()
+    first = report.splitlines()[2].strip("*")
+    assert first.startswith(("Cannot be told", "None", "Supervised", "Self-supervised"))
+    assert first in (done / "first.txt").read_text()
+    for picture in ("forest.svg", "cost.svg"):
+        assert (done / "logs/compare/study" / picture).is_file()
 
 
 def test_a_second_time_nothing_is_run_and_the_table_is_the_same(copy):
@@ -121,9 +125,29 @@ def test_a_second_time_nothing_is_run_and_the_table_is_the_same(copy):
     assert ended.code == 0
     assert commands(copy) == RUNS
     assert (copy / "logs/compare/study/results.csv").read_bytes() == before
-    told, first = (text.split("test accuracy")[1] for text in
+    told, first = (text.partition("\n\narm ")[2] for text in
                    (ended.out, (copy / "first.txt").read_text()))  # fmt: skip
+    assert told
     assert told == first
+
+
+def test_the_report_is_written_anew_from_what_is_on_disk(copy):
+    folder = copy / "logs/compare/study"
+    files = ("report.md", "results.csv", "forest.svg")
+    before = [(folder / name).read_bytes() for name in files]
+    for name in files:
+        (folder / name).unlink()
+    ended = launch("compare", "--report", "logs/compare/study", cwd=copy)
+    assert ended.code == 0, ended.everything
+    assert [(folder / name).read_bytes() for name in files] == before
+    assert commands(copy) == RUNS
+    for argv, message in (
+        (("--report", "logs/compare"), "is no folder of a study's results"),
+        (("--report", "logs/compare/study", "--seeds", "3"), "takes a study's folder alone"),
+    ):
+        refused = launch("compare", *argv, cwd=copy)
+        assert refused.code == 2
+        assert message in refused.everything
 
 
 def test_names_comments_and_paths_run_nothing_again(copy):
@@ -178,18 +202,19 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path):
     assert ended.code == 1
     assert "failed: bad transfer high seed 0" in ended.out
     assert "not finite" in ended.out
-    assert [r["status"] for r in rows(tmp_path)] == ["done", "missing", "done", "missing"]
+    assert [r["status"] for r in rows(tmp_path)] == ["done", "failed", "done", "failed"]
     assert "failed: bad" in (tmp_path / "logs/compare/study/report.md").read_text()
 
 
-def test_a_dry_run_lists_every_run_and_makes_none(tmp_path):
+def test_a_dry_run_tells_of_the_study_and_makes_no_run(tmp_path):
     write(tmp_path)
-    ended = launch(*ARGV, "--dry-run", cwd=tmp_path)
-    assert ended.code == 0
-    assert ended.out.count("python train.py") == RUNS
-    assert f"{RUNS} runs, 0 done" in ended.out
-    assert "with 80 % power, a difference of" in ended.out
-    assert not (tmp_path / "logs/compare/runs").exists()
+    for flag, commands_shown in (("--dry-run", 0), ("--list", RUNS)):
+        ended = launch(*ARGV, flag, cwd=tmp_path)
+        assert ended.code == 0
+        assert ended.out.count("python train.py") == commands_shown
+        assert f"{RUNS} runs, 0 done" in ended.out
+        assert "two seeds are too few to tell arms apart" in ended.out
+        assert not (tmp_path / "logs/compare").exists()
 
 
 def test_labels_that_are_tested_may_not_be_learned_before(tmp_path):

@@ -6,6 +6,7 @@ from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.collapse_monitor import CollapseMonitor
 from vit.callbacks.header import Header
 from vit.callbacks.interruption import Interruption
+from vit.callbacks.keep_lineage import KeepLineage
 from vit.callbacks.per_image_correctness import PerImageCorrectness
 from vit.callbacks.predictions import Predictions
 from vit.callbacks.progress_bar import ProgressBar
@@ -39,6 +40,7 @@ def default_callbacks(
         CollapseMonitor(),
         Predictions(files),
         PerImageCorrectness(files),
+        KeepLineage(),
         interruption,
         Checkpoints(files, interruption, checkpoint_every, keep_best),
     ]

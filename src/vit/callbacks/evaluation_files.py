@@ -33,6 +33,7 @@ def write_evaluation(
         "effective_rank": round(scores.effective_rank, 2),
         "labels": {split: data.spec.counts[split] for split in ("train", "val")},
         "splits": {split: data.split_hash(split) for split in evaluation.needed},
+        "content": {split: data.content(split) for split in evaluation.needed},
         **extra,
         "chosen": scores.notes,
         "protocol_ids": scores.ids,

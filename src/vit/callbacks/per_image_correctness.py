@@ -53,4 +53,9 @@ class PerImageCorrectness(Callback):
         order = [row for row in index.argsort().tolist() if index[row] >= 0]
         rows = ([int(index[row]), f"{float(right[row]):g}"] for row in order)
         sha256 = write_rows(self.files.folder / "correct.csv", ["index", "accuracy"], rows)
-        callback_of(trainer, Run).plan.extra["correct_sha256"] = sha256
+        data = trainer.datamodule
+        callback_of(trainer, Run).plan.extra |= {
+            "correct_sha256": sha256,
+            "splits": {"test": data.split_hash("test")},
+            "content": {"test": data.content("test")},
+        }

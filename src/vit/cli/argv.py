@@ -13,7 +13,7 @@ from vit.models.weights import checkpoint_in
 OPTIONS = ("--name", "--logs", "--resume", "--from", "--trust")  # of every verb
 VERB_OPTIONS = {
     "evaluate": ("--protocols", "--split", "--controls", "--cache"),
-    "compare": ("--jobs", "--emit"),
+    "compare": ("--jobs", "--emit", "--report"),
     "prepare": ("--vtab", "--raw", "--out", "--to", "--form", "--short_side", "--per_shard"),
 }
 RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")

@@ -1,6 +1,8 @@
 """The verb compare: read a study from YAML and the command line, and hand it to its runner."""
 
+import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -18,8 +20,9 @@ from vit.cli.errors import UsageError, condense
 from vit.cli.recorded import trusted_modules
 from vit.cli.renamed import KEYS
 from vit.cli.suggestions import nearest_file
+from vit.cli.time_steps import time_steps
 from vit.compare.plan import Planner
-from vit.compare.runner import Runner
+from vit.compare.runner import COMMAND, Runner
 from vit.compare.store import Store
 from vit.compare.study import Arm, Budget, ConfigPatch, Study, expanded, relative
 from vit.compare.validation import validate_study
@@ -28,10 +31,11 @@ from vit.models.weights import checkpoint_in
 from vit.yaml_text import load_yaml
 
 ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
+ROOM = "compare"  # the folder of all studies, below --logs
 RUNS = "runs"  # the folder of all studies' runs, beside those of their results
 LISTS = ("--arms", "--protocols", "--controls")
 MOST_AT_A_TIME = 512
-FLAGS = ("--dry-run", "--rerun-stale")
+FLAGS = ("--dry-run", "--list", "--rerun-stale")
 
 
 def compare(options: dict[str, str], rest: list[str], main: Callable[[list[str]], int]) -> int:
@@ -42,25 +46,63 @@ def compare(options: dict[str, str], rest: list[str], main: Callable[[list[str]]
         rest: the study and keys of it.
         main: the command line that runs each job; a function of a module.
     """
+    torch.set_num_threads(1)
+    if "--report" in options:
+        return report_again(options, rest)
     flags = {flag for flag in FLAGS if flag in rest}
     rest = [word for word in rest if word not in FLAGS]
-    torch.set_num_threads(1)
-    study, arms, file = read_study(rest)
-    logs, name = Path(options.get("--logs", "logs")) / "compare", options.get("--name", file.stem)
     if options.get("--emit", "slurm") != "slurm":
         raise UsageError(f"--emit: unknown {options['--emit']!r}; known: slurm")
+    trust = options.get("--trust")
+    trusted_modules(trust)
+    runner = planned(options, rest)
+    if "--emit" in options:
+        return runner.emit()
+    if flags & {"--dry-run", "--list"}:
+        return runner.describe("--list" in flags)
+    return runner.run(partial(trusting, main, trust) if trust else main, "--rerun-stale" in flags)
+
+
+def planned(options: dict[str, str], rest: list[str]) -> Runner:
+    """The study of a command line, planned and checked; nothing has been run.
+
+    Args:
+        options: our own.
+        rest: the study and keys of it.
+    """
+    study, arms, file = read_study(rest)
+    logs, name = Path(options.get("--logs", "logs")) / ROOM, options.get("--name", file.stem)
     if folder_name(name, "--name") == RUNS:
         raise UsageError(f"--name: {RUNS!r} holds the runs of all studies; give another")
     folder, store = usable(logs / name), Store(usable(logs / RUNS))
     planner = Planner(study, arms, dry_run, defaults)
-    runner = Runner(planner, store, folder, at_a_time(options.get("--jobs")))
-    if "--emit" in options:
-        return runner.emit()
-    if "--dry-run" in flags:
-        return runner.describe()
-    trust = options.get("--trust")
-    trusted_modules(trust)
-    return runner.run(partial(trusting, main, trust) if trust else main, "--rerun-stale" in flags)
+    command = shlex.join(["python", "train.py", "compare", *rest])
+    return Runner(planner, store, folder, at_a_time(options.get("--jobs")), time_steps, command)
+
+
+def report_again(options: dict[str, str], rest: list[str]) -> int:
+    """Write the report of a study's folder anew from what is on disk, running nothing.
+
+    Args:
+        options: our own; `--report` names the folder.
+        rest: nothing.
+
+    Raises:
+        UsageError: it is no folder of a study's results.
+    """
+    folder = Path(options["--report"])
+    if rest or len(options) > 1:
+        extra = " ".join([*rest, *(key for key in options if key != "--report")])
+        raise UsageError(f"--report takes a study's folder alone, got {extra}; leave it out")
+    file = folder / COMMAND
+    if not file.is_file() or folder.absolute().parent.name != ROOM:
+        raise UsageError(
+            f"--report: {folder} is no folder of a study's results, with a {COMMAND}; name one, "
+            "such as logs/compare/quick"
+        )
+    logs = os.path.relpath(folder.absolute().parent.parent)  # as it was typed, mostly
+    argv = shlex.split(file.read_text())[3:]
+    return planned({"--logs": logs, "--name": folder.absolute().name}, argv).rebuild()
 
 
 def trusting(main: Callable[[list[str]], int], trust: str, argv: list[str]) -> int:

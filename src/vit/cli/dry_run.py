@@ -3,10 +3,9 @@
 import contextlib
 import io
 import re
-import time
 from pathlib import Path
 
-from vit.batch import ViewSpec, dummy_batch
+from vit.batch import ViewSpec
 from vit.callbacks.run import Plan
 from vit.callbacks.run_log import RunLog
 from vit.cli.engine import CLI
@@ -22,8 +21,6 @@ HERE = {  # planning needs no GPU, also for runs that do
     "trainer.strategy": "auto",
     "trainer.num_nodes": 1,
 }
-SPEED = 2e10  # floating-point operations of one thread in a second, about
-LONGEST_STEP = 10 * SPEED  # a step of more is not taken to see how long it takes
 
 
 def dry_run(command: Command) -> DryRun:
@@ -43,38 +40,18 @@ def dry_run(command: Command) -> DryRun:
         text = re.sub(r"; did you mean .*", "", text) if isinstance(error, SystemExit) else text
         raise UsageError(f"{text}; the study asks for: {command.shell('')}") from error
     objective = built.model.objective
-    flops = training_flops(objective, built.model.spec)
     changes = augmentation_text(built.datamodule.augmentation)
     return DryRun(
         settings=built.settings,
         data=built.datamodule,
-        flops=flops,
+        flops=training_flops(objective, built.model.spec),
         uses_labels=objective.uses_labels,
         parameters=sum(p.numel() for p in objective.parameters()),
-        seconds=step_seconds(built, flops),
         views_text=f"{views_text(objective.views)}; {changes}",
         trivial_baseline=objective.trivial_baseline,
+        validity_protocols=objective.validity_protocols,
+        lineage=(*built.model.lineage, *objective.lineage),
     )
-
-
-def step_seconds(built: CLI, flops: float) -> float:
-    """Seconds a training step takes for one image, from one small step; guessed where it is long.
-
-    Args:
-        built: what takes it.
-        flops: of the step, for one image.
-    """
-    count = min(8, int(LONGEST_STEP / max(flops, 1.0)))
-    if count < 2:  # some objectives compare images
-        return flops / SPEED
-    objective = built.model.objective
-    batch = dummy_batch(built.model.spec, objective.views, count)
-    seconds = 0.0
-    for _ in range(2):  # the first also sets up
-        start = time.perf_counter()
-        objective(batch, 0.0).loss.backward()
-        seconds = time.perf_counter() - start
-    return seconds / count
 
 
 def augmentation_text(augmentation: Augmentation) -> str:

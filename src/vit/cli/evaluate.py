@@ -23,10 +23,11 @@ from vit.cli.errors import UsageError
 from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.compare.identity import data_identity
 from vit.evaluate.catalogue import check_labels
-from vit.evaluate.evaluation import CLASSICAL, CONTROLS, Evaluation
+from vit.evaluate.evaluation import CLASSICAL, CONTROLS, KMEANS, Evaluation
 from vit.evaluate.feature_cache import FeatureCache
 from vit.models.weights import open_checkpoint
 
+CLASSICAL_TITLES = {CLASSICAL: "a classical classifier", KMEANS: "features by k-means"}
 TITLES = {"": "this encoder", "_random": "untrained", "_pixels": "raw pixels"}
 
 
@@ -135,6 +136,6 @@ def accuracy_table(metrics: dict[str, float], protocols: list[str]) -> list[str]
         texts = [f"{'-' if v is None else f'{100 * v:.1f} %':>14}" for v in cells]
         lines.append(f"{name:<30}" + "".join(texts))
     for name in names:
-        if name.split("/")[1] == CLASSICAL:
-            lines.append(f"{name + ' (a classical classifier)':<30} {100 * metrics[name]:.1f} %")
+        if what := CLASSICAL_TITLES.get(name.split("/")[1]):
+            lines.append(f"{name + f' ({what})':<30} {100 * metrics[name]:.1f} %")
     return lines

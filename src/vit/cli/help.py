@@ -61,7 +61,7 @@ the same kind and raw pixels. Without a run: --config <recipe> judges an untrain
   --data FILE                 other data: configs/data/*.yaml; single keys work too
   --protocols LIST            of knn,ridge,linear,attentive (default: all four)
   --split LIST                val (default), test, or val,test; a reading of test is recorded
-  --controls LIST             of random,pixels (default: both), or none
+  --controls LIST             of random,pixels,kmeans (default: the first two), or none
   --seed_everything N         for what a protocol draws
   --cache DIR                 where features are kept (default logs/cache); none: nowhere
   --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
@@ -77,7 +77,9 @@ usage: python train.py compare --config configs/compare/<study>.yaml [options]
 Plans and runs a study: ordinary fits, tests and evaluations, never repeated, begun where they
 stopped. Every key of the study can be given here too: --seeds 3 --tuning.trials 1.
 
-  --dry-run                   list every run, its cost and what is done; run nothing
+  --dry-run                   what it would run, take and be able to see; run nothing
+  --list                      the same, and every run and its command before it
+  --report FOLDER             write a study's report anew (logs/compare/quick); run nothing
   --jobs N                    runs at a time (default: one per core, or one per GPU)
   --emit slurm                write the runs as job arrays instead of running them
   --rerun-stale               repeat runs that were made by other code

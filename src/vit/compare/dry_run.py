@@ -9,11 +9,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vit.compare.command import Command
+from vit.compare.job import FORWARD, SPEED, START
 from vit.data.base import Images
+from vit.models.lineage import Link
 
+EVALUATION = 5.0  # seconds of the protocols' own work and of the start
 INTERVAL = 10.0  # seconds between lines
 PAUSE = 1.0  # seconds; if no dry run was asked for in this time, the message timer starts anew
-VARIED = ("trainer.max_steps", "data.label_draw", "seed_everything")
+VARIED = ("trainer.max_steps", "data.label_draw", "data.val_draw", "seed_everything")
 
 
 class DryRun(NamedTuple):
@@ -25,10 +28,11 @@ class DryRun(NamedTuple):
         flops: of a training step, for one image.
         uses_labels: does the objective?
         parameters: of the objective.
-        seconds: of a training step, for one image, on one thread of this machine's CPU.
         views_text: what it sees of an image, in words.
         trivial_baseline: a trained one has the first metric above the second; see
             Objective.trivial_baseline.
+        lineage: the trainings behind the weights that it starts from, and behind its teacher's.
+        validity_protocols: that suit the objective, the best first; see Objective.
     """
 
     settings: dict[str, Any]
@@ -36,9 +40,10 @@ class DryRun(NamedTuple):
     flops: float
     uses_labels: bool
     parameters: int
-    seconds: float
     views_text: str
     trivial_baseline: tuple[str, str] | None
+    lineage: tuple[Link, ...] = ()
+    validity_protocols: tuple[str, ...] = ()
 
     @property
     def chosen_on(self) -> int:
@@ -46,20 +51,42 @@ class DryRun(NamedTuple):
         indices = self.data.split_indices()
         return len(set(indices["val"]) - set(indices["train"]))
 
-    def varied(self, steps: int | None, draw: int | None, seed: int | None) -> "DryRun":
-        """The same with another length, label draw and seed; None: its own."""
+    @property
+    def fit_seconds(self) -> float:
+        """The time of the whole fit, guessed from its FLOPs."""
+        steps, batch = self.settings["trainer"]["max_steps"], self.data.batch_size
+        counts, trainer = self.data.spec.counts, self.settings["trainer"]
+        interval = trainer.get("val_check_interval") or 1.0
+        if not isinstance(interval, int):  # a fraction of an epoch, or of several
+            epochs = interval * (trainer.get("check_val_every_n_epoch") or 1)
+            interval = max(epochs * (counts["train"] // batch), 1)
+        images = steps * batch + math.ceil(steps / interval) * counts["val"] * FORWARD
+        return START + self.flops * images / SPEED
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """The time of the protocols on frozen features, guessed from FLOPs and past runs."""
+        images = sum(self.data.spec.counts.values())
+        return EVALUATION + self.flops * images * FORWARD / SPEED
+
+    def varied(
+        self, steps: int | None, draw: int | None, val_draw: int | None, seed: int | None
+    ) -> "DryRun":
+        """The same with another length, other draws and another seed; None: its own."""
         settings, data = copy.deepcopy(self.settings), copy.copy(self.data)
         if steps is not None:
             settings["trainer"]["max_steps"] = steps
         if draw is not None:
             settings["data"]["init_args"]["label_draw"] = data.label_draw = draw
+        if val_draw is not None:
+            settings["data"]["init_args"]["val_draw"], data = val_draw, data.redrawn(val_draw)
         if seed is not None:
             settings["seed_everything"] = seed
         return self._replace(settings=settings, data=data)
 
 
 class DryRuns:
-    """Dry runs by command; lengths, label draws and seeds change nothing that takes long to build.
+    """Dry runs by command; lengths, draws and seeds change nothing that takes long to build.
 
     Args:
         build: makes the dry run of a command.
@@ -68,6 +95,7 @@ class DryRuns:
     def __init__(self, build: Callable[[Command], DryRun]) -> None:
         self.build = build
         self.built: dict[tuple[str, ...], DryRun] = {}
+        self.known: dict[tuple, DryRun] = {}  # by command and what was varied
         self.count = 0
         self.last_line = self.last_call = -math.inf
 
@@ -75,17 +103,19 @@ class DryRuns:
         """What a command would do."""
         if time.monotonic() - self.last_call > PAUSE:
             self.last_line = time.monotonic()
-        steps, draw, seed = (whole_number(command, key) for key in VARIED)
+        values = [whole_number(command, key) for key in VARIED]
         command = command.without(*VARIED)
         key = tuple(command.argv())
         if key not in self.built:
             self.built[key] = self.build(command)
+        if (key, *values) not in self.known:
+            self.known[key, *values] = self.built[key].varied(*values)
         self.count += 1
         if time.monotonic() - self.last_line > INTERVAL:
             self.last_line = time.monotonic()
             print(f"planning: {self.count:,} commands looked at", file=sys.stderr, flush=True)
         self.last_call = time.monotonic()
-        return self.built[key].varied(steps, draw, seed)
+        return self.known[key, *values]
 
 
 def whole_number(command: Command, key: str) -> int | None:

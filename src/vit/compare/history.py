@@ -1,30 +1,57 @@
-"""What was reported before; each extension after a look at the results halves alpha."""
+"""What was reported before; each extension after a look at the results halves alpha.
+
+The list stands beside the runs, which all studies have in common: another `--name` does not make an
+earlier look undone.
+"""
 
 from dataclasses import asdict
 from datetime import date as calendar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vit.callbacks.run_folder import read_json, write_json
 from vit.compare.study import Arm, Study
 from vit.digest import digest
 
-KINDS = {"date": str, "seeds": int, "settings": str, "primary": str}  # of one report
+FILE = "reports.json"
+KINDS = {  # of one report
+    "date": str,
+    "name": str,
+    "seeds": int,
+    "draws": int,
+    "settings": str,
+    "task": str,
+    "primary": str,
+}
+FREE = ("question", "seeds", "label_draws", "margin")  # what an extension may change
+TASK = ("transfer", "finetune", "primary", "folds")  # what makes two studies ask the same thing
+
+
+class EarlierReports(NamedTuple):
+    """Earlier looks at the results of one study.
+
+    Args:
+        extended: seeds and label draws, smaller than today's, with which it was reported.
+        others: reports of the same tasks with other settings, in words.
+    """
+
+    extended: list[tuple[int, int]]
+    others: list[str]
 
 
 class History:
-    """The reports of one study, oldest first.
+    """All reports of the studies that share a folder of runs, oldest first.
 
     Args:
-        path: study.json, beside the results.
+        runs: the folder of runs.
 
     Raises:
         ValueError: the file is no list of reports.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.reports = read_json(path).get("reports", [])
+    def __init__(self, runs: Path) -> None:
+        self.path = runs / FILE
+        self.reports = read_json(self.path).get("reports", [])
         whole = isinstance(self.reports, list) and all(
             isinstance(one, dict)
             and all(isinstance(one.get(key), kind) for key, kind in KINDS.items())
@@ -32,41 +59,62 @@ class History:
         )
         if not whole:
             raise ValueError(
-                f"{path} is damaged (no list of reports); put it back, or remove it and "
+                f"{self.path} is damaged (no list of reports); put it back, or remove it and "
                 "remember yourself what was reported before"
             )
 
-    def add_study(self, study: Study, arms: dict[str, Arm]) -> tuple[list[int], list[str]]:
-        """Note today's report of a study; as `add`."""
-        settings = asdict(study, dict_factory=as_reported_before)
-        settings |= {"seeds": None, "question": None}
-        ways = {name: asdict(arm, dict_factory=as_reported_before) for name, arm in arms.items()}
-        settings_digest = digest([settings, ways])
-        primary = f"{study.primary.data}, {study.primary.protocol}"
-        return self.add(calendar.today().isoformat(), study.seeds, settings_digest, primary)
+    def add_study(self, name: str, study: Study, arms: dict[str, Arm]) -> EarlierReports:
+        """Note today's report of a study, and tell the earlier ones.
 
-    def add(
-        self, date: str, seeds: int, settings: str, primary: str
-    ) -> tuple[list[int], list[str]]:
-        """Note a report.
-
-        Returns:
-            fewer seeds with which the same settings were reported: this is their extension; and
-            the reports of other settings, in words.
+        Args:
+            name: of the study's folder.
+            study: what was asked.
+            arms: by name.
         """
-        now = {"date": date, "seeds": seeds, "settings": settings, "primary": primary}
+        settings = asdict(study)
+        rest = {key: value for key, value in settings.items() if key not in FREE}
+        ways = {arm: asdict(way) for arm, way in arms.items()}
+        now = {
+            "date": calendar.today().isoformat(),
+            "name": name,
+            "seeds": study.seeds,
+            "draws": study.draws,
+            "settings": digest([rest, ways]),
+            "task": digest([settings[key] for key in TASK]),
+            "primary": f"{study.primary.data}, {study.primary.protocol}",
+            "margin": study.margin,
+        }
+        return self.add(now)
+
+    def add(self, now: dict[str, Any]) -> EarlierReports:
+        """Note a report, and tell the earlier ones.
+
+        Args:
+            now: what KINDS names, and the margin.
+        """
         before = self.reports
-        if not any(one | {"date": date} == now for one in before):
+        if not any(one | {"date": now["date"]} == now for one in before):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, {"reports": [*before, now]})
-        counts = {one["seeds"] for one in before if one["settings"] == settings}
-        return sorted(count for count in counts if count < seeds), [
-            f"{one['date']}: {one['seeds']} seeds, primary {one['primary']}"
+        same = [one for one in before if one["settings"] == now["settings"]]
+        sizes = {(one["seeds"], one["draws"]) for one in same}
+        smaller = {one for one in sizes if _size(*one) < _size(now["seeds"], now["draws"])}
+        others = [
+            one
             for one in before
-            if one["settings"] != settings
+            if one["task"] == now["task"]
+            and (one["settings"] != now["settings"] or one.get("margin") != now.get("margin"))
         ]
+        return EarlierReports(sorted(smaller), list(dict.fromkeys(map(report_text, others))))
 
 
-def as_reported_before(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a dataclass by the names that stand in the digests of earlier reports."""
-    earlier = {"checkpoint_cost": "upstream", "published": "words"}
-    return {earlier.get(name, name): value for name, value in pairs if name != "each"}
+def _size(seeds: int, draws: int) -> int:
+    return seeds * draws
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """An earlier report in words."""
+    margin = report.get("margin")
+    ends = f", margin {100 * margin:g} points" if margin else ""
+    seeds = f"{report['seeds']} seeds x {report['draws']} label draws"
+    return f"{report['date']}, {report['name']}: {seeds}, primary {report['primary']}{ends}"

@@ -8,6 +8,7 @@ defaults).
 
 import ast
 import dataclasses
+import hashlib
 import importlib
 import inspect
 import types
@@ -18,6 +19,7 @@ from typing import Any
 
 import vit
 from vit.digest import digest
+from vit.models.weights import checkpoint_in
 
 VERSION = 2
 TRAINER = (  # keys of the Trainer that change what is learned or measured
@@ -195,3 +197,9 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 body[0] = ast.Pass()
     return tree
+
+
+def file_hash(path: str) -> str:
+    """The hash of an imported checkpoint's bytes."""
+    with checkpoint_in(Path(path)).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

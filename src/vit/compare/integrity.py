@@ -16,7 +16,7 @@ import numpy as np
 from vit.callbacks.run_folder import read_json
 
 NUMBERS = ("seconds", "effective_rank")  # and every key with a slash, which is a metric
-GROUPS = ("splits", "labels", "protocol_ids", "chosen")
+GROUPS = ("splits", "content", "labels", "protocol_ids", "chosen")
 LARGEST = 1e300  # larger values count as damage
 CONTROLS = ("_random", "_pixels")  # ends of the columns and metrics of controls
 CLOSE = 1e-3  # a GPU that repeats a validation may differ in the last digits
@@ -29,11 +29,13 @@ class Table(NamedTuple):
         columns: M each, in [0, 1], by name.
         sha256: of the file.
         problem: why it is no such table; empty where it is one.
+        index: M, the images' numbers in their split.
     """
 
     columns: dict[str, np.ndarray]
     sha256: str
     problem: str = ""
+    index: np.ndarray | None = None
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -74,20 +76,28 @@ def _parse(path: Path, changed: int, size: int) -> Table:
         return Table({}, sha256, "is no whole table of numbers")
     if names[0] != "index" or len(names) != values.shape[1] or len(set(names)) != len(names):
         return Table({}, sha256, f"has the columns {', '.join(names)}")
-    if index.tolist() != list(range(len(index))):
-        return Table({}, sha256, "does not hold each image once, in order")
     if not ((columns >= 0) & (columns <= 1)).all():
         return Table({}, sha256, "holds values outside 0 to 1")
-    return Table(dict(zip(names[1:], columns, strict=True)), sha256)
+    return Table(dict(zip(names[1:], columns, strict=True)), sha256, index=index)
 
 
-def problem_in_table(path: Path, split: str, summary: Path) -> str:
-    """How a table and the summary beside it contradict each other; empty: they do not."""
+def problem_in_table(path: Path, split: str, summary: Path, unread: tuple[int, ...] = ()) -> str:
+    """How a table and the summary beside it contradict each other; empty: they do not.
+
+    Args:
+        path: of the table.
+        split: whose images it is of.
+        summary: beside it.
+        unread: numbers of images that cannot be read: the table is without them.
+    """
     if not path.is_file():
         return f"{path} is gone"
     table, figures = read_correctness(path), read_summary(summary)
     if table.problem:
         return f"{path} {table.problem}"
+    numbers = np.setdiff1d(range(len(table.index) + len(unread)), unread)
+    if not np.array_equal(numbers, table.index):
+        return f"{path} does not hold each image once, in order"
     metrics = metrics_of(split, figures)
     if set(metrics) != set(table.columns):
         return f"{path} has the columns {', '.join(table.columns)}, {summary.name} {[*metrics]}"

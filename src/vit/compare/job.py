@@ -5,8 +5,30 @@ from typing import Any, Literal, NamedTuple
 
 from vit.compare.command import Command
 
+SPEED = 2e10  # floating-point operations of one thread in a second, about
+START = 3.0  # seconds of a run beside its steps, about
+FORWARD = 1 / 3  # of a training step's operations
+
 Stage = Literal["pretrain", "tune", "transfer", "test", "probe", "control"]
 Point = tuple[str, float] | None  # an axis and its value; None: as declared
+
+
+class Repetition(NamedTuple):
+    """One of the repetitions over which an arm's accuracy on a task varies.
+
+    Args:
+        arm: of the study.
+        data: name of the task.
+        seed: of the run.
+        draw: of labels and of validation images.
+        fold: which part of the data is tested; None: its own test split.
+    """
+
+    arm: str
+    data: str
+    seed: int
+    draw: int
+    fold: int | None
 
 
 class Cell(NamedTuple):
@@ -19,6 +41,7 @@ class Cell(NamedTuple):
         point: where on which axis.
         fold: which part of the data is tested; None: its own test split.
         final: is this the fit that is tested?
+        val_draw: which images are validated on; 0 where somebody gave them.
     """
 
     data: str
@@ -27,6 +50,7 @@ class Cell(NamedTuple):
     point: Point = None
     fold: int | None = None
     final: bool = False
+    val_draw: int = 0
 
     @property
     def factor(self) -> float:
@@ -53,11 +77,14 @@ class Job:
         images: it trains on, counted over all its steps.
         labels: it learns from: training images of a labelled objective or protocol.
         validation: labelled images that choices may look at.
-        tested: images of the test split.
+        tested: images of the test split that can be read.
         parameters: of the objective.
-        seconds: that it may take, on one thread of this machine's CPU.
+        seconds: that it may take: guessed from its FLOPs, until timing.py has timed some steps.
         about: what the id is the hash of.
         fold: which part of the data is tested; None: its own test split.
+        alone: a fit's command without what it needs first, whose steps take as long.
+        splits: of a task, hashes of its training and test split, and the test's content.
+        unread: numbers of the test images that cannot be read, and count nowhere.
     """
 
     id: str
@@ -79,11 +106,19 @@ class Job:
     seconds: float = 5.0
     about: dict[str, Any] = field(default_factory=dict, compare=False)
     fold: int | None = None
+    alone: Command | None = field(default=None, compare=False)
+    splits: dict[str, str | None] = field(default_factory=dict, compare=False)
+    unread: tuple[int, ...] = ()
 
     @property
     def verb(self) -> str:
         """What its command does: fit, test or evaluate."""
         return self.command.verb
+
+    @property
+    def repetition(self) -> Repetition:
+        """What its learning rate is chosen for."""
+        return Repetition(self.arm, self.data, self.seed, self.draw, self.fold)
 
     @property
     def label(self) -> str:

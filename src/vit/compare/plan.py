@@ -4,7 +4,6 @@ The plan is a function of the study and of which learning rates were chosen; the
 from a choice are planned once its trials are done.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 
 from vit.compare.command import UPSTREAM, Command
 from vit.compare.dry_run import DryRun, DryRuns
-from vit.compare.identity import VERSION, data_identity, fit_identity, without_defaults
-from vit.compare.job import Cell, Job, Point, Stage
+from vit.compare.identity import VERSION, data_identity, file_hash, fit_identity, without_defaults
+from vit.compare.job import FORWARD, SPEED, START, Cell, Job, Point, Repetition, Stage
+from vit.compare.lengths import budget_steps, longer_steps, with_length
 from vit.compare.recipes import Recipes
 from vit.compare.study import FINETUNE, Arm, Study
-from vit.compare.validation import MOST_STEPS
+from vit.compare.tested_images import tested_images
 from vit.compare.withheld import leaves
 from vit.digest import digest
 from vit.models.weights import checkpoint_in
@@ -44,15 +44,16 @@ class Planner:
         self.protocol_settings = protocol_settings
         self.recipes = Recipes(study, arms)
         self.dry_run = DryRuns(dry_run)
+        self.pretrainings: dict[tuple, Job] = {}
         self.points: list[Point] = [None]
         self.points += [(axis, v) for axis, values in study.axes.items() for v in values]
         self.folds: list[int | None] = list(range(study.folds)) if study.folds else [None]
 
-    def all_jobs(self, chosen: dict[str, int], trials: list[int]) -> list[Job]:
+    def all_jobs(self, chosen: dict[Repetition, int], trials: list[int]) -> list[Job]:
         """All jobs of the study; equal ids are one run that serves several cells.
 
         Args:
-            chosen: learning-rate steps by "arm task"; without one an arm has its own rate.
+            chosen: learning-rate steps; without one an arm has its own rate.
             trials: steps that every arm tries.
         """
         return self.tuning_jobs(trials) + self._finals(chosen)
@@ -67,41 +68,62 @@ class Planner:
         ]
         if len(trials) > 1:
             jobs += [
-                replace(self.transfer(arm, self.first_cell(name), trial), stage="tune")
+                replace(self.transfer(arm, cell, trial), stage="tune")
+                for seed in range(self.study.seeds)
                 for name in self.study.transfer
+                for cell in self.cells(name, seed)
                 for arm in self.arms
                 for trial in trials
             ]
         return jobs
 
     def first_cell(self, task: str) -> Cell:
-        """Where a task is tuned and looked at before the start."""
+        """Where a task is looked at before the start."""
         return Cell(task, fold=self.folds[0])
+
+    def cells(self, task: str, seed: int, point: Point = None) -> list[Cell]:
+        """The draws and folds of a seed; each validates on images of its own where it can."""
+        draws = self.study.draws if self.draws_labels(task, point) else 1
+        first = seed * self.study.draws
+        redraws = self.dry_run(self.recipes.untrained(self.first_cell(task))).data.redraws
+        return [
+            Cell(task, seed, draw, point, fold, val_draw=draw if redraws else 0)
+            for draw in range(first, first + draws)
+            for fold in self.folds
+        ]
+
+    def draws_labels(self, task: str, point: Point = None) -> bool:
+        """Do the label draws of a seed differ there?"""
+        drawn = self.study.transfer[task].set.get("labels_per_class") is not None
+        return drawn or (point is not None and point[0] == "labels_per_class")
+
+    def tuned(self, arm: str, cell: Cell) -> Repetition:
+        """Whose learning rate a cell uses: its own, or at an axis the declared point's."""
+        first = cell.seed * self.study.draws
+        draw = cell.draw if self.draws_labels(cell.data) else first
+        return Repetition(arm, cell.data, cell.seed, draw, cell.fold)
 
     def _pretrainings(self, seed: int, fold: int | None) -> list[Job]:
         factors = [1.0, *(v for axis, v in filter(None, self.points) if axis == "budget")]
         jobs = (self.pretraining(arm, seed, f, fold) for arm in self.arms for f in factors)
         return [job for job in jobs if job]
 
-    def _finals(self, chosen: dict[str, int]) -> list[Job]:
+    def _finals(self, chosen: dict[Repetition, int]) -> list[Job]:
         """The jobs of every cell; only the primary task is measured along the axes."""
         jobs = []
         for seed in range(self.study.seeds):
             for name in self.study.transfer:
-                for number in range(self.study.label_draws):
-                    draw = seed * self.study.label_draws + number
-                    for point in self.points if name == self.study.primary.data else [None]:
-                        for fold in self.folds:
-                            jobs += self._cell_jobs(chosen, Cell(name, seed, draw, point, fold))
+                for point in self.points if name == self.study.primary.data else [None]:
+                    for cell in self.cells(name, seed, point):
+                        jobs += self._cell_jobs(chosen, cell)
         return jobs
 
-    def _cell_jobs(self, chosen: dict[str, int], cell: Cell) -> list[Job]:
+    def _cell_jobs(self, chosen: dict[Repetition, int], cell: Cell) -> list[Job]:
         """Along an axis only the primary protocol is measured."""
         jobs, primary, declared = [], self.study.primary.protocol, cell.point is None
         for arm in self.arms:
-            final = self.transfer(
-                arm, cell._replace(final=True), chosen.get(f"{arm} {cell.data}", 0)
-            )
+            trial = chosen.get(self.tuned(arm, cell), 0)
+            final = self.transfer(arm, cell._replace(final=True), trial)
             if declared or primary == FINETUNE:
                 jobs += [final, self.test(final)]
             if self.study.protocols and (declared or primary != FINETUNE):
@@ -119,13 +141,18 @@ class Planner:
         """The fit before an arm sees the task; None for an arm without one."""
         if not self.arms[arm].pretrain:
             return None
-        fold = self.folds[0] if fold is None else fold
+        key = arm, seed, factor, self.folds[0] if fold is None else fold
+        if key not in self.pretrainings:  # every run of a task asks
+            self.pretrainings[key] = self._pretraining(*key)
+        return self.pretrainings[key]
+
+    def _pretraining(self, arm: str, seed: int, factor: float, fold: int | None) -> Job:
         # Built twice: only the built objective says if it uses labels, and that decides the data.
         with_labels = self.recipes.pretraining(arm, fold, uses_labels=True)
         uses_labels = self.dry_run(with_labels).uses_labels
         command = self.recipes.pretraining(arm, fold, uses_labels)
         dry_run = self.dry_run(command)
-        command = with_length(command, dry_run, self.budget_steps(dry_run, factor))
+        command = with_length(command, dry_run, budget_steps(self.study.budget, dry_run, factor))
         return replace(self._fit(command, "pretrain", arm, seed), fold=fold)
 
     def transfer(self, arm: str, cell: Cell, trial: int = 0) -> Job:
@@ -137,7 +164,10 @@ class Planner:
             lr *= self.study.tuning.lr**trial
             command = command.with_settings({"model.optimizer.lr": f"{lr:.6g}"})
         dry_run, steps = self.dry_run(command), self.study.finetune.steps
-        steps += self.longer_steps(dry_run, cell.factor) if self.arms[arm].longer else 0
+        if self.arms[arm].longer and cell.final:
+            others = [self.pretraining(other, 0, cell.factor) for other in self.arms]
+            seen = max((job.images for job in others if job), default=0)
+            steps = longer_steps(self.study, dry_run, cell, seen)
         command = with_length(command, dry_run, steps)
         job = self._fit(command, "transfer", arm, cell.seed, before)
         return replace(
@@ -158,7 +188,7 @@ class Planner:
             flops=0.0,
             images=0,
             labels=0,
-            seconds=2.0,
+            seconds=START + final.flops / final.images * final.tested * FORWARD / SPEED,
         )
 
     def probe(self, arm: str, cell: Cell) -> Job | None:
@@ -176,7 +206,8 @@ class Planner:
     def control(self, cell: Cell) -> Job:
         """The same protocols on an untrained encoder and on pixels."""
         command = self.recipes.untrained(cell)
-        controls = "pixels" if "raw_pixels" in self.study.controls else "none"
+        pixels = {"raw_pixels": "pixels", "kmeans": "kmeans"}  # what evaluate calls them
+        controls = ",".join(pixels[x] for x in pixels if x in self.study.controls) or "none"
         encoder = without_defaults(self.dry_run(command).settings["model"]["encoder"])
         return self._evaluate(command, "control", "random_encoder", cell, controls, encoder)
 
@@ -191,7 +222,7 @@ class Planner:
     def _fit(
         self, command: Command, stage: Stage, arm: str, seed: int, before: Job | None = None
     ) -> Job:
-        dry_run, given = self.dry_run(command), self.arms[arm].pretrained
+        alone, dry_run, given = command, self.dry_run(command), self.arms[arm].pretrained
         upstream = before.id if before else None
         if stage == "transfer" and before:
             command = command.with_file("model.encoder", "model.pretrained", UPSTREAM)
@@ -216,10 +247,11 @@ class Planner:
             images=images,
             labels=counts["train"] if dry_run.uses_labels else 0,
             validation=dry_run.chosen_on,
-            tested=counts["test"],
             parameters=dry_run.parameters,
-            seconds=dry_run.seconds * images + 3,
+            seconds=dry_run.fit_seconds,
             about=about,
+            **(tested_images(dry_run.data) if stage == "transfer" else {}),
+            alone=alone,
         )
 
     def _evaluate(
@@ -249,47 +281,7 @@ class Planner:
             fold=cell.fold,
             labels=counts["train"],
             validation=dry_run.chosen_on,
-            tested=counts["test"],
+            seconds=dry_run.evaluation_seconds,
             about=about,
+            **tested_images(dry_run.data),
         )
-
-    # ---- lengths ------------------------------------------------------------------------------
-
-    def longer_steps(self, task: DryRun, factor: float) -> int:
-        """What an arm without pre-training gets for the task instead.
-
-        A budget in epochs counts passes over pre-training data: here it is as many images as the
-        longest pre-training sees.
-        """
-        others = [self.pretraining(arm, 0, factor) for arm in self.arms]
-        seen = max((job.images for job in others if job), default=0)
-        if self.study.budget.epochs is not None and seen:
-            return max(round(seen / task.data.batch_size), 1)
-        return self.budget_steps(task, factor)
-
-    def budget_steps(self, dry_run: DryRun, factor: float) -> int:
-        """Optimiser steps that the budget pays for."""
-        budget, batch = self.study.budget, dry_run.data.batch_size
-        if budget.flops is not None:
-            steps = budget.flops / (dry_run.flops * batch)
-        elif budget.images is not None:
-            steps = budget.images / batch
-        else:
-            steps = budget.epochs * (dry_run.data.spec.counts["train"] // batch)
-        if steps * factor > MOST_STEPS:
-            paid = f"{steps * factor:.3g} steps"
-            raise ValueError(f"budget: {paid}, at most {MOST_STEPS:.0e}; lower it")
-        return max(round(steps * factor), 1)
-
-
-def with_length(command: Command, dry_run: DryRun, steps: int) -> Command:
-    """A command that ends after so many steps, whatever number of epochs its recipe asks for."""
-    endless = {"trainer.max_epochs": -1}
-    in_epochs = dry_run.settings["trainer"].get("max_epochs") is not None
-    return command.with_settings(endless if in_epochs else {}, {"trainer.max_steps": steps})
-
-
-def file_hash(path: str) -> str:
-    """The hash of an imported checkpoint's bytes."""
-    with checkpoint_in(Path(path)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -60,12 +61,7 @@ class Pool:
         self.at_a_time = at_a_time
         self.gpus = gpus
         self.say = say
-        self.context = multiprocessing.get_context(METHOD)
-        if METHOD == "forkserver":
-            self.context.set_forkserver_preload(WARM)
-            listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is ours to answer
-            importlib.import_module("multiprocessing.forkserver").ensure_running()
-            signal.signal(signal.SIGINT, listening)
+        self.context = warm_context()
         self.running: dict[int, Running] = {}  # by slot
         self.failed: dict[str, str] = {}  # reasons by id
         self.seconds: dict[str, float] = {}  # of ended runs by id
@@ -119,8 +115,8 @@ class Pool:
 
     def _start(self, job: Job) -> None:
         argv = argv_of(job, self.store)
-        if self.at_a_time > 1 and not self.gpus and "--resume" not in argv and job.verb != "test":
-            argv += ["--threads", str(max((os.cpu_count() or 1) // self.at_a_time, 1))]
+        if "--resume" not in argv and job.verb != "test":
+            argv += threads(self.at_a_time, self.gpus)
         self.store.write_identity(job)
         slot = next(i for i in range(self.at_a_time) if i not in self.running)
         gpu = slot % self.gpus if self.gpus else None
@@ -168,6 +164,24 @@ class Pool:
         for _, process, _ in self.running.values():
             process.join(max(end - time.monotonic(), 0.1))
             process.kill()
+
+
+def threads(at_a_time: int, gpus: int) -> list[str]:
+    """The arguments that divide the CPU between processes; none where that is not needed."""
+    if gpus or at_a_time < 2:
+        return []
+    return ["--threads", str(max((os.cpu_count() or 1) // at_a_time, 1))]
+
+
+def warm_context() -> BaseContext:
+    """What processes are made by; where there is fork, the warm one is started with it."""
+    context = multiprocessing.get_context(METHOD)
+    if METHOD == "forkserver":
+        context.set_forkserver_preload(WARM)
+        listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is ours to answer
+        importlib.import_module("multiprocessing.forkserver").ensure_running()
+        signal.signal(signal.SIGINT, listening)
+    return context
 
 
 def argv_of(job: Job, store: Store) -> list[str]:

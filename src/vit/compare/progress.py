@@ -5,14 +5,16 @@ import time
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from vit.compare.job import Job
+from vit.compare.job import Job, Stage
 from vit.compare.pool import Pool
 
 INTERVAL = 30.0  # seconds between lines where there is no terminal
+WIDTH = 80  # columns of such a line
+BESIDE = 72  # columns of the bar, the numbers and the time, and of the space between them
 
 
 class StudyProgress:
-    """Time left follows from what finished runs took against what was expected of them.
+    """Time left follows from what finished runs took against what was expected, stage by stage.
 
     Args:
         pool: runs the jobs.
@@ -26,7 +28,7 @@ class StudyProgress:
         self.last_line = time.monotonic()
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[left]}"),
             TimeElapsedColumn(),
             transient=True,
@@ -40,29 +42,45 @@ class StudyProgress:
         if self.task is None:
             self.task = self.bar.add_task("", left="")
 
+    def factors(self) -> dict[Stage, float]:
+        """What finished runs took against what was expected; a stage without any goes by all."""
+        fresh = [job for job in self.jobs if job.id in self.pool.seconds]
+        took = sum(self.pool.seconds[job.id] for job in fresh)
+        usual = took / sum(job.seconds for job in fresh) if fresh else 1.0
+        factors = dict.fromkeys((job.stage for job in self.jobs), usual)
+        for stage in {job.stage for job in fresh}:
+            ended = [job for job in fresh if job.stage == stage]
+            took = sum(self.pool.seconds[job.id] for job in ended)
+            factors[stage] = took / sum(job.seconds for job in ended)
+        return factors
+
     def tick(self) -> None:
         """Show how far it is."""
-        pool = self.pool
-        ended = [job for job in self.jobs if job.id in pool.seconds or job.id in self.done]
-        fresh = [job for job in ended if job.id in pool.seconds]
-        took = sum(pool.seconds[job.id] for job in fresh)
-        factor = took / expected if (expected := sum(job.seconds for job in fresh)) else 1.0
-        now = time.monotonic()
-        running = sum(
-            min(now - run.begun, run.job.seconds * factor) for run in pool.running.values()
-        )
-        whole = sum(job.seconds for job in self.jobs) * factor
-        gone = sum(job.seconds for job in ended) * factor + running
-        left = max(whole - gone, 0) / max(pool.at_a_time, 1)
-        count = f"{len(ended)} of {len(self.jobs)} runs"
-        note = f"about {minutes(left)} left" if fresh else "time left: after the first run"
-        names = ", ".join(run.job.label for run in pool.running.values())
-        room = max(self.bar.console.width - 75, 0)  # beside the bar and the numbers
+        ended, factors, now = self.ended(), self.factors(), time.monotonic()
+        begun = {run.job.id: run.begun for run in self.pool.running.values()}
+        left, whole = [], 0.0  # seconds that one process would need
+        for job in self.jobs:
+            seconds = job.seconds * factors[job.stage]
+            whole += seconds
+            if job.id not in ended:
+                left.append(max(seconds - (now - begun.get(job.id, now)), 0.0))
+        wait = max(sum(left) / max(self.pool.at_a_time, 1), max(left, default=0.0))
+        count = f"{len(ended):,} of {len(self.jobs):,} runs"
+        note = f"about {minutes(wait)} left"
+        names = ", ".join(run.job.label for run in self.pool.running.values())
+        room = max(self.bar.console.width - BESIDE, 0)
         short = f"{note}; {names[:room]}" if room > 10 else note
-        self.bar.update(self.task, description=count, left=short, total=whole or 1, completed=gone)
+        done = whole - sum(left)
+        self.bar.update(self.task, description=count, left=short, total=whole or 1, completed=done)
         if not self.terminal and now - self.last_line > INTERVAL:
             self.last_line = now
-            print(f"{count}, {note}; {names}", flush=True)
+            print(f"{count}, {note}; {names}"[:WIDTH], flush=True)
+
+    def ended(self) -> set[str]:
+        """The ids of what is done or has failed."""
+        over = self.pool.seconds.keys() | self.pool.failed.keys() | self.done
+        running = {run.job.id for run in self.pool.running.values()}
+        return {job.id for job in self.jobs if job.id in over - running}
 
 
 def minutes(seconds: float) -> str:

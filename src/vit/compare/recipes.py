@@ -73,6 +73,8 @@ class Recipes:
             changes = changes | {cell.point[0]: int(cell.point[1])}
         if changes.get("labels_per_class") is not None:
             changes = changes | {"label_draw": cell.draw}
+        if cell.val_draw:
+            changes = changes | {"val_draw": cell.val_draw}
         return ConfigPatch(patch.config, changes)
 
     def _without_fold(self, patch: ConfigPatch, fold: int | None) -> ConfigPatch:

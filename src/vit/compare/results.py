@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,14 +12,17 @@ from vit.compare.job import Cell, Job, Point
 from vit.compare.plan import Planner
 from vit.compare.store import Store
 from vit.compare.study import FINETUNE, Study
+from vit.compare.tested_images import unread_images
 from vit.compare.tuning import Choice
 
 RANDOM, PIXELS = "random_encoder", "raw_pixels"
 CLASSICAL = "pixels"  # the protocol of raw pixels: a classical classifier
+KMEANS = "kmeans"  # a control and its protocol: a linear classifier of k-means features
+CONTROL_ARMS = (RANDOM, PIXELS, KMEANS)
 COLUMNS = (
-    "arm", "data", "protocol", "axis", "value", "seed", "accuracy", "protocol_id", "status",
-    "pretraining_flops", "total_flops", "images_seen", "labels_used", "lr_exponent", "seconds",
-    "run",
+    "arm", "data", "protocol", "axis", "value", "seed", "accuracy", "by_draw", "protocol_id",
+    "status", "pretraining_flops", "total_flops", "images_seen", "labels_used", "lr_exponent",
+    "seconds", "run",
 )  # fmt: skip
 
 
@@ -29,10 +32,12 @@ class Score:
 
     Args:
         accuracy: of the test split; None where it is not defined or not there.
-        correct: M, the fraction of draws in which each test image was right.
-        status: done, missing, or what makes it undefined.
+        correct: D M, 1 where a test image was right; D label draws of the seed.
+        status: done, missing, failed, or what makes it undefined.
         labels_used: that learning, tuning and probes looked at, validation included.
-        total_flops: pre-training, fine-tuning, and the arm's other tuning trials for the task.
+        total_flops: pre-training, fine-tuning, and the arm's other tuning trials for the task,
+            of one draw; images_seen and seconds likewise.
+        lr_exponents: the learning-rate steps of its draws and folds, in their order.
     """
 
     arm: str
@@ -48,7 +53,7 @@ class Score:
     total_flops: float = 0.0
     images_seen: int = 0
     labels_used: int = 0
-    lr_exponent: int | None = None
+    lr_exponents: tuple[int, ...] = ()
     seconds: float = 0.0
     runs: list[str] = field(default_factory=list)
 
@@ -56,6 +61,18 @@ class Score:
     def key(self) -> tuple[str, str, str, Point]:
         """What its seeds have in common."""
         return self.arm, self.data, self.protocol, self.point
+
+
+class Spent(NamedTuple):
+    """What a study took so far, in seconds of computing, one run at a time.
+
+    Args:
+        all: every run; a new seed repeats all of it.
+        tasks: fine-tuning, tests and probes; a new label draw repeats these alone.
+    """
+
+    all: float
+    tasks: float
 
 
 class Results:
@@ -85,7 +102,7 @@ class Results:
     def _all(self) -> Iterable[Score]:
         for (arm, data, seed, point), finals in self.finals.items():
             yield self.finetuned(arm, data, seed, point, finals)
-        rows = self.arms + [name for name in (RANDOM, PIXELS) if name in self.study.controls]
+        rows = self.arms + [name for name in CONTROL_ARMS if name in self.study.controls]
         points = list(dict.fromkeys([None, *(key[3] for key in self.probes)]))
         for data in self.study.transfer:
             for seed in range(self.study.seeds):
@@ -95,28 +112,29 @@ class Results:
 
     def finetuned(self, arm: str, data: str, seed: int, point: Point, finals: list[Job]) -> Score:
         """The score of a fit of the task, tested once."""
-        score = Score(arm, data, FINETUNE, seed, point, lr_exponent=finals[0].trial)
+        score = Score(arm, data, FINETUNE, seed, point)
+        score.lr_exponents = tuple(final.trial for final in finals)
         tests = [self.tests[final.id] for final in finals]
-        self._fill(score, [(test.draw, self.store.correct(test, "accuracy")) for test in tests])
-        summaries = [self.store.summary(final) for final in finals]
+        self._fill(score, "accuracy", tests, finals)
         before = [self.by_id[final.needs[0]] for final in finals if final.needs][:1]
+        spent = [*before, *self.choice.other_trials(finals[0])]
         score.pretraining_flops = sum(job.flops for job in before)
-        score.total_flops = score.pretraining_flops + finals[0].flops
-        score.total_flops += self.choice.cost(f"{arm} {data}", finals[0].id)
-        score.images_seen = finals[0].images + sum(job.images for job in before)
+        score.total_flops = finals[0].flops + sum(job.flops for job in spent)
+        score.images_seen = finals[0].images + sum(job.images for job in spent)
         score.labels_used = finals[0].labels + sum(job.labels for job in before)
         score.labels_used += finals[0].validation if len(self.choice.trials) > 1 else 0
-        score.seconds = sum(s.get("seconds") or 0.0 for s in summaries) / len(summaries)
-        score.seconds += sum(self.store.summary(job).get("seconds") or 0.0 for job in before)
+        score.seconds = sum(map(self._seconds, finals)) / len(finals)
+        score.seconds += sum(map(self._seconds, spent))
         score.runs = [str(self.store.folder(final) or "") for final in finals]
         score.protocol_id = FINETUNE
         return score
 
     def probed(self, arm: str, data: str, seed: int, point: Point) -> Iterable[Score]:
         """The scores of protocols on frozen features."""
-        source = RANDOM if arm in (RANDOM, PIXELS) else arm
+        source = RANDOM if arm in CONTROL_ARMS else arm
         jobs = self.probes.get((source, data, seed, point), [])
-        names = [*self.study.protocols, *([CLASSICAL] if arm == PIXELS else [])]
+        names = [KMEANS] if arm == KMEANS else [*self.study.protocols]
+        names += [CLASSICAL] if arm == PIXELS else []
         for name in names:
             score = Score(arm, data, name, seed, point)
             if not jobs:
@@ -124,7 +142,7 @@ class Results:
                 yield score
                 continue
             column = f"{name}_pixels" if arm == PIXELS and name != CLASSICAL else name
-            self._fill(score, [(job.draw, self.store.correct(job, column)) for job in jobs])
+            self._fill(score, column, jobs)
             summary = self.store.summary(jobs[0])
             if score.accuracy is None and self.store.status(jobs[0]) == "done":
                 score.status = "not defined: no patch tokens"
@@ -133,22 +151,41 @@ class Results:
             score.pretraining_flops = score.total_flops = sum(job.flops for job in before)
             score.images_seen = sum(job.images for job in before)
             score.labels_used = sum(job.labels for job in before) + jobs[0].labels
-            chooses = f"test/{column}" in summary.get("chosen", {})
+            chooses = name in self.study.protocols and f"test/{column}" in summary.get("chosen", {})
             score.labels_used += jobs[0].validation if chooses else 0
-            score.seconds = summary.get("seconds") or 0.0
+            score.seconds = self._seconds(jobs[0])
             score.runs = [str(self.store.folder(job) or "") for job in jobs]
             yield score
 
-    @staticmethod
-    def _fill(score: Score, parts: list[tuple[int, np.ndarray | None]]) -> None:
-        """Put the folds of a draw side by side, each image once; then take the mean over draws."""
+    def _fill(
+        self, score: Score, column: str, jobs: list[Job], before: list[Job] | None = None
+    ) -> None:
+        """Put the folds of a draw side by side, each image once, and the draws in rows.
+
+        Args:
+            score: whose figures are filled in.
+            column: of the tables of correctness.
+            jobs: that left them.
+            before: jobs that came before these.
+        """
         draws: dict[int, list[np.ndarray]] = {}
-        for draw, correct in parts:
+        for job in jobs:
+            correct = self.store.correct(job, column)
             if correct is None:
+                score.status = self._why_none([*(before or []), *jobs])
                 return
-            draws.setdefault(draw, []).append(correct)
-        score.correct = np.mean([np.concatenate(folds) for folds in draws.values()], axis=0)
+            draws.setdefault(job.draw, []).append(correct)
+        score.correct = np.stack([np.concatenate(folds) for folds in draws.values()])
         score.accuracy, score.status = float(score.correct.mean()), "done"
+
+    def _why_none(self, jobs: list[Job]) -> str:
+        """Did one of these jobs, or one that they need, fail? Else they have not come so far."""
+        needed = [self.by_id[id_] for job in jobs for id_ in job.needs if id_ in self.by_id]
+        failed = any(self.store.status(job) == "failed" for job in [*jobs, *needed])
+        return "failed" if failed else "missing"
+
+    def _seconds(self, job: Job) -> float:
+        return self.store.summary(job).get("seconds") or 0.0
 
     def of(self, arm: str, data: str, protocol: str, point: Point = None) -> list[Score]:
         """The scores of all seeds."""
@@ -158,14 +195,29 @@ class Results:
     def table(
         self, data: str, protocol: str, point: Point = None
     ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-        """Correctness, seeds x images, of every arm that has all its seeds; which are controls."""
-        correct, controls = {}, []
-        for arm in (*self.arms, RANDOM, PIXELS):
-            scores = self.of(arm, data, protocol, point)
-            if scores and all(score.correct is not None for score in scores):
-                correct[arm] = np.stack([score.correct for score in scores])
-                controls += [arm] if arm in (RANDOM, PIXELS) else []
-        return correct, tuple(controls)
+        """Correctness, seeds x draws x images, of arms with all seeds; which are controls."""
+        tables = {
+            arm: self.correctness(arm, data, protocol, point) for arm in (*self.arms, *CONTROL_ARMS)
+        }
+        correct = {arm: rows for arm, rows in tables.items() if rows is not None}
+        return correct, tuple(arm for arm in correct if arm in CONTROL_ARMS)
+
+    def correctness(
+        self, arm: str, data: str, protocol: str, point: Point = None
+    ) -> np.ndarray | None:
+        """Correctness, seeds x draws x images; None where a seed is missing."""
+        scores = self.of(arm, data, protocol, point)
+        if not scores or any(score.correct is None for score in scores):
+            return None
+        return np.stack([score.correct for score in scores])
+
+    def spent(self) -> Spent:
+        """What the study's runs took."""
+        by_stage: dict[str, float] = {}
+        for job in self.by_id.values():
+            by_stage[job.stage] = by_stage.get(job.stage, 0.0) + self._seconds(job)
+        every = sum(by_stage.values())
+        return Spent(every, every - by_stage.get("pretrain", 0.0))
 
     def write(self, path: Path) -> None:
         """Write results.csv, in an order that does not depend on which run ended first."""
@@ -181,12 +233,14 @@ class Results:
 def as_row(score: Score) -> list[Any]:
     """A row of results.csv; figures that are not there are empty, and `status` says why."""
     axis, value = score.point or ("", "")
+    by_draw = [] if score.correct is None else score.correct.mean(1).tolist()
+    steps = score.lr_exponents[:1] if len(set(score.lr_exponents)) == 1 else score.lr_exponents
     return [
         score.arm, score.data, score.protocol, axis, value, score.seed,
-        "" if score.accuracy is None else repr(score.accuracy), score.protocol_id, score.status,
-        f"{score.pretraining_flops:.6g}", f"{score.total_flops:.6g}", score.images_seen,
-        score.labels_used, "" if score.lr_exponent is None else score.lr_exponent,
-        f"{score.seconds:.1f}", ";".join(score.runs),
+        "" if score.accuracy is None else repr(score.accuracy), ";".join(map(repr, by_draw)),
+        score.protocol_id, score.status, f"{score.pretraining_flops:.6g}",
+        f"{score.total_flops:.6g}", score.images_seen, score.labels_used,
+        ";".join(map(str, steps)), f"{score.seconds:.1f}", ";".join(score.runs),
     ]  # fmt: skip
 
 
@@ -203,7 +257,9 @@ def image_groups(planner: Planner) -> dict[str, np.ndarray]:
     arm, groups = next(iter(planner.arms)), {}
     for name in planner.study.transfer:
         commands = [planner.task_command(arm, Cell(name, fold=fold)) for fold in planner.folds]
-        parts = [planner.dry_run(command).data.groups("test") for command in commands]
+        tests = [planner.dry_run(command).data for command in commands]
+        parts = [data.groups("test") for data in tests]
         if all(part is not None for part in parts):
-            groups[name] = np.array([group for part in parts for group in part])
+            read = [np.delete(p, unread_images(d)) for p, d in zip(parts, tests, strict=True)]
+            groups[name] = np.concatenate(read)
     return groups

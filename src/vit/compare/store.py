@@ -122,11 +122,11 @@ class Store:
             number = len(list(self.root.glob(f"{parent.name}.stale*"))) + 1
             parent.rename(parent.with_name(f"{parent.name}.stale{number}"))
 
-    def correct(self, job: Job, column: str) -> np.ndarray | None:
-        """M, 1 for each test image that was right; None where the figure is not there."""
+    def correct(self, job: Job, column: str, split: str = "test") -> np.ndarray | None:
+        """M, 1 for each image of a split that was right; None where the figure is not there."""
         if self.status(job) != "done":
             return None
-        return read_correctness(self.folder(job) / TABLES[job.verb]["test"]).columns.get(column)
+        return read_correctness(self.folder(job) / TABLES[job.verb][split]).columns.get(column)
 
 
 def problem_in_files(job: Job, summary: Path) -> str:
@@ -137,13 +137,26 @@ def problem_in_files(job: Job, summary: Path) -> str:
         return problem_in_metrics(summary.parent, summary)
     if job.verb == "evaluate" and read_summary(summary).get("splits") != job.about["splits"]:
         return f"{summary} is of other images"
+    if other := problem_in_splits(job, summary):
+        return other
     tables = {split: summary.parent / name for split, name in TABLES[job.verb].items()}
-    reasons = (problem_in_table(path, split, summary) for split, path in tables.items())
+    unread = job.unread if job.verb == "test" else ()  # an evaluation numbers what it read
+    reasons = (problem_in_table(path, split, summary, unread) for split, path in tables.items())
     if why := next(filter(None, reasons), ""):
         return why
     images = len(next(iter(read_correctness(tables["test"]).columns.values())))
     other = f"{tables['test']} is of {images} images, not {job.tested}"
     return "" if images == job.tested else other
+
+
+def problem_in_splits(job: Job, summary: Path) -> str:
+    """Why a job was tested on other images than the study's; empty: on the same, or unrecorded."""
+    figures = read_summary(summary)
+    for group, key in (("splits", "test"), ("content", "content")):
+        recorded, planned = figures.get(group, {}).get("test"), job.splits.get(key)
+        if recorded and planned and recorded != planned:
+            return f"{summary} is of other test images ({recorded}, the study's are {planned})"
+    return ""
 
 
 def newest(runs: Iterable[Path]) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 PROTOCOLS = ("knn", "ridge", "linear", "attentive")  # on frozen features; finetune is a fit
 FINETUNE = "finetune"
+FEW_LABEL_DRAWS = 5  # which images have labels moves accuracy more than a seed does
 AXES = ("labels_per_class", "train_images", "image_size", "budget")
 
 
@@ -165,13 +166,16 @@ class Study:
         seeds: how many, from 0; fixed before the start.
         folds: each seed runs once for each of so many parts of the data, which is then what it is
             tested on (small sets: every image is tested); null: the data's own test split.
-        label_draws: drawn label sets for each seed, shared by all arms.
+        label_draws: drawn label sets for each seed, shared by all arms; null: 5 where a task or
+            an axis has labels_per_class, else 1.
         margin: differences within +- this count as none, a fraction; null: no claim of equality.
         axes: values tried one axis at a time, the rest as declared: labels_per_class,
             train_images, image_size (of the tasks), budget (a factor).
-        controls: random_encoder and raw_pixels, judged on frozen features.
+        controls: random_encoder, raw_pixels and kmeans, judged on frozen features.
         trainer: where it runs.
         claims: published differences to hold against what is found.
+        shared_classes: names that mean other things in a labelled pre-training than in a task (a
+            crane, say); all other names that stand in both are refused.
     """
 
     question: str
@@ -188,14 +192,26 @@ class Study:
     tuning: Tuning = field(default_factory=Tuning)
     seeds: int = 5
     folds: int | None = None
-    label_draws: int = 1
+    label_draws: int | None = None
     margin: float | None = None
     axes: dict[str, list[float]] = field(default_factory=dict)
-    controls: list[Literal["random_encoder", "raw_pixels"]] = field(
-        default_factory=lambda: ["random_encoder", "raw_pixels"]
+    controls: list[Literal["random_encoder", "raw_pixels", "kmeans"]] = field(
+        default_factory=lambda: ["random_encoder", "raw_pixels", "kmeans"]
     )
     trainer: str | None = None
     claims: list[Claim] = field(default_factory=list)
+    shared_classes: list[str] = field(default_factory=list)
+
+    @property
+    def few_labels(self) -> bool:
+        """Are labels drawn anywhere?"""
+        drawn = any(p.set.get("labels_per_class") is not None for p in self.transfer.values())
+        return drawn or "labels_per_class" in self.axes
+
+    @property
+    def draws(self) -> int:
+        """The label draws of a seed."""
+        return self.label_draws or (FEW_LABEL_DRAWS if self.few_labels else 1)
 
 
 def expanded(transfer: dict[str, ConfigPatch]) -> dict[str, ConfigPatch]:

@@ -1,19 +1,26 @@
 """Which learning rate each arm uses for each task: equal trials for all, chosen on validation.
 
-Trials are run with the first seed. A best value at the grid's edge extends the grid for every arm,
-at most twice; what still lies at the edge after that is reported.
+Every repetition (seed, draw, fold) chooses for itself, on validation images of its own, so that the
+noise of choosing lies between repetitions, where intervals see it. One choice for all seeds lies
+outside every interval: on 45 images it separated equal arms in four of ten studies
+(tests/simulate_tuning.py). Where most repetitions of an arm and a task choose the same end of the
+grid, the grid grows there for every arm, at most twice; what still lies at an end is reported.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from vit.compare.job import Job
+from vit.compare.dry_run import DryRun
+from vit.compare.job import Job, Repetition
 from vit.compare.plan import Planner
 from vit.compare.store import Store
+from vit.compare.study import Study
 
 EXTENSIONS = 2
+GIVEN = 2000  # validation images that all repetitions may choose on (tests/simulate_tuning.py)
 
 
 @dataclass
@@ -22,33 +29,62 @@ class Choice:
 
     Args:
         trials: learning-rate steps that every arm tried: exponents of the study's factor.
-        chosen: the best step by "arm task".
-        accuracies: on validation, by "arm task" and step.
-        edge: "arm task" whose best value is the first or the last that was tried.
-        flops: of each trial, by "arm task" and the trial's id.
+        chosen: the best step of each repetition; one whose trials all failed is not there.
+        accuracies: on validation, by repetition and step.
+        edge: by "arm task", the first or last step that was tried, where more than half of its
+            repetitions chose it.
+        tried: the trials of each repetition.
     """
 
     trials: list[int]
-    chosen: dict[str, int] = field(default_factory=dict)
-    accuracies: dict[str, dict[int, float]] = field(default_factory=dict)
-    edge: list[str] = field(default_factory=list)
-    flops: dict[str, dict[str, float]] = field(default_factory=dict)
+    chosen: dict[Repetition, int] = field(default_factory=dict)
+    accuracies: dict[Repetition, dict[int, float]] = field(default_factory=dict)
+    edge: dict[str, int] = field(default_factory=dict)
+    tried: dict[Repetition, list[Job]] = field(default_factory=dict)
 
-    def cost(self, who: str, final: str) -> float:
-        """The FLOPs of an "arm task"'s trials, but for the one that is the final run itself."""
-        return sum((f for id_, f in self.flops.get(who, {}).items() if id_ != final), 0.0)
+    def other_trials(self, final: Job) -> list[Job]:
+        """The trials behind a final run's learning rate, but for the one that is this run."""
+        return [job for job in self.tried.get(final.repetition, []) if job.id != final.id]
+
+    @property
+    def counts(self) -> dict[str, Counter[int]]:
+        """How many repetitions chose each step, by "arm task"."""
+        counts: dict[str, Counter[int]] = {}
+        for where, step in self.chosen.items():
+            counts.setdefault(f"{where.arm} {where.data}", Counter())[step] += 1
+        return counts
 
     @property
     def extended(self) -> list[int]:
-        """The grid, one step longer on each side that holds somebody's best value."""
-        sides = {self.chosen[who] for who in self.edge}
-        low = [self.trials[0] - 1] if self.trials[0] in sides else []
-        return low + self.trials + ([self.trials[-1] + 1] if self.trials[-1] in sides else [])
+        """The grid, one step longer on each side that is somebody's edge."""
+        sides, (first, *_, last) = set(self.edge.values()), self.trials
+        low = [first - 1] if first in sides else []
+        return low + self.trials + ([last + 1] if last in sides else [])
 
 
 def first_trials(count: int) -> list[int]:
     """The learning-rate steps around 0, which is the arm's own learning rate."""
     return list(range(-((count - 1) // 2), count // 2 + 1))
+
+
+def check_validation(study: Study, dry_runs: dict[tuple[str, str], DryRun]) -> None:
+    """Refuse to choose on too few validation images that all repetitions would have in common.
+
+    Args:
+        study: says how many learning rates are tried.
+        dry_runs: by arm and task.
+
+    Raises:
+        ValueError: naming the task and how many images it needs.
+    """
+    for (_, task), dry_run in dry_runs.items() if study.tuning.trials > 1 else ():
+        count = dry_run.chosen_on
+        if task in study.transfer and not dry_run.data.redraws and count < GIVEN:
+            raise ValueError(
+                f"tuning: every seed would choose among {study.tuning.trials} learning rates on "
+                f"the same {count:,} validation images of {task}, and that needs {GIVEN:,}; set "
+                "tuning.trials 1, or give no validation images, so that they are drawn"
+            )
 
 
 def tune(
@@ -67,31 +103,45 @@ def tune(
     for extension in range(EXTENSIONS + 1):
         jobs = planner.tuning_jobs(trials)
         work(jobs)
-        choice = choose_rate(jobs, store, trials)
+        choice = choose_rates(jobs, store, trials)
         if extension == EXTENSIONS or not choice.edge:
             break
         trials = choice.extended
     return choice
 
 
-def choose_rate(jobs: list[Job], store: Store, trials: list[int]) -> Choice:
-    """The best rate on validation; ties: the lower loss, then the value nearer to the arm's."""
+def choose_rates(jobs: list[Job], store: Store, trials: list[int]) -> Choice:
+    """The best step of each repetition on validation.
+
+    Args:
+        jobs: among them the trials.
+        store: what they reported.
+        trials: learning-rate steps that were tried.
+    """
     choice = Choice(trials)
-    reported: dict[str, dict[int, dict[str, Any]]] = {}
     for job in jobs:
         if job.stage == "tune":
-            choice.flops.setdefault(f"{job.arm} {job.data}", {})[job.id] = job.flops
-            reported.setdefault(f"{job.arm} {job.data}", {})[job.trial] = store.summary(job)
-    for who, summaries in reported.items():
+            choice.tried.setdefault(job.repetition, []).append(job)
+    for where, tried in choice.tried.items():
+        summaries = {job.trial: store.summary(job) for job in tried}
         done = {t: s for t, s in summaries.items() if s.get("val/accuracy") is not None}
-        choice.accuracies[who] = {t: s["val/accuracy"] for t, s in done.items()}
-        if not done:
-            continue  # all failed, which is reported elsewhere
-        best = max(done, key=lambda t: (done[t]["val/accuracy"], -loss(done[t]), -abs(t)))
-        choice.chosen[who] = best
-        if len(trials) > 1 and best in (trials[0], trials[-1]):
-            choice.edge.append(who)
+        choice.accuracies[where] = {t: s["val/accuracy"] for t, s in done.items()}
+        if done:  # else all failed, which is reported elsewhere
+            choice.chosen[where] = best_step(done)
+    for who, counts in choice.counts.items():
+        for side in (trials[0], trials[-1]):
+            if 2 * counts[side] > counts.total():
+                choice.edge[who] = side
     return choice
+
+
+def best_step(summaries: dict[int, dict[str, Any]]) -> int:
+    """The step with the best validation; ties: the lower loss, then the one nearer to the arm's."""
+
+    def merit(step: int) -> tuple[float, float, int]:
+        return summaries[step]["val/accuracy"], -loss(summaries[step]), -abs(step)
+
+    return max(summaries, key=merit)
 
 
 def loss(summary: dict[str, Any]) -> float:

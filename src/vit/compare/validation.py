@@ -12,7 +12,7 @@ from typing import Any
 from vit.compare.study import AXES, FINETUNE, Arm, Study
 from vit.compare.withheld import check_withheld
 
-RESERVED = ("random_encoder", "raw_pixels")
+RESERVED = ("random_encoder", "raw_pixels", "kmeans")
 PRETRAIN = "pretrain"  # what stands beside the tasks' names in reports
 MOST_RUNS = 100_000  # planning so many takes minutes, and no machine would finish
 MOST_STEPS = 10**9
@@ -32,8 +32,7 @@ def validate_study(study: Study, arms: dict[str, Arm]) -> None:
             raise ValueError(f"{key}: unknown {value!r}; known: {', '.join(map(str, names))}")
     if study.margin is not None and not 0 < study.margin < 1:
         raise ValueError(f"margin must be a fraction between 0 and 1, got {study.margin}")
-    drawn = any(p.set.get("labels_per_class") is not None for p in study.transfer.values())
-    if study.label_draws > 1 and not drawn and "labels_per_class" not in study.axes:
+    if study.draws > 1 and not study.few_labels:
         raise ValueError("label_draws: nothing is drawn without labels_per_class in transfer")
     _check_pretraining_data(study)
     _check_axes(study)
@@ -46,9 +45,10 @@ def validate_study(study: Study, arms: dict[str, Arm]) -> None:
 
 def _check_numbers(study: Study) -> None:
     folds = 2 if study.folds is None else study.folds
+    draws = 1 if study.label_draws is None else study.label_draws
     for key, number, least, most in (
         ("seeds", study.seeds, 1, 1000),
-        ("label_draws", study.label_draws, 1, 1000),
+        ("label_draws", draws, 1, 1000),
         ("folds", folds, 2, 1000),
         ("tuning.trials", study.tuning.trials, 1, 101),
         ("tuning.lr", study.tuning.lr, 1.01, 1000),
@@ -75,11 +75,11 @@ def _check_lists(study: Study, arms: dict[str, Arm]) -> None:
 
 
 def _check_size(study: Study, arms: dict[str, Arm]) -> None:
-    values = sum(map(len, study.axes.values()))
-    cells = {"tasks and values of axes": len(study.transfer) + values, "arms": len(arms)}
-    draws = {"seeds": study.seeds, "folds": study.folds or 1, "label_draws": study.label_draws}
-    finals = draws | cells | {"runs each": 3}  # fit, test, probes
-    for parts in (finals, {"tuning.trials": study.tuning.trials} | cells):
+    cells = len(study.transfer) + sum(map(len, study.axes.values()))
+    draws = {"seeds": study.seeds, "folds": study.folds or 1, "label_draws": study.draws}
+    finals = {"tasks and values of axes": cells, "arms": len(arms), "runs each": 3}
+    trials = {"tuning.trials": study.tuning.trials, "tasks": len(study.transfer)}
+    for parts in (draws | finals, draws | trials | {"arms": len(arms)}):  # 3: fit, test, probes
         count = math.prod(parts.values())
         if count > MOST_RUNS:
             product = " x ".join(f"{name} {number:,}" for name, number in parts.items())

@@ -1,8 +1,10 @@
-"""Keys that `set` may not contain, because the plan sets them.
+"""Keys that `set` may not contain: the plan sets them, or arms would differ in what they learn.
 
 The plan writes each command, and what it writes last wins: seeds, lengths, folds, draws, weights.
+Which images and labels a task has is said once, in `transfer`, for every arm and every probe.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ COMMON = {  # settings of a run, and what says so in a study
     "data.fold": "use folds",
     "data.folds": "use folds",
     "data.label_draw": "use label_draws",
+    "data.val_draw": "use label_draws",
     "trainer.limit_test_batches": f"{NOTHING}: every test image counts",
     "keep_best": f"{NOTHING}: the last weights count",
     "test_after_fit": f"{NOTHING}: each final fit is tested once",
@@ -30,9 +33,18 @@ PRETRAINING = COMMON | {
 TASK = COMMON | {
     "config": "use finetune.config",
     "data": "use transfer",
-    "data.labels_per_class": "use transfer.<task>.set, which probes heed too",
     **dict.fromkeys(LENGTHS, "use finetune.steps"),
 }
+AUGMENTATION = ("augmentation",)
+LEARNING = (*AUGMENTATION, "balanced", "repeats", "shrink")  # what a training does with its images
+LOADING = ("batch_size", "eval_batch_size", "workers")
+SHOWING = ("image_size", "center_crop_ratio", "interpolation")
+MAY = {  # keys of `data` that a place may hold, and where all others belong
+    "finetune.set": (LEARNING + LOADING, "use transfer.<task>.set, which probes heed too"),
+    "finetune": (AUGMENTATION, "use transfer.<task>.set, which is every arm's"),
+    "set": (LEARNING + LOADING + SHOWING, "use pretrain.labelled.set or pretrain.unlabelled.set"),
+}
+ONCE = ("fold", "folds", "classes", "labels_per_class", "test_fraction")  # not of a final fit alone
 
 
 def check_withheld(study: Study, arms: dict[str, Arm]) -> None:
@@ -44,10 +56,19 @@ def check_withheld(study: Study, arms: dict[str, Arm]) -> None:
     axes = {f"data.{axis}": f"use axes.{axis}" for axis in study.axes}
     for where, settings, refused in _settings(study, arms, TASK | axes):
         for key in leaves(settings):
-            if key in refused:
-                raise ValueError(f"{where}: {key}: the plan decides this; {refused[key]}")
+            if not re.fullmatch(r"[\w.+]+", key):  # with = or a space it could hide another key
+                raise ValueError(f"{where}: {key[:80]!r} is no key; names and dots make one")
+            if why := refused.get(key) or _belongs_elsewhere(where, key):
+                raise ValueError(f"{where}: {key}: the plan decides this; {why}")
     for name, arm in arms.items():
         _check_encoder(study, name, arm)
+
+
+def _belongs_elsewhere(where: str, key: str) -> str:
+    """Where a key of `data` belongs that changes which images or labels there are; empty: here."""
+    allowed, instead = MAY.get(where.rpartition(": ")[2], ((), ""))
+    name = key.removeprefix("data.").split(".")[0]
+    return instead if key.startswith("data.") and name not in allowed else ""
 
 
 def _check_encoder(study: Study, name: str, arm: Arm) -> None:
@@ -70,7 +91,7 @@ def _settings(
 ) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
     """Where settings stand, what they are, and which of them are refused there."""
     folds = dict.fromkeys(("fold", "folds"), "use folds") if study.folds else {}
-    draws = folds | {"label_draw": "use label_draws"}
+    draws = folds | dict.fromkeys(("label_draw", "val_draw"), "use label_draws")
     if study.pretrain:
         yield "pretrain.set", study.pretrain.set, PRETRAINING
         yield "pretrain.labelled.set", study.pretrain.labelled.set, folds
@@ -80,7 +101,8 @@ def _settings(
     for name, patch in study.transfer.items():
         yield f"transfer.{name}.set", patch.set, draws
         axes = study.axes if name == study.primary.data else ()
-        final = draws | {axis: f"use axes.{axis}" for axis in axes}
+        final = dict.fromkeys(ONCE, f"use transfer.{name}.set: the tested images stay the same")
+        final |= draws | {axis: f"use axes.{axis}" for axis in axes}
         yield f"transfer.{name}.final", patch.final, final
     for name, arm in arms.items():
         yield f"arm {name}: set", arm.set, PRETRAINING

@@ -3,6 +3,7 @@
 B batch, C channels, H W pixels.
 """
 
+import copy
 import hashlib
 from abc import abstractmethod
 from dataclasses import replace
@@ -29,6 +30,7 @@ BOUNDS = {
     "workers": (0, 256),
     "image_size": (1, 2**14),
     "repeats": (1, 1000),
+    "val_draw": (0, 2**31 - 1),
 }
 Split = str  # train, val, test, or one of a data module's `others`
 
@@ -45,6 +47,8 @@ class Images(LightningHooks):
         labels_per_class: train on so many images of each class only; validation and test stay
             whole. null: all.
         label_draw: which of them; draws do not depend on the run's seed.
+        val_draw: which training images become validation, where nobody gave which; no draw moves
+            the test split.
         balanced: training draws every class equally often, whatever its size, with replacement.
         repeats: each training image so many times in a row, each time augmented anew, and so many
             times fewer different images an epoch (repeated augmentation; DeiT: 3).
@@ -52,6 +56,7 @@ class Images(LightningHooks):
 
     spec: DataSpec
     notes: tuple[str, ...] = ()  # what a person should know before the start, in lines
+    redraws: bool = False  # does val_draw choose the validation images?
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Images(LightningHooks):
         image_size: int | None = None,
         labels_per_class: int | None = None,
         label_draw: int = 0,
+        val_draw: int = 0,
         balanced: bool = False,
         repeats: int = 1,
     ) -> None:
@@ -73,6 +79,7 @@ class Images(LightningHooks):
         self.image_size = image_size
         self.labels_per_class = labels_per_class
         self.label_draw = label_draw
+        self.val_draw = val_draw
         self.balanced = balanced
         self.repeats = repeats
         self._contents: dict[Split, str | None] = {}
@@ -82,6 +89,13 @@ class Images(LightningHooks):
                 raise ValueError(
                     f"{type(self).__name__}: {name} must be from {least} to {most:,}, got {value}"
                 )
+        self.check_val_draw()
+
+    def check_val_draw(self) -> None:
+        """Refuse to draw validation images that somebody else chose."""
+        if self.val_draw and not self.redraws:
+            name, got = type(self).__name__, self.val_draw
+            raise ValueError(f"{name}: val_draw must be 0, as validation is given, got {got}")
 
     @abstractmethod
     def open(self, split: Split) -> Dataset:
@@ -109,6 +123,15 @@ class Images(LightningHooks):
         if self.labels_per_class is None:
             return indices
         return few(indices, labels, self.labels_per_class, self.label_draw)
+
+    def redrawn(self, draw: int) -> "Images":
+        """The same data with other validation images; splits may differ in size by a few."""
+        other = copy.copy(self)
+        other.val_draw, other._contents = draw, {}
+        other.check_val_draw()
+        counts = {split: len(places) for split, places in other.split_indices().items()}
+        other.spec = replace(self.spec, counts=counts)
+        return other
 
     def split_hash(self, split: Split) -> str:
         """Twelve hexadecimal digits that change with the split's samples or their order."""

@@ -55,6 +55,7 @@ class CIFAR10(Images):
     label_key: ClassVar[str] = "labels"
     mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)  # of the training images; tested
     std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
+    redraws = True
 
     def __init__(
         self,
@@ -135,12 +136,12 @@ class CIFAR10(Images):
         """Numbers into the published training and test files' order (or into `train_file`)."""
         labels = self._published("train")[1].tolist()
         if self.chosen == list(range(len(self.names))):
-            train, val = _carved(tuple(labels))
+            train, val = _carved(tuple(labels), 5_000, self.val_draw)
             test = list(range(10_000))
         else:
             kept = set(self.chosen)
             members = [i for i, label in enumerate(labels) if label in kept]
-            parts = _carved(tuple(labels[i] for i in members), 0.1)
+            parts = _carved(tuple(labels[i] for i in members), 0.1, self.val_draw)
             train, val = ([members[i] for i in part] for part in parts)
             tested = self._published("test")[1].tolist()
             test = [i for i, label in enumerate(tested) if label in kept]
@@ -157,8 +158,10 @@ class CIFAR10(Images):
 
 
 @cache
-def _carved(labels: tuple[int, ...], held_out: int | float = 5_000) -> tuple[list[int], list[int]]:
-    return carve(list(labels), held_out)
+def _carved(
+    labels: tuple[int, ...], held_out: int | float, draw: int
+) -> tuple[list[int], list[int]]:
+    return carve(list(labels), held_out, draw)
 
 
 @cache

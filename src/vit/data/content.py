@@ -1,14 +1,15 @@
-"""A digest of what a split holds; and other data's labels, counted as a trained head counts them.
+"""Digests of splits and of their images; and other data's labels, counted as a head counts them.
 
-B batch, L classes.
+B batch, L classes, N images.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from vit.batch import Batch
@@ -16,6 +17,35 @@ from vit.data.files import Files
 from vit.data.in_memory import InMemory
 
 LOOKED_AT = 1024  # pictures of a split whose bytes count, evenly spread: two swapped folders show
+
+
+def image_hashes(dataset: Dataset, every: int = 1) -> Tensor:
+    """64-bit hashes of a split's images, N: equal for equal ones, whichever data set they are in.
+
+    In memory pixels are hashed, as the source has them; of a file its size and first 4 KB. An
+    image in memory never equals one in a file; one that cannot be read has no hash.
+
+    Args:
+        dataset: a whole split.
+        every: hash one image in so many.
+    """
+    numbers = []
+    for place in range(0, len(dataset), every):
+        if content := start_of_image(dataset, place):
+            digest = blake2b(content, digest_size=8).digest()
+            numbers.append(int.from_bytes(digest, "little", signed=True))
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+def start_of_image(dataset: Dataset, place: int) -> bytes:
+    """The pixels of an image in memory; of a file its size and beginning; empty: unreadable."""
+    if isinstance(dataset, InMemory):
+        return dataset.images[place].cpu().numpy().tobytes()
+    try:
+        size, start = dataset.source.start(int(dataset.places[place]))
+    except (OSError, ValueError):
+        return b""
+    return size.to_bytes(8, "little") + start
 
 
 def content_of(dataset: Dataset, classes: tuple[str, ...]) -> str:

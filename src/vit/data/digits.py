@@ -30,7 +30,7 @@ def _source(canvas: int | None, clutter: int) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _indices(test_fraction: float, val_fraction: float) -> dict[str, list[int]]:
+def _indices(test_fraction: float, val_fraction: float, draw: int) -> dict[str, list[int]]:
     from sklearn.model_selection import train_test_split
 
     labels = _source(None, 0)[1].tolist()
@@ -38,7 +38,7 @@ def _indices(test_fraction: float, val_fraction: float) -> dict[str, list[int]]:
         range(len(labels)), test_size=test_fraction, stratify=labels, random_state=0
     )
     train, val = train_test_split(
-        rest, test_size=val_fraction, stratify=[labels[i] for i in rest], random_state=0
+        rest, test_size=val_fraction, stratify=[labels[i] for i in rest], random_state=draw
     )
     return {"train": train, "val": val, "test": test}
 
@@ -55,6 +55,8 @@ class Digits(Images):
         clutter: 4x4 pieces of other digits on the canvas.
         loading: batch sizes, workers, augmentation, image size, few labels: see Images.
     """
+
+    redraws = True
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class Digits(Images):
         labels = _source(*self.source)[1].tolist()
         kept = {
             split: [i for i in places if labels[i] in self.classes]
-            for split, places in _indices(*self.fractions).items()
+            for split, places in _indices(*self.fractions, self.val_draw).items()
         }
         return kept | {"train": self.few(kept["train"], labels)}
 

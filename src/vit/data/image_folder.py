@@ -40,6 +40,7 @@ class ImageFolder(FileImages):
     """
 
     apply_exif_and_alpha = True
+    redraws = True
 
     def __init__(
         self,
@@ -67,6 +68,8 @@ class ImageFolder(FileImages):
         self.unlabelled = unlabelled
         self.chosen = tuple(classes) if classes is not None else None
         listing = chosen_listing(self.root, self.table, self.chosen)
+        self.redraws = not (keep_splits and {"val", "test"} <= set(listing.splits))
+        self.check_val_draw()
         self.notes = (*listing.notes, *imbalance(listing), *self.unused(listing))
         if listing.several and self.labels_per_class is not None:
             raise ValueError("ImageFolder: labels_per_class needs one label an image")
@@ -123,7 +126,7 @@ class ImageFolder(FileImages):
 
     def split_indices(self) -> dict[str, list[int]]:
         """Numbers into the listing."""
-        places = draw_splits(self.root, self.table, self.chosen, *self.parts)
+        places = draw_splits(self.root, self.table, self.chosen, *self.parts, self.val_draw)
         labels = chosen_listing(self.root, self.table, self.chosen).labels
         labelled = [i for i in places["train"] if labels[i] >= 0]
         if not labelled:
@@ -185,6 +188,7 @@ def draw_splits(
     folds: int,
     fold: int,
     val_fraction: float,
+    val_draw: int = 0,
 ) -> dict[str, list[int]]:
     """What is trained on, chosen on, tested on: numbers into the listing.
 
@@ -210,7 +214,9 @@ def draw_splits(
     if not val:
         most = max(Counter(listing.labels[i] for i in labelled).values(), default=0)
         # at most so many parts as the largest class has pictures
-        val = draw_fold(root, listing, labelled, max(round(min(1 / val_fraction, most)), 2), 0)
+        count = max(round(min(1 / val_fraction, most)), 2)
+        order, part = divmod(val_draw, count)  # all parts of one order, then those of the next
+        val = draw_fold(root, listing, labelled, count, part, order)
     held_out = {listing.groups[i] for i in test + val if listing.groups} - {""}
     train = [
         i
@@ -228,8 +234,10 @@ def draw_splits(
     return {"train": train, "val": sorted(val), "test": sorted(test)}
 
 
-def draw_fold(root: Path, listing: Listing, places: list[int], folds: int, fold: int) -> list[int]:
-    """One of so many equal parts: classes as evenly as groups allow.
+def draw_fold(
+    root: Path, listing: Listing, places: list[int], folds: int, fold: int, order: int = 0
+) -> list[int]:
+    """One of so many equal parts, in one of many orders: classes as evenly as groups allow.
 
     Raises:
         ValueError: there are too few pictures, or groups of them.
@@ -255,7 +263,7 @@ def draw_fold(root: Path, listing: Listing, places: list[int], folds: int, fold:
         kind = StratifiedGroupKFold if even else GroupKFold
     else:
         kind = StratifiedKFold if even else KFold
-    splitter = kind(folds, shuffle=True, random_state=0)
+    splitter = kind(folds, shuffle=True, random_state=order)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes smaller than the folds: `imbalance` notes them
         _, members = next(islice(splitter.split(places, labels, groups), fold, None))

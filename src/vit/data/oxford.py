@@ -13,6 +13,7 @@ from torchvision.datasets import Flowers102 as PublishedFlowers
 from vit.batch import DataSpec
 from vit.data.file_images import FileImages
 from vit.data.files import Source
+from vit.data.splits import hold_out
 from vit.published.folders import Flowers, Pets
 from vit.published.order import Key, part_of, published_order
 from vit.published.raw import Raw
@@ -59,6 +60,7 @@ class Published(FileImages):
     raw: ClassVar[type[Raw]]
     names: ClassVar[tuple[str, ...]]
     counts: ClassVar[tuple[int, int, int]]
+    redraws = True  # val_draw 0: the paper's hold-out; else as many others
 
     def __init__(self, root: str = "data", whole: bool = False, **loading: Any) -> None:
         super().__init__(**loading)
@@ -88,6 +90,8 @@ class Published(FileImages):
         source, labels = self.files()
         train = [i for i, (split, _) in enumerate(source.rows) if split == "train"]
         first, held = part_of(train, "train[:90%]"), part_of(train, "train[90%:]")
+        if self.val_draw:
+            first, held = hold_out(tuple(labels[: len(train)]), len(held), self.val_draw)
         test = list(range(len(train), len(source)))
         return {
             "train": self.few(train if self.whole else first, labels),

@@ -30,6 +30,8 @@ class ShardImages(FileImages):
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
 
+    redraws = True
+
     def __init__(
         self,
         root: str,
@@ -44,6 +46,8 @@ class ShardImages(FileImages):
         super().__init__(**loading)
         if not 0 < val_fraction < 1:
             raise ValueError(f"ShardImages: val_fraction must be in (0, 1), got {val_fraction}")
+        self.redraws = val is None
+        self.check_val_draw()
         self.root = Path(root).resolve()
         self.val_fraction = val_fraction
         self.patterns = (train, val, test)
@@ -85,7 +89,8 @@ class ShardImages(FileImages):
         _, labels, ends = open_archives(self.root, self.patterns, self.cache)
         train, val, test = list(range(ends[0])), list(range(*ends[:2])), list(range(*ends[1:]))
         if self.patterns[1] is None:
-            train, val = carved(self.root, self.patterns, self.cache, self.val_fraction)
+            draw = self.val_fraction, self.val_draw
+            train, val = carved(self.root, self.patterns, self.cache, *draw)
         return {"train": self.few(train, labels), "val": val, "test": test}
 
 
@@ -117,7 +122,7 @@ def open_archives(
 
 @cache
 def carved(
-    root: Path, patterns: tuple[str | None, ...], cache: Path, fraction: float
+    root: Path, patterns: tuple[str | None, ...], cache: Path, fraction: float, draw: int
 ) -> tuple[list[int], list[int]]:
     """Training and validation out of the training shards."""
     _, labels, ends = open_archives(root, patterns, cache)
@@ -127,7 +132,7 @@ def carved(
             f"data.val: class {label} has one sample in {root / patterns[0]}, which cannot be both "
             "trained and validated on; name archives for validation"
         )
-    return carve(labels[: ends[0]], fraction)
+    return carve(labels[: ends[0]], fraction, draw)
 
 
 def matching(root: Path, pattern: str) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vit.data.files import Names, Source
+from vit.data.files import START, Names, Source
 from vit.data.reading_progress import ReadingProgress
 from vit.data.shard_index import Index, array_digest, cached_index
 from vit.data.tar import BLOCK, check_header
@@ -97,6 +97,11 @@ class Shards(Source):
                 f"the archive does not match its index ({error}); remove the index"
             ) from error
         return data
+
+    def start(self, number: int) -> tuple[int, bytes]:
+        """The size of an image in bytes, and its first 4 KB; no more is read."""
+        archive, (offset, size) = self._archive(number), self.places[number].tolist()
+        return size, os.pread(self._descriptor(archive), min(size, START), offset)
 
     def _descriptor(self, archive: int) -> int:
         """A descriptor of this process: one from before a fork is not shared."""

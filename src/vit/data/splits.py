@@ -1,6 +1,8 @@
 """Splits that belong to the data, not to a run: stratified, nested, the same for everybody."""
 
 import math
+from collections import Counter
+from functools import cache
 
 import numpy as np
 import torch
@@ -8,12 +10,13 @@ import torch
 from vit.randomness import keys, uniform
 
 
-def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int]]:
-    """Indices of training and validation: stratified, drawn once (seed 0).
+def carve(labels: list[int], held_out: int | float, draw: int = 0) -> tuple[list[int], list[int]]:
+    """Indices of training and validation: stratified, the same whatever a run's seed.
 
     Args:
         labels: of the published training split, in its order.
         held_out: images, or fraction of them, that become validation.
+        draw: which ones.
     """
     from sklearn.model_selection import train_test_split  # slow to load, and only needed here
 
@@ -25,9 +28,28 @@ def carve(labels: list[int], held_out: int | float) -> tuple[list[int], list[int
             f"{classes} classes; change data.val_fraction, or give validation images"
         )
     train, val = train_test_split(
-        range(len(labels)), test_size=held_out, stratify=labels, random_state=0
+        range(len(labels)), test_size=held_out, stratify=labels, random_state=draw
     )
     return balanced(train, labels), sorted(val)
+
+
+@cache
+def hold_out(labels: tuple[int, ...], count: int, draw: int) -> tuple[list[int], list[int]]:
+    """Another part of a published training split than its own hold-out, both in its order.
+
+    Args:
+        labels: of the whole split.
+        count: images that become validation; stratified where the classes are large enough.
+        draw: which ones.
+    """
+    from sklearn.model_selection import train_test_split  # slow to load, and only needed here
+
+    sizes = Counter(labels)
+    even = min(sizes.values()) > 1 and len(sizes) <= min(count, len(labels) - count)
+    train, val = train_test_split(
+        range(len(labels)), test_size=count, stratify=labels if even else None, random_state=draw
+    )
+    return sorted(train), sorted(val)
 
 
 def balanced(indices: list[int], labels: list[int]) -> list[int]:

@@ -10,6 +10,7 @@ from vit.batch import DataSpec
 from vit.data.base import Split
 from vit.data.file_images import FileImages
 from vit.data.files import Folder, below
+from vit.data.splits import hold_out
 from vit.data.transforms import Augmentation
 from vit.published.raw import reading
 from vit.published.tasks import ORIGIN, TASKS, task_called
@@ -31,6 +32,8 @@ class VTAB(FileImages):
             mirroring where the task allows them, as BiT and the ViT paper (there at 384 px).
         loading: sizes, crops, unreadable files, few labels: see FileImages.
     """
+
+    redraws = True  # val_draw 0: the published 200; else as many others of the 1,000
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class VTAB(FileImages):
         """Numbers into train800, val200 and test, one after the other."""
         _, labels, ends = read_lists(self.root / self.task)
         train, val, test = range(ends[0]), range(*ends[:2]), range(*ends[1:])
+        if self.val_draw:
+            train, val = hold_out(tuple(labels[: ends[1]]), len(val), self.val_draw)
         whole = train if self.train == "train800" else range(ends[1])
         return {"train": self.few(list(whole), labels), "val": list(val), "test": list(test)}
 

@@ -1,11 +1,11 @@
-"""Protocols on an encoder's frozen features, beside an untrained encoder and raw pixels.
+"""Protocols on an encoder's frozen features, beside controls: untrained, raw pixels, k-means.
 
 M images of a split.
 """
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,12 +19,14 @@ from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.evaluate.catalogue import protocol
 from vit.evaluate.feature_cache import FeatureCache
 from vit.evaluate.features import LARGEST, frozen_features, raw_pixels
+from vit.evaluate.kmeans import kmeans_features
 from vit.evaluate.rankme import rankme
 from vit.models.base import Encoder
 from vit.models.torch_files import hash_of
 
 CLASSICAL = "pixels"  # the protocol that only reads raw pixels
-CONTROLS = ("random", "pixels")
+KMEANS = "kmeans"  # the protocol that reads what k-means made of them
+CONTROLS = ("random", CLASSICAL, KMEANS)
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Evaluation:
     say: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
-        self.functions = {name: protocol(name) for name in (*self.protocols, CLASSICAL)}
+        self.functions = {name: protocol(name) for name in (*self.protocols, CLASSICAL, KMEANS)}
         self.scores = Scores(correct={split: {} for split in self.splits})
 
     @property
@@ -94,16 +96,23 @@ class Evaluation:
         self.apply_protocols("", features, self.protocols)
         if "random" in self.controls:
             self.apply_protocols("_random", self.features(self.untrained()), self.protocols)
-        if "pixels" in self.controls:
-            pixels = {s: raw_pixels(self.data, s, self.context).labelled() for s in self.needed}
-            names = [
-                name
-                for name in self.protocols
-                if not declares(self.functions[name], "NEEDS_TOKENS")
-            ]
-            self.apply_protocols("_pixels", pixels, names)
-            self.apply_protocols("", pixels, [CLASSICAL])
+        if {CLASSICAL, KMEANS} & set(self.controls):
+            self.apply_to_pixels({s: raw_pixels(self.data, s, self.context) for s in self.needed})
         return self.scores
+
+    def apply_to_pixels(self, pixels: dict[str, FrozenFeatures]) -> None:
+        """The controls that see no encoder."""
+        if CLASSICAL in self.controls:
+            labelled = {split: rows.labelled() for split, rows in pixels.items()}
+            names = [n for n in self.protocols if not declares(self.functions[n], "NEEDS_TOKENS")]
+            self.apply_protocols("_pixels", labelled, names)
+            self.apply_protocols("", labelled, [CLASSICAL])
+        if KMEANS in self.controls:
+            self.say("k-means on patches")
+            shown = self.context.normalisation or self.data.spec
+            spec = replace(self.data.spec, mean=shown.mean, std=shown.std)
+            features = kmeans_features(pixels, spec, self.context.seed)
+            self.apply_protocols("", {s: x.labelled() for s, x in features.items()}, [KMEANS])
 
     def features(self, encoder: nn.Module) -> dict[str, FrozenFeatures]:
         """The labelled images of each split, from the cache where they are there."""
@@ -161,7 +170,7 @@ class Evaluation:
         classes = len(self.data.spec.classes)
         result = function(Task(train, choice, features[split], classes, self.context.seed))
         result.protocol |= self.identity(split)
-        if "pixels" in train.pooled and max(self.data.spec.image_size) > LARGEST:
+        if {CLASSICAL, KMEANS} & set(train.pooled) and max(self.data.spec.image_size) > LARGEST:
             result.protocol["pixels"] = f"shrunk to {LARGEST} px"
         return result
 

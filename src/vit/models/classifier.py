@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vit.batch import DataSpec
+from vit.models.lineage import Link
 from vit.models.torch_files import check_finite, hash_of, read_torch
 from vit.models.weights import load_into, stored_encoder
 
@@ -26,11 +27,19 @@ class Classifier(nn.Module):
         network: from normalised images to B L.
         mean: of its training data, per channel.
         std: of its training data, per channel.
+        lineage: the trainings behind it, as far as they are known.
     """
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        lineage: tuple[Link, ...] = (),
+    ) -> None:
         super().__init__()
         self.network = network
+        self.lineage = lineage
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self.requires_grad_(False).eval()
@@ -92,7 +101,7 @@ def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
     encoder = stored.build(spec)
     load_into(encoder, stored, spec.channels)
     network = WithHead(encoder, stored.classifier["weight"], stored.classifier["bias"])
-    return Classifier(network, stored.spec.mean, stored.spec.std)
+    return Classifier(network, stored.spec.mean, stored.spec.std, stored.lineage)
 
 
 def torchvision_classifier(name: str, weights: str | None, spec: DataSpec) -> Classifier:

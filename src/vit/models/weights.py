@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vit.batch import DataSpec
 from vit.models.base import Encoder
+from vit.models.lineage import Link, lineage_in
 from vit.models.prefixes import stored_prefixes, tensors_below
 from vit.models.torch_files import check_finite, read_torch
 
@@ -98,6 +99,7 @@ class Stored:
     state: dict[str, Tensor]
     classifier: dict[str, Tensor]  # weight and bias over the classes; empty without such a head
     objective: str  # how the names of the objective begin, among which all of these were
+    lineage: tuple[Link, ...] = ()  # the trainings behind these weights, the last one first
 
     def build(self, spec: DataSpec) -> Encoder:
         """The same architecture for other data; its weights are not loaded yet."""
@@ -183,13 +185,13 @@ def stored_encoder(path: str | Path, average: bool = True) -> Stored:
         if grid and (len(grid) != 2 or not all(type(n) is int and n > 0 for n in grid)):
             raise ValueError(f"grid {grid}")
         spec, settings = DataSpec.from_dict(about["spec"]), dict(about["settings"])
-        return Stored(
-            file, str(about["class_path"]), settings, spec, grid, state, classifier, source
-        )
+        kind = str(about["class_path"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"checkpoint: {file} is damaged or foreign (its encoder's description: {error})"
         ) from error
+    lineage = lineage_in(content, file)
+    return Stored(file, kind, settings, spec, grid, state, classifier, source, lineage)
 
 
 def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:

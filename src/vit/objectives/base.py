@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.models.base import Encoder
+from vit.models.lineage import Link
 
 
 class Losses(NamedTuple):
@@ -53,8 +54,11 @@ class Objective(nn.Module, ABC):
     best: ClassVar[tuple[str, str] | None] = None  # ("val/accuracy", "max") picks best.ckpt
     # ("val/x", "val/trivial x"): what was trained is above what needs no training
     trivial_baseline: ClassVar[tuple[str, str] | None] = None
+    # protocols by which frozen features are compared with random ones, the best suited first
+    validity_protocols: ClassVar[tuple[str, ...]] = ("attentive", "ridge", "knn", "linear")
     # the linear layer from pooled features to the classes, where it alone makes the answer
     classifier_head: ClassVar[str | None] = None
+    lineage: tuple[Link, ...] = ()  # the trainings behind teachers that somebody trained before
     STEPS: ClassVar[tuple[str, ...]] = ("predict", "pictures")  # run parameters outside forward
 
     def __init__(self, encoder: Encoder, spec: DataSpec) -> None:

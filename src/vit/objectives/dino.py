@@ -11,6 +11,8 @@ it.
 B batch, V views, G large views, L prototypes.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -48,6 +50,8 @@ class DINO(Objective):
         crops: the views; two of them large.
         distillation: temperatures and momenta.
     """
+
+    validity_protocols: ClassVar[tuple[str, ...]] = ("knn", "ridge", "linear", "attentive")
 
     def __init__(
         self,

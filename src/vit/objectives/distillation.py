@@ -101,6 +101,7 @@ class Distillation(Objective):
 
     uses_labels: ClassVar[bool] = True
     best: ClassVar[tuple[str, str]] = ("val/accuracy", "max")
+    validity_protocols: ClassVar[tuple[str, ...]] = ("knn", "ridge", "linear", "attentive")
 
     def __init__(
         self,
@@ -127,7 +128,8 @@ class Distillation(Objective):
         self.head = LinearHead(encoder.width, len(spec.classes))
         self.taught_head = LinearHead(encoder.width, len(spec.classes))
         self.token = nn.Parameter(torch.empty(encoder.width))
-        self.teacher = Held(classifier(teacher, weights, spec))
+        trained = classifier(teacher, weights, spec)
+        self.teacher, self.lineage = Held(trained), trained.lineage
         key = torch.tensor(list(bytes.fromhex(self.teacher.key)), dtype=torch.uint8)
         self.register_buffer("teacher_key", key)
         self.register_load_state_dict_post_hook(same_teacher)

@@ -10,7 +10,7 @@ B batch, V views, N patches, K patches that may be hidden, D width, L prototypes
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -97,6 +97,8 @@ class IBOT(Objective):
         masking: what is hidden of the large views.
         patch_weight: of the patches' loss beside the images'. Paper: 1.
     """
+
+    validity_protocols: ClassVar[tuple[str, ...]] = ("knn", "ridge", "linear", "attentive")
 
     def __init__(
         self,

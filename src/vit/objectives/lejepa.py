@@ -46,6 +46,7 @@ class LeJEPA(Objective):
 
     whole_step: ClassVar[bool] = True
     best: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    validity_protocols: ClassVar[tuple[str, ...]] = ("knn", "ridge", "linear", "attentive")
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class Supervised(Objective):
 
     uses_labels: ClassVar[bool] = True
     best: ClassVar[tuple[str, str]] = ("val/accuracy", "max")
+    validity_protocols: ClassVar[tuple[str, ...]] = ("knn", "ridge", "linear", "attentive")
     classifier_head: ClassVar[str] = "head"
 
     def __init__(

@@ -1,0 +1,178 @@
+"""The conclusion of a study in sentences: the answer, what surrounds it, what would settle it."""
+
+from collections import defaultdict
+from itertools import combinations
+
+import numpy as np
+
+from vit.compare import statistics
+from vit.compare.crossing import crossing
+from vit.compare.findings import Findings
+from vit.compare.settle import settling
+from vit.compare.trained import Validity
+from vit.compare.verdict import decide, effect_of
+from vit.compare.wording import Wording, interval_text, signed
+
+
+class Conclusion:
+    """Sentences about the primary endpoint.
+
+    Args:
+        findings: the figures.
+    """
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        self.comparison = findings.declared
+        self.evidence = findings.evidence()
+        self.answer = decide(self.evidence)
+        self.titles = findings.titles
+
+    def sentences(self) -> list[str]:
+        """The answer first; then what could change it, and what would settle it."""
+        lines = [self.first_line(), *self.about_validity(), *self.about_seeds()]
+        return [line for line in [*lines, self.about_controls(), self.what_settles()] if line]
+
+    def first_line(self) -> str:
+        """One of four answers, with its effect."""
+        findings = self.findings
+        task = findings.study.primary.data
+        reasons = {
+            arm: ": ".join([state_text(validity), *validity.reasons[:1]])
+            for (arm, name), validity in findings.validities.items()
+            if name == task
+        }
+        why = findings.why_no_interval() if self.comparison is None else ""
+        reasons |= self.evidence.failures
+        return Wording(self.answer, self.evidence, self.titles, reasons, why).first_line()
+
+    def about_validity(self) -> list[str]:
+        """The arms of which it is not sure that they trained, in a sentence a verdict."""
+        task, by_summary = self.findings.study.primary.data, defaultdict(list)
+        for (arm, name), validity in self.findings.validities.items():
+            told_before = arm in (*self.answer.outside, *self.answer.level_with)
+            if name == task and validity.state != "trained" and not told_before:
+                by_summary[state_text(validity)].append(self.titles[arm])
+        return [f"{', '.join(names)}: {summary}." for summary, names in by_summary.items()]
+
+    def about_controls(self) -> str:
+        """How the best arm stands against the best control; empty where there is no interval."""
+        comparison, titles = self.comparison, self.titles
+        if comparison is None:
+            return ""
+        arms = [name for name in comparison.arms if name in self.findings.arms]
+        controls = [name for name in comparison.arms if name not in arms]
+        if not controls:
+            return ""
+        arm, control = (
+            max(names, key=lambda name: comparison.arms[name].value) for names in (arms, controls)
+        )
+        gain = effect_of(comparison, arm, control)
+        accuracy = 100 * comparison.arms[control].value
+        figures = (
+            f"{self.findings.title(control)}, {accuracy:.1f} %; {titles[arm]} "
+            f"{signed(gain.value)} points against it ({self._interval(gain.low, gain.high)})."
+        )
+        if gain.high < 0:
+            return f"A control beats every arm: {figures} No training here pays yet."
+        if gain.low > 0:
+            return f"The best control is beaten: {figures}"
+        return f"The best control is not beaten for sure: {figures}"
+
+    def about_seeds(self) -> list[str]:
+        """The seeds that stand far outside their arm's others, and what was done about them."""
+        if self.comparison is None:
+            return []
+        table, controls = self.findings.results.table(*self.findings.primary)
+        arms = {name: rows for name, rows in table.items() if name not in controls}
+        return [
+            f"Seed {odd.seed} of {self.titles[odd.arm]} stands at {100 * odd.value:.1f} % beside "
+            f"{100 * odd.others:.1f} % of its others. It counts in every figure, as a recipe that "
+            f"collapses now and then does so for its users too; {self._without(arms, odd.seed)}"
+            for odd in statistics.odd_seeds(arms)
+        ]
+
+    def _without(self, arms: dict[str, np.ndarray], seed: int) -> str:
+        """What the answer's effect would be if a seed had not been run."""
+        arm, over = self.answer.arm, self.answer.over
+        if not (arm and over):
+            return "look at its run."
+        fewer = {name: np.delete(rows, seed, axis=0) for name, rows in arms.items()}
+        gain = effect_of(self.findings.compared(*self.findings.primary, fewer, ()), arm, over)
+        return (
+            f"without this seed of all arms, {self.titles[arm]} would stand {signed(gain.value)} "
+            f"points against {self.titles[over]} ({self._interval(gain.low, gain.high)})."
+        )
+
+    def what_settles(self) -> str:
+        """What would settle what noise left open, in seeds, draws or images, and minutes."""
+        answer, study = self.answer, self.findings.study
+        if answer.why not in ("noise", "which"):
+            return ""
+        other = answer.level_with[0] if answer.why == "which" else answer.over
+        gain = effect_of(self.comparison, answer.arm, other).value
+        noisy = [self.titles[x] for x in (answer.arm, other) if x in self.comparison.noisy]
+        if noisy:
+            return (
+                f"The seeds of {' and '.join(noisy)} differ too much among each other to say what "
+                "would settle it: look at the runs that stand out first."
+            )
+        spent = self.findings.results.spent()
+        return settling(self.comparison, gain, study.margin or 0.0, spent)
+
+    def about_noise(self) -> list[str]:
+        """Where the uncertainty comes from, and what a study of this size sees."""
+        comparison = self.comparison
+        if comparison is None or not comparison.family:
+            return []
+        parts = ", ".join(
+            f"{name} {100 * x:.0f} %" for name, x in comparison.noise_fractions.items()
+        )
+        lines = [f"variance of a difference between two arms: {parts}"]
+        advice = statistics.advice(comparison)
+        if advice.now is None:
+            return [*lines, "two seeds are too few to say what a study of this size sees"]
+        doubled = ", ".join(f"twice the {name} {100 * x:.1f}" for name, x in advice.doubled.items())
+        return [
+            *lines,
+            f"it sees a difference of {100 * advice.now:.1f} points in 4 of 5 cases; {doubled}; "
+            "what is not seen is not shown to be equal",
+        ]
+
+    def about_crossings(self) -> list[str]:
+        """Where two arms cross along an axis, with how well that is known."""
+        axes = self.findings.study.axes
+        lines = [line for axis in axes for line in self._crossings_of(axis)]
+        return lines or (["no two arms cross for sure along an axis"] if axes else [])
+
+    def _crossings_of(self, axis: str) -> list[str]:
+        findings, lines = self.findings, []
+        data, protocol, _ = findings.primary
+        compared = {
+            value: findings.comparison(data, protocol, findings.point_at(axis, value))
+            for value in findings.values_on(axis)
+        }
+        for one, two in combinations(findings.arms, 2):
+            effects = {
+                value: effect_of(comparison, one, two)
+                for value, comparison in compared.items()
+                if comparison and {one, two} <= comparison.arms.keys()
+            }
+            if place := crossing(effects):
+                low, high = (two, one) if place.rising else (one, two)
+                lines.append(
+                    f"{axis.replace('_', ' ')}: {self.titles[low]} is better below about "
+                    f"{place.place:.3g}, {self.titles[high]} above (sure at {place.low:g} and at "
+                    f"{place.high:g})"
+                )
+        return lines
+
+    def _interval(self, low: float, high: float) -> str:
+        return interval_text(low, high, self.findings.level, sign=True)
+
+
+def state_text(validity: Validity) -> str:
+    """The verdict of the checks on validation, in words."""
+    state = "NOT TRAINED" if validity.state == "not trained" else validity.state
+    state = "cannot tell if it trained" if validity.state == "cannot tell" else state
+    return state + validity.too_short

@@ -1,0 +1,36 @@
+"""What each arm learned from before it saw the task: nothing, labels, or images alone."""
+
+from pathlib import Path
+
+from vit.compare.dry_run import DryRun
+from vit.compare.study import Arm
+from vit.compare.verdict import Kind
+from vit.models.lineage import lineage_in
+from vit.models.weights import checkpoint_in, open_checkpoint
+
+
+def kinds_of(arms: dict[str, Arm], dry_runs: dict[tuple[str, str], DryRun]) -> dict[str, Kind]:
+    """The kind of each arm; weights that others made are `imported` where they do not say.
+
+    Args:
+        arms: by name.
+        dry_runs: by arm and stage; those of `pretrain` know if labels are used.
+    """
+    kinds: dict[str, Kind] = {}
+    for name, arm in arms.items():
+        if arm.pretrain:
+            labels = dry_runs[name, "pretrain"].uses_labels
+            kinds[name] = "supervised" if labels else "self-supervised"
+        else:
+            kinds[name] = imported_kind(Path(arm.pretrained)) if arm.pretrained else "none"
+    return kinds
+
+
+def imported_kind(weights: Path) -> Kind:
+    """The kind of a checkpoint's trainings; one of them with labels makes it supervised."""
+    file = checkpoint_in(weights)
+    try:
+        links = lineage_in(open_checkpoint(file), file)
+    except (ValueError, KeyError):
+        return "imported"  # not ours
+    return "supervised" if any(link.uses_labels for link in links) else "self-supervised"

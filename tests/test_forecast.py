@@ -1,0 +1,90 @@
+"""What is said of a study before it begins: the answer first, on one screen."""
+
+import warnings
+
+import pytest
+
+from launch import ROOT
+from vit import lightning_workarounds as workarounds
+from vit.cli.compare import read_study
+from vit.cli.dry_run import dry_run
+from vit.compare.forecast import Forecast, some
+from vit.compare.plan import Planner
+from vit.compare.preflight import check_arms
+from vit.compare.store import Store
+from vit.compare.timing import Timer
+
+QUICK = """\
+Which pre-training pays for cluttered digits with 10 labels a class?
+
+arms       scratch; scratch, long; supervised; masked patches
+tasks      digits (448 test images, 5 classes); the verdict is drawn from digits, finetune
+labels     50 to learn from, 45 to choose on; 5 seeds with 5 label draws each; supervised learns
+           from 730 others first
+controls   random encoder, raw pixels, kmeans
+
+             runs  done  time
+pretrain       10     0  5 min
+transfer      100     0  36 min
+test          100     0  3 min
+probe          50     0  2 min
+control        25     0  1 min
+285 runs, 0 done; the rest: about 47 min, 2 at a time on this machine's CPU
+times      guessed from floating-point operations; nothing was timed
+disk       0.4 GB more
+
+sees       it could detect a difference of 6.6 points between two of 4 arms, with 80 % power;
+           guessed from the seeds' spread of earlier studies, for 10 labels a class of 5 classes:
+           accuracy about 45 %, seeds 1.8 points apart
+with twice test images: 5.2 points (no run more); seeds: 6.0 points (47 min more); label draws: 6.4
+           points (42 min more)
+--list shows every run and its command"""
+
+
+class Untimed(Timer):
+    """No step is timed: all times are guessed from FLOPs, and so the same on every machine."""
+
+    def measure(self, todo):
+        self.asked = len(todo)
+
+
+def forecast_of(*argv: str, store: Store) -> Forecast:
+    study, arms, _ = read_study(["--config", "configs/compare/quick.yaml", *argv])
+    planner = Planner(study, arms, dry_run, lambda name: {})
+    timer = Untimed(lambda folder, argv: 1, at_a_time=2, gpus=0)
+    return Forecast(planner, check_arms(planner), store, timer, [0])
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory) -> Forecast:
+    workarounds.forget_other_class_arguments()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # LightningCLI uses jsonargparse so
+        patch.chdir(ROOT)
+        return forecast_of(store=Store(tmp_path_factory.mktemp("runs")))
+
+
+def test_the_quick_study_is_told_on_one_screen(quick):
+    lines = quick.summary()
+    assert "\n".join(lines) == QUICK
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_list_has_every_run_and_its_command(quick):
+    lines = quick.runs()
+    assert len(lines) == 2 * 285
+    assert lines[0] == "new     supervised pretrain seed 0  (about 1 min)"
+    assert lines[1].startswith("        python train.py fit --config configs/pretrain/superv")
+
+
+def test_the_beginning_is_one_line(quick):
+    assert quick.beginning == (
+        "285 runs, 0 done; the rest: about 47 min, 2 at a time on this machine's CPU; guessed "
+        "from floating-point operations; nothing was timed"
+    )
+
+
+def test_many_names_are_counted():
+    assert some([str(number) for number in range(9)], ", ") == "0, 1, 2, 3, 4, 5, 6, 7, 8"
+    assert some([str(number) for number in range(19)], ", ").endswith("6, 7, and 11 more")
