@@ -17,7 +17,7 @@ from vit.compare.timing import Timer
 QUICK = """\
 Which pre-training pays for cluttered digits with 10 labels a class?
 
-arms       scratch; scratch, long; supervised; masked patches
+arms       scratch; scratch-long; supervised; masked patches
 tasks      digits (448 test images, 5 classes); the verdict is drawn from digits, finetune
 labels     50 to learn from, 45 to choose on; 5 seeds with 5 label draws each; supervised learns
            from 730 others first

@@ -27,6 +27,9 @@ class Conclusion:
         self.evidence = findings.evidence()
         self.answer = decide(self.evidence)
         self.titles = findings.titles
+        table, controls = findings.results.table(*findings.primary)
+        self.tables = {name: rows for name, rows in table.items() if name not in controls}
+        self.odd = statistics.odd_seeds(self.tables) if self.comparison else []
 
     def sentences(self) -> list[str]:
         """The answer first; then what could change it, and what would settle it."""
@@ -35,16 +38,39 @@ class Conclusion:
 
     def first_line(self) -> str:
         """One of four answers, with its effect."""
-        findings = self.findings
-        task = findings.study.primary.data
+        findings, task = self.findings, self.findings.study.primary.data
         reasons = {
-            arm: ": ".join([state_text(validity), *validity.reasons[:1]])
+            arm: reason_of(validity)
             for (arm, name), validity in findings.validities.items()
             if name == task
         }
+        reasons |= {arm: f"has no figure ({why})" for arm, why in self.evidence.failures.items()}
         why = findings.why_no_interval() if self.comparison is None else ""
-        reasons |= self.evidence.failures
-        return Wording(self.answer, self.evidence, self.titles, reasons, why).first_line()
+        spoiled = self._control_on_top() or self._odd_seed()
+        return Wording(self.answer, self.evidence, self.titles, reasons, why, spoiled).first_line()
+
+    def _control_on_top(self) -> str:
+        """A control that beats every arm; empty: none does."""
+        pair = self._best_arm_and_control()
+        gain = effect_of(self.comparison, *pair) if pair else None
+        if gain is None or gain.high >= 0:
+            return ""
+        arm, control = pair
+        accuracy = 100 * self.comparison.arms[control].value
+        return (
+            f"no training here pays so far: {self.findings.title(control)} ({accuracy:.1f} %) "
+            f"beats every arm, {self.titles[arm]} by {100 * -gain.value:.1f} points"
+        )
+
+    def _odd_seed(self) -> str:
+        """A seed that stands outside and widens an open answer; empty: none does."""
+        arms = (self.answer.arm, self.answer.over)
+        odd = [one for one in self.odd if one.arm in arms] if self.answer.why == "noise" else []
+        return "; ".join(
+            f"seed {one.seed} of {self.titles[one.arm]} stands at {100 * one.value:.1f} %, its "
+            f"others at {100 * one.others:.1f} %"
+            for one in odd
+        )
 
     def about_validity(self) -> list[str]:
         """The arms of which it is not sure that they trained, in a sentence a verdict."""
@@ -55,70 +81,70 @@ class Conclusion:
                 by_summary[state_text(validity)].append(self.titles[arm])
         return [f"{', '.join(names)}: {summary}." for summary, names in by_summary.items()]
 
+    def _best_arm_and_control(self) -> tuple[str, str] | None:
+        """The best arm and the best control; None where one is lacking."""
+        there = self.comparison.arms if self.comparison else {}
+        arms = [name for name in there if name in self.findings.arms]
+        controls = [name for name in there if name not in arms]
+        if not arms or not controls:
+            return None
+        arm, control = (
+            max(names, key=lambda name: there[name].value) for names in (arms, controls)
+        )
+        return arm, control
+
     def about_controls(self) -> str:
         """How the best arm stands against the best control; empty where there is no interval."""
-        comparison, titles = self.comparison, self.titles
-        if comparison is None:
+        pair = self._best_arm_and_control()
+        if pair is None or self._control_on_top():
             return ""
-        arms = [name for name in comparison.arms if name in self.findings.arms]
-        controls = [name for name in comparison.arms if name not in arms]
-        if not controls:
-            return ""
-        arm, control = (
-            max(names, key=lambda name: comparison.arms[name].value) for names in (arms, controls)
-        )
-        gain = effect_of(comparison, arm, control)
-        accuracy = 100 * comparison.arms[control].value
-        figures = (
-            f"{self.findings.title(control)}, {accuracy:.1f} %; {titles[arm]} "
+        arm, control = pair
+        gain = effect_of(self.comparison, arm, control)
+        verb = "is beaten" if gain.low > 0 else "is not beaten for sure"
+        return (
+            f"The best control {verb}: {self.findings.title(control)}, "
+            f"{100 * self.comparison.arms[control].value:.1f} %; {self.titles[arm]} "
             f"{signed(gain.value)} points against it ({self._interval(gain.low, gain.high)})."
         )
-        if gain.high < 0:
-            return f"A control beats every arm: {figures} No training here pays yet."
-        if gain.low > 0:
-            return f"The best control is beaten: {figures}"
-        return f"The best control is not beaten for sure: {figures}"
 
     def about_seeds(self) -> list[str]:
         """The seeds that stand far outside their arm's others, and what was done about them."""
-        if self.comparison is None:
-            return []
-        table, controls = self.findings.results.table(*self.findings.primary)
-        arms = {name: rows for name, rows in table.items() if name not in controls}
         return [
-            f"Seed {odd.seed} of {self.titles[odd.arm]} stands at {100 * odd.value:.1f} % beside "
-            f"{100 * odd.others:.1f} % of its others. It counts in every figure, as a recipe that "
-            f"collapses now and then does so for its users too; {self._without(arms, odd.seed)}"
-            for odd in statistics.odd_seeds(arms)
+            f"Seed {odd.seed} of {self.titles[odd.arm]}, at {100 * odd.value:.1f} % beside "
+            f"{100 * odd.others:.1f} % of its others, counts in every figure, as a recipe that "
+            f"collapses now and then does so for its users too; {self._without(odd.seed)}"
+            for odd in self.odd
         ]
 
-    def _without(self, arms: dict[str, np.ndarray], seed: int) -> str:
+    def _without(self, seed: int) -> str:
         """What the answer's effect would be if a seed had not been run."""
         arm, over = self.answer.arm, self.answer.over
         if not (arm and over):
             return "look at its run."
-        fewer = {name: np.delete(rows, seed, axis=0) for name, rows in arms.items()}
+        fewer = {name: np.delete(rows, seed, axis=0) for name, rows in self.tables.items()}
         gain = effect_of(self.findings.compared(*self.findings.primary, fewer, ()), arm, over)
         return (
-            f"without this seed of all arms, {self.titles[arm]} would stand {signed(gain.value)} "
-            f"points against {self.titles[over]} ({self._interval(gain.low, gain.high)})."
+            f"with seed {seed} left out of every arm, {self.titles[arm]} would stand "
+            f"{signed(gain.value)} points against {self.titles[over]} "
+            f"({self._interval(gain.low, gain.high)})."
         )
 
     def what_settles(self) -> str:
         """What would settle what noise left open, in seeds, draws or images, and minutes."""
         answer, study = self.answer, self.findings.study
-        if answer.why not in ("noise", "which"):
+        if answer.why not in ("noise", "which") or self._control_on_top():
             return ""
+        if any(arm in self.evidence.failures for arm in answer.outside):
+            return "Before more is run, mend what failed: its output.txt says why."
         other = answer.level_with[0] if answer.why == "which" else answer.over
-        gain = effect_of(self.comparison, answer.arm, other).value
         noisy = [self.titles[x] for x in (answer.arm, other) if x in self.comparison.noisy]
         if noisy:
             return (
                 f"The seeds of {' and '.join(noisy)} differ too much among each other to say what "
                 "would settle it: look at the runs that stand out first."
             )
-        spent = self.findings.results.spent()
-        return settling(self.comparison, gain, study.margin or 0.0, spent)
+        gain = effect_of(self.comparison, answer.arm, other).value
+        return settling(self.comparison, gain, study.margin or 0.0, self.findings.results.spent())
 
     def about_noise(self) -> list[str]:
         """Where the uncertainty comes from, and what a study of this size sees."""
@@ -136,7 +162,8 @@ class Conclusion:
         return [
             *lines,
             f"it sees a difference of {100 * advice.now:.1f} points in 4 of 5 cases; {doubled}; "
-            "what is not seen is not shown to be equal",
+            "what is not seen is not shown to be equal; more of anything averages the residual, "
+            "which is single answers",
         ]
 
     def about_crossings(self) -> list[str]:
@@ -169,6 +196,14 @@ class Conclusion:
 
     def _interval(self, low: float, high: float) -> str:
         return interval_text(low, high, self.findings.level, sign=True)
+
+
+def reason_of(validity: Validity) -> str:
+    """What the checks say of an arm, to stand behind its title; of an unclear one what was seen."""
+    seen = validity.reasons[0] if validity.reasons else ""
+    if validity.state != "not trained":
+        return seen
+    return f"did not train ({seen})" if seen else "did not train"
 
 
 def state_text(validity: Validity) -> str:

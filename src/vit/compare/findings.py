@@ -144,7 +144,7 @@ class Findings:
         table, controls = self.results.table(*self.primary)
         if self.study.seeds < 2:
             here = f"this study has {self.study.seeds}"
-            return f"an interval needs at least two seeds of each arm, {here}; start it with more"
+            return f"an interval needs at least two seeds of each arm, {here}; start it with 5"
         if not set(table) - set(controls):
             return "no arm has all its runs at the primary endpoint"
         return "an interval needs at least two test images that do not belong together"

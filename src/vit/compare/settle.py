@@ -46,7 +46,9 @@ def settling(comparison: Comparison, gain: float, margin: float, spent: Spent) -
         ways.append(f"{number} label draws a seed in place of {draws} (about {cost} more)")
     if number := fewest(images, lambda count: seen(seeds, count, draws)):
         ways.append(f"about {number:,} {comparison.unit} in place of {images:,}")
-    goal = f"To tell {100 * target:.1f} points apart in 4 of 5 such studies"
+    aims = {abs(gain): "the difference that was seen", margin: "the margin"}
+    aim = aims.get(target, "nothing smaller is aimed at")
+    goal = f"To tell {100 * target:.1f} points apart ({aim}) in 4 of 5 such studies"
     if not ways:
         both = f"{MOST} times the seeds, draws or {comparison.unit} alone"
         return f"{goal}, {both} would not do: take a larger budget, or fewer arms."

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from vit.compare.conclusion import state_text
 from vit.compare.findings import BEST_USE, Findings
 from vit.compare.results import Score
 from vit.compare.statistics import Comparison
@@ -25,7 +24,7 @@ def headline(findings: Findings) -> Rows:
         seeds = " ".join(seed_text(score) for score in scores)
         mean = mean_text(arm, scores, comparison)
         validity = findings.validities.get((arm, findings.study.primary.data))
-        state = state_text(validity) if validity else "-"
+        state = validity.state if validity else "-"
         labels = f"{scores[0].labels_used:,}"
         rows.append([findings.title(arm), seeds, mean, state, *cost(findings, scores[0]), labels])
     return rows
@@ -162,14 +161,15 @@ def ranks(findings: Findings) -> Rows:
             where = data if point is None else f"{data}, {point[0]} {point[1]:g}"
             orders = [order(findings, data, name, point) for name in protocols]
             rows += [[where, *orders]] if set(orders) != {"-"} else []
-    return rows
+    return rows if len(rows) > 2 else rows[:1]  # one row would repeat the table of its task
 
 
 def order(findings: Findings, data: str, protocol: str, point: tuple | None) -> str:
     """The arms from best to worst."""
     table, controls = findings.results.table(data, protocol, point)
     accuracy = {arm: x.mean() for arm, x in table.items() if arm not in controls}
-    return " > ".join(sorted(accuracy, key=lambda arm: -accuracy[arm])) or "-"
+    ranked = sorted(accuracy, key=lambda arm: -accuracy[arm])
+    return " > ".join(findings.titles[arm] for arm in ranked) or "-"
 
 
 def markdown(rows: Rows) -> str:

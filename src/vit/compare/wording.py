@@ -19,8 +19,10 @@ class Wording:
         answer: what was decided.
         evidence: what it rests on.
         titles: of the arms, by name.
-        reasons: why an arm counts as it does, by arm.
+        reasons: what became of an arm, by arm, to stand behind its title: `did not train (...)`.
         why_no_interval: why the primary endpoint has none; empty where it has one.
+        spoiled: a sentence that goes before all else: a control beats every arm, or a seed of the
+            answer's arms stands far outside the others. Empty: nothing does.
     """
 
     def __init__(
@@ -30,12 +32,14 @@ class Wording:
         titles: dict[str, str],
         reasons: dict[str, str],
         why_no_interval: str = "",
+        spoiled: str = "",
     ) -> None:
         self.answer = answer
         self.evidence = evidence
         self.titles = titles
         self.reasons = reasons
         self.why_no_interval = why_no_interval
+        self.spoiled = spoiled
 
     def first_line(self) -> str:
         """The answer with its effect, in a sentence or two."""
@@ -54,8 +58,13 @@ class Wording:
         line = sentences.get(answer.why or answer.says, self._pays)()
         shown = answer.why in ("failed", "untrained", "untrained leads", "no interval")
         if answer.outside and not shown:
-            line += f" {self._listed(answer.outside)}: nothing can be told at this budget."
-        return line
+            line += f" {self._listed(answer.outside)}: not ruled out; mend it to compare."
+        if not self.spoiled:
+            return line
+        if not line.startswith(f"{CANNOT}: "):
+            return f"{line} Yet {self.spoiled}."
+        rest = line.removeprefix(f"{CANNOT}: ")
+        return f"{CANNOT}: {self.spoiled}. {rest[0].upper()}{rest[1:]}"
 
     def _pays(self) -> str:
         answer = self.answer
@@ -71,15 +80,17 @@ class Wording:
         others = self._names(answer.level_with)
         return (
             f"Supervised and self-supervised alike: {self.titles[answer.arm]} {self._effect()}; "
-            f"{others}: equal to it within {points(self.evidence.margin)} points."
+            f"{others}: equal to it within {points(self.evidence.margin)} points. Take the cheaper."
         )
 
     def _none(self) -> str:
-        margin = self.evidence.margin
+        answer, margin = self.answer, self.evidence.margin
+        best = f"the best of it, {self.titles[answer.arm]}, stands {self._effect()}"
+        if effect_of(self.evidence.comparison, answer.arm, answer.over).high < 0:
+            return f"None: pre-training does harm here; {best}."
         excluded = f"a gain of {points(margin)} points or more" if margin else "a gain"
         return (
-            f"None: pre-training is not worth it here. The best of it, "
-            f"{self.titles[self.answer.arm]}, stands {self._effect()}; {excluded} is excluded."
+            f"None: pre-training is not worth it here; {best}. {excluded.capitalize()} is excluded."
         )
 
     def _no_question(self) -> str:
@@ -93,44 +104,56 @@ class Wording:
 
     def _failed(self) -> str:
         return (
-            f"{CANNOT}: {self._listed(self.answer.outside)}; an arm without its runs can neither "
-            "win nor lose. Mend them and start again, or take the arm out."
+            f"{CANNOT}: {self._listed(self.answer.outside)}. Without it nothing can be compared: "
+            "find why, mend it, and type the same command."
         )
 
     def _untrained_leads(self) -> str:
-        arm = self.answer.arm
+        answer = self.answer
+        gain = effect_of(self.evidence.comparison, answer.arm, answer.over)
+        why = self.reasons.get(answer.arm, "did not train")
         return (
-            f"{CANNOT}: {self.titles[arm]} leads, {self._effect()}, yet by its check on validation "
-            f"it did not train ({self.reasons.get(arm, 'see below')}). One of the two is wrong: "
-            "look at the check before you believe either."
+            f"{CANNOT}: {self.titles[answer.arm]} gains {signed(gain.value)} points, yet on "
+            f"validation it {why}. Either the check misses what helps fine-tuning, or the gain has "
+            "another cause: look at both before you believe it."
         )
 
     def _untrained(self) -> str:
         answer = self.answer
         parts = [self._listed(answer.outside)] if answer.outside else []
-        if answer.level_with:
-            parts.append(f"whether {self._names(answer.level_with)} trained at all is not clear")
-        seen = f" No gain was seen ({self._effect()}), but" if answer.arm else " So"
-        return (
-            f"{CANNOT}: {'; '.join(parts)}.{seen} an arm that may not have trained cannot lose: "
-            "give it a longer pre-training or another learning rate."
-        )
+        parts += [
+            f"whether {self.titles[arm]} trained is not clear{self._check(arm)}"
+            for arm in answer.level_with
+        ]
+        line = f"{CANNOT}: {'; '.join(parts)}."
+        if answer.arm:
+            best = self.titles[answer.arm]
+            line += f" The best, {best}, stands {self._effect()}; what may not have trained has"
+            line += " not lost by that."
+        names = self._names((*answer.outside, *answer.level_with))
+        return f"{line} Pre-train {names} longer, or at another learning rate."
+
+    def _check(self, arm: str) -> str:
+        return f" ({self.reasons[arm]})" if arm in self.reasons else ""
 
     def _which(self) -> str:
         answer, comparison = self.answer, self.evidence.comparison
         rival = answer.level_with[0]
         gain = effect_of(comparison, answer.arm, rival)
         return (
-            f"{CANNOT} which: pre-training pays ({self.titles[answer.arm]} {self._effect()}), but "
-            f"{self.titles[rival]} is not distinguishable from it "
-            f"({signed(gain.value)} points, {self.interval(gain)})."
+            f"{CANNOT} which kind, but pre-training pays: {self.titles[answer.arm]} "
+            f"{self._effect()}; {signed(gain.value)} above {self.titles[rival]} "
+            f"({self.interval(gain)}). Until it is settled, take the cheaper."
         )
 
     def _noise(self) -> str:
-        return (
-            f"{CANNOT}: the best pre-trained arm, {self.titles[self.answer.arm]}, stands "
-            f"{self._effect()}."
-        )
+        answer = self.answer
+        gain = effect_of(self.evidence.comparison, answer.arm, answer.over)
+        best = self.titles[answer.arm]
+        line = f"{CANNOT}: the best pre-trained arm, {best}, stands {self._effect()}."
+        if gain.low <= 0 <= gain.high and gain.high - gain.low < WIDEST:
+            return f"{line} A gain above {100 * gain.high:.1f} points is unlikely."
+        return line
 
     def best_of_all(self, comparison: Comparison) -> str:
         """Which arm is better than every other, if one is."""
@@ -158,10 +181,7 @@ class Wording:
         if holm_p is None or holm_p <= comparison.alpha:
             return ""
         pairs = len(comparison.family)
-        return (
-            f"; its own interval excludes 0, but among {pairs} pairs one does so by chance too "
-            f"often: Holm's p is {holm_p:.2g}"
-        )
+        return f"; with {pairs} comparisons that may be chance: Holm's corrected p is {holm_p:.2g}"
 
     def interval(self, gain: Effect) -> str:
         """An interval of a difference, in words."""
@@ -179,7 +199,7 @@ class Wording:
     def _listed(self, arms: tuple[str, ...]) -> str:
         """The arms that can neither win nor lose, each with the reason."""
         return "; ".join(
-            f"{self.titles[arm]}: {self.reasons.get(arm, 'no figure')}" for arm in arms
+            f"{self.titles[arm]} {self.reasons.get(arm, 'has no figure')}" for arm in arms
         )
 
 
