@@ -160,3 +160,12 @@ def _child(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def forget_other_class_arguments(patch) -> None:
+    """Parse as the command line does, until the patch, a MonkeyPatch, is undone."""
+    from vit import lightning_workarounds as workarounds  # slow to load
+
+    name = "discard_init_args_on_class_path_change"
+    patch.setattr(workarounds.typehints, name, getattr(workarounds.typehints, name))
+    workarounds.forget_other_class_arguments()

@@ -13,9 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
-from launch import ROOT, launch
+from launch import ROOT, forget_other_class_arguments, launch
 from test_overlap import encoded, moved
-from vit import lightning_workarounds as workarounds
 from vit.cli.compare import read_study
 from vit.cli.dry_run import dry_run
 from vit.cli.errors import UsageError
@@ -63,7 +62,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightni
 @pytest.fixture(autouse=True)
 def _here(monkeypatch):
     monkeypatch.chdir(ROOT)
-    workarounds.forget_other_class_arguments()
+    forget_other_class_arguments(monkeypatch)
 
 
 def planned(folder: Path, arm: dict, **changes) -> tuple[Planner, dict]:

@@ -1,11 +1,11 @@
 """What is said of a study before it begins: the answer first, on one screen."""
 
 import warnings
+from collections.abc import Iterator
 
 import pytest
 
-from launch import ROOT
-from vit import lightning_workarounds as workarounds
+from launch import ROOT, forget_other_class_arguments
 from vit.cli.compare import read_study
 from vit.cli.dry_run import dry_run
 from vit.compare.forecast import Forecast, some
@@ -19,25 +19,25 @@ Which pre-training pays for cluttered digits with 10 labels a class?
 
 arms       scratch; scratch-long; supervised; masked patches
 tasks      digits (448 test images, 5 classes); the verdict is drawn from digits, finetune
-labels     50 to learn from, 45 to choose on; 5 seeds with 5 label draws each; supervised learns
+labels     50 to learn from, 45 to choose on; 5 seeds with 2 label draws each; supervised learns
            from 730 others first
 controls   random encoder, raw pixels, kmeans
 
              runs  done  time
 pretrain       10     0  5 min
-transfer      100     0  36 min
-test          100     0  3 min
-probe          50     0  2 min
-control        25     0  1 min
-285 runs, 0 done; the rest: about 47 min, 2 at a time on this machine's CPU
+transfer       40     0  14 min
+test           40     0  1 min
+probe          20     0  53 s
+control        10     0  27 s
+120 runs, 0 done; the rest: about 22 min, 2 at a time on this machine's CPU
 times      guessed from floating-point operations; nothing was timed
-disk       0.4 GB more
+disk       0.2 GB more
 
-sees       it could detect a difference of 6.6 points between two of 4 arms, with 80 % power;
+sees       it could detect a difference of 7.4 points between two of 4 arms, with 80 % power;
            guessed from the seeds' spread of earlier studies, for 10 labels a class of 5 classes:
            accuracy about 45 %, seeds 1.8 points apart
-with twice test images: 5.2 points (no run more); seeds: 6.0 points (47 min more); label draws: 6.4
-           points (42 min more)
+with twice test images: 5.9 points (no run more); seeds: 6.3 points (22 min more); label draws: 6.8
+           points (17 min more)
 --list shows every run and its command"""
 
 
@@ -56,12 +56,12 @@ def forecast_of(*argv: str, store: Store) -> Forecast:
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory) -> Forecast:
-    workarounds.forget_other_class_arguments()
+def quick(tmp_path_factory) -> Iterator[Forecast]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # LightningCLI uses jsonargparse so
         patch.chdir(ROOT)
-        return forecast_of(store=Store(tmp_path_factory.mktemp("runs")))
+        forget_other_class_arguments(patch)
+        yield forecast_of(store=Store(tmp_path_factory.mktemp("runs")))
 
 
 def test_the_quick_study_is_told_on_one_screen(quick):
@@ -73,14 +73,14 @@ def test_the_quick_study_is_told_on_one_screen(quick):
 
 def test_the_list_has_every_run_and_its_command(quick):
     lines = quick.runs()
-    assert len(lines) == 2 * 285
+    assert len(lines) == 2 * 120
     assert lines[0] == "new     supervised pretrain seed 0  (about 1 min)"
     assert lines[1].startswith("        python train.py fit --config configs/pretrain/superv")
 
 
 def test_the_beginning_is_one_line(quick):
     assert quick.beginning == (
-        "285 runs, 0 done; the rest: about 47 min, 2 at a time on this machine's CPU; guessed "
+        "120 runs, 0 done; the rest: about 22 min, 2 at a time on this machine's CPU; guessed "
         "from floating-point operations; nothing was timed"
     )
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch import ROOT
-from vit import lightning_workarounds as workarounds
+from launch import ROOT, forget_other_class_arguments
 from vit.cli.compare import compare
 from vit.compare.store import Store
 
@@ -44,11 +43,11 @@ def calls(tmp_path_factory) -> list[tuple[str, str]]:
         if event == "call" and row:
             first.setdefault(row)
 
-    workarounds.forget_other_class_arguments()
     logs, listening = tmp_path_factory.mktemp("logs"), signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # LightningCLI uses jsonargparse so
         patch.chdir(ROOT)
+        forget_other_class_arguments(patch)
         patch.setattr("vit.cli.compare.Store", DoneStore)
         patch.setattr("vit.compare.pool.METHOD", "spawn")  # no server, which nothing would use
         patch.setattr(Store, "folder", lambda store, job: logs)

@@ -45,7 +45,10 @@ def _forest(findings: Findings, folder: Path) -> str:
     left.set_yticks(range(len(arms)), [findings.titles[arm] for arm in arms])
     left.set_ylim(-0.6, len(arms) - 0.4)
     left.set_xlabel(f"test accuracy, % ({findings.level}; a stroke is a seed)")
-    left.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, frameon=False)
+    if findings.lines():
+        left.legend(
+            fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, frameon=False
+        )
     _gains(findings, right, arms)
     return save(figure, folder / "forest.svg", left, right)
 
@@ -130,7 +133,7 @@ def _band(plot: Axes, number: int, title: str, points: list) -> None:
         return
     colour = COLOURS[number % len(COLOURS)]
     values = [100 * one.value for _, one in points]
-    low, high = ([100 * getattr(one, end) for _, one in points] for end in ("low", "high"))
+    low, high = [100 * one.low for _, one in points], [100 * one.high for _, one in points]
     if len(points) > 1:
         places = [x for x, _ in points]
         plot.plot(places, values, marker="o", color=colour, label=title, linewidth=1.5)

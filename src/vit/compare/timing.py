@@ -4,7 +4,6 @@ Before that, a time is guessed from floating-point operations. Steps are timed a
 many processes at a time, each with its device and its threads.
 """
 
-import json
 import multiprocessing.connection
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from vit.callbacks.run_folder import read_json
 from vit.compare.dry_run import VARIED
 from vit.compare.job import SPEED, START, Job
 from vit.compare.pool import child, threads, warm_context
@@ -109,7 +109,7 @@ class Timer:
     def _read(self, job: Job, file: Path) -> None:
         """What a process measured; nothing where it failed, of which the run itself will tell."""
         if file.is_file():
-            measured = json.loads(file.read_text())
+            measured = read_json(file)
             ratio = measured["per_image"] / (job.flops / job.images / SPEED)
             self.timings[kind_of_fit(job)] = Timing(measured["start"], ratio)
 

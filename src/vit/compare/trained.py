@@ -5,7 +5,6 @@ that suits its objective; whether they collapsed; its own task against a trivial
 noise allows no answer, none is given. An arm that fails stays in every table.
 """
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
@@ -17,6 +16,7 @@ from scipy.special import stdtrit
 
 from vit.compare.dry_run import DryRun, whole_number
 from vit.compare.gains import LEVEL, Gain, gains
+from vit.compare.identity import class_named
 from vit.compare.job import Cell, Job, unique
 from vit.compare.plan import Planner
 from vit.compare.store import Store
@@ -115,9 +115,9 @@ def recorded_protocols(file: Path) -> tuple[str, ...]:
     """
     try:
         settings = load_yaml(open_checkpoint(file)["config"], str(file))
-        module, _, name = settings["model"]["objective"]["class_path"].rpartition(".")
-        if module.startswith(OURS):
-            return getattr(importlib.import_module(module), name).validity_protocols
+        class_path = settings["model"]["objective"]["class_path"]
+        if class_path.startswith(OURS):
+            return class_named(class_path).validity_protocols
     except (ValueError, KeyError, TypeError, AttributeError, ImportError):
         pass  # a released file, or an objective that is gone
     return Objective.validity_protocols
