@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -30,6 +31,14 @@ def test_a_clean_folder_has_nothing_wrong(tmp_path):
     assert ended.code == 0, ended.everything
     assert "read 12 images: 7 train, 2 val, 3 test" in ended.out
     assert "nothing wrong" in ended.out
+
+
+def test_a_class_without_a_training_image_is_listed(monkeypatch):
+    monkeypatch.setattr(check, "train_counts", lambda data: Counter({0: 5, 2: 1}))
+    report = check_data(Digits(classes=[3, 4, 5]), silent)
+    assert report.empty == ["4"]
+    assert report.sizes == {"3": 5, "5": 1}
+    assert "no training image: class 4" in report.lines()
 
 
 def test_whatever_is_wrong_is_listed(tmp_path):

@@ -5,6 +5,7 @@ from vit.compare.verdict import Answer, Effect, Evidence, effect_of, pair_of
 
 CANNOT = "Cannot be told at this budget"
 WIDEST = 0.5  # an interval as wide, of an arm, says nothing; a difference has twice the room
+MOST_REASONS = 2  # of arms stand in the first line; more stand below
 KINDS = {
     "supervised": "Supervised",
     "self-supervised": "Self-supervised",
@@ -121,10 +122,13 @@ class Wording:
     def _untrained(self) -> str:
         answer = self.answer
         parts = [self._listed(answer.outside)] if answer.outside else []
-        parts += [
-            f"whether {self.titles[arm]} trained is not clear{self._check(arm)}"
-            for arm in answer.level_with
-        ]
+        if len(answer.level_with) > MOST_REASONS:
+            parts.append(f"whether {self._names(answer.level_with)} trained is not clear")
+        else:
+            parts += [
+                f"whether {self.titles[arm]} trained is not clear{self._check(arm)}"
+                for arm in answer.level_with
+            ]
         line = f"{CANNOT}: {'; '.join(parts)}."
         if answer.arm:
             best = self.titles[answer.arm]
