@@ -59,7 +59,8 @@ class Conclusion:
         accuracy = 100 * self.comparison.arms[control].value
         return (
             f"no training here pays so far: {self.findings.title(control)} ({accuracy:.1f} %) "
-            f"beats every arm, {self.titles[arm]} by {100 * -gain.value:.1f} points"
+            f"beats every arm, {self.titles[arm]} by {100 * -gain.value:.1f} points "
+            f"({self._interval(-gain.high, -gain.low)})"
         )
 
     def _odd_seed(self) -> str:
