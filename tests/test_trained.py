@@ -20,8 +20,7 @@ from vit.compare.trained import (
     validity_of,
 )
 from vit.objectives.base import Objective
-from vit.objectives.dino import DINO
-from vit.objectives.mae import MAE
+from vit.objectives.supervised import Supervised
 
 BASELINE = ("val/accuracy", "val/always_most_common")
 MASKED = ("attentive", "ridge", "knn")
@@ -187,8 +186,8 @@ def checkpoint(path, class_path: str):
 
 
 def test_imported_weights_are_measured_as_their_objective_asks(tmp_path):
-    dino = checkpoint(tmp_path / "dino.ckpt", "vit.objectives.dino.DINO")
-    assert recorded_protocols(dino) == DINO.validity_protocols != MAE.validity_protocols
+    file = checkpoint(tmp_path / "one.ckpt", "vit.objectives.supervised.Supervised")
+    assert recorded_protocols(file) == Supervised.validity_protocols != Objective.validity_protocols
 
 
 @pytest.mark.parametrize("name", ["os.system", "vit.objectives.gone.Gone", "vit.cli.engine.CLI"])

@@ -182,13 +182,12 @@ def test_more_seeds_are_an_extension_and_other_settings_are_told(tmp_path):
     write(tmp_path, arms=["scratch"], controls=[], protocols=[], seeds=2)
     assert launch(*argv, cwd=tmp_path).code == 0
     report = (tmp_path / "logs/compare/grown/report.md").read_text()
-    assert "extended from 1 to 2 seeds" in report
+    assert "Reported before with fewer seeds x draws (1 x 1): each look halves alpha" in report
     assert "reported before with other settings" not in report
     write(tmp_path, arms=["scratch"], controls=[], protocols=[], margin=0.05)
     assert launch(*argv, cwd=tmp_path).code == 0
     report = (tmp_path / "logs/compare/grown/report.md").read_text()
-    assert "2 seeds, primary high, finetune" in report.split("other settings")[1]
-    assert "extended from" not in report
+    assert "grown: 2 seeds x 1 label draws, primary high" in report.split("other settings")[1]
 
 
 @pytest.mark.slow
