@@ -103,6 +103,27 @@ def test_early_stopping_reads_its_metric_after_a_resume(tmp_path):
     assert equal(straight, killed)
 
 
+def test_a_run_killed_after_it_was_stopped_early_makes_no_step_more(tmp_path):
+    """Lightning's checkpoints hold that patience ran out, not that the run was to stop."""
+    stopping = (
+        *("--trainer.max_epochs", "-1", "--trainer.max_steps", "12"),
+        *("--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "5"),
+        *("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"),
+        "--trainer.callbacks.stopping_threshold=100",
+    )
+    done = fit(tmp_path, "supervised", "single", *stopping, name="stopped")
+    assert done.code == 0, done.everything
+    run = tmp_path / done.run
+    metrics, before = (run / "metrics.csv").read_bytes(), weights(run)
+    (run / "summary.json").unlink()
+    resumed = launch("fit", "--resume", str(run), cwd=tmp_path)
+    assert resumed.code == 0, resumed.everything
+    assert "resumed at step 5" in resumed.out
+    assert (run / "metrics.csv").read_bytes() == metrics
+    assert all(torch.equal(before[name], value) for name, value in weights(run).items())
+    assert json.loads((run / "summary.json").read_text())["status"] == "completed"
+
+
 @pytest.mark.parametrize("validations", ["1.0", "0"])
 def test_a_run_killed_after_its_last_step_still_gets_its_end(tmp_path, validations):
     """What follows the last step (a probe) is done by the resumed run, and nothing twice."""

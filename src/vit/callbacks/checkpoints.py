@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from vit.callbacks.interruption import Interruption
@@ -46,11 +46,16 @@ class Checkpoints(Checkpoint):
         self.keep_best = keep_best
         self.best: float | None = None  # the value to beat
         self.saved_step = -1
+        self.stopping = False  # was the resumed run to stop, when it was saved?
 
     @property
     def state_key(self) -> str:
         """One name in the checkpoint."""
         return "Checkpoints"
+
+    def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Early stopping has spoken: Lightning would train on after a resume."""
+        trainer.should_stop = self.stopping
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
@@ -108,6 +113,18 @@ class Checkpoints(Checkpoint):
         self.saved_step = trainer.global_step
         if self.saved_step >= trainer.lightning_module.total_steps:
             self.interruption.stepping = False  # what follows may be stopped at any time
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Whether somebody has stopped the run; Lightning's own state leaves it out."""
+        checkpoint["stopping"] = trainer.should_stop
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """For the start of the training."""
+        self.stopping = checkpoint.get("stopping", False)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know: the value to beat."""
