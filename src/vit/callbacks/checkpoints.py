@@ -123,7 +123,7 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """For the start of the training."""
+        """The start of the training asks for it."""
         self.stopping = checkpoint.get("stopping", False)
 
     def state_dict(self) -> dict[str, Any]:

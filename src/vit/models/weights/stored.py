@@ -1,0 +1,172 @@
+"""An encoder as a file holds it: what rebuilds it, its weights, and how they are put into place."""
+
+import contextlib
+import importlib
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from torch import Tensor, nn
+
+from vit.batch import DataSpec
+from vit.models.base import Encoder
+from vit.models.lineage import Link
+from vit.models.prefixes import tensors_below
+
+OURS = "vit.models."  # whose modules a file may name
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The encoder that a file holds, and what is needed to use it.
+
+    Args:
+        path: of the file.
+        class_path: of the encoder.
+        settings: its constructor arguments.
+        spec: size, channels and normalisation that it was trained with, and its classes.
+        grid: rows and columns of patches that its positions are of; None without patches.
+        state: its tensors, by our names.
+        classifier: weight and bias over the classes; empty without such a head.
+        objective: how the names of the objective begin, among which all of these were.
+        lineage: the trainings behind these weights, the last one first.
+        preprocessing: how pictures were shown in evaluation, as arguments of `Preprocessing`.
+        notes: what was assumed because the file does not say it, a line each.
+    """
+
+    path: Path
+    class_path: str
+    settings: dict[str, Any]
+    spec: DataSpec
+    grid: tuple[int, int] | None
+    state: dict[str, Tensor]
+    classifier: dict[str, Tensor] = field(default_factory=dict)
+    objective: str = ""
+    lineage: tuple[Link, ...] = ()
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def build(self, spec: DataSpec) -> Encoder:
+        """The same architecture for other data; its weights are not loaded yet."""
+        try:
+            kind = encoder_class(self.class_path)
+            check_literals(kind, self.settings)
+            return kind(spec, **self.settings)
+        except LookupError as error:
+            raise ValueError(f"checkpoint: {self.path} holds a {error}") from error
+        except TypeError as error:
+            raise ValueError(
+                f"checkpoint: {self.path} is of another version of {self.class_path} ({error})"
+            ) from error
+
+
+def encoder_class(class_path: str) -> type[Encoder]:
+    """An Encoder by the name that a file gives; of other packages only what is imported already.
+
+    Raises:
+        LookupError: it is none; says how to allow it.
+    """
+    module = class_path.rpartition(".")[0]
+    if module.startswith(OURS):
+        with contextlib.suppress(ImportError, ValueError):  # there is no such module
+            importlib.import_module(module)
+    todo = [Encoder]
+    while todo:
+        kind = todo.pop()
+        if f"{kind.__module__}.{kind.__qualname__}" == class_path:
+            return kind
+        todo += kind.__subclasses__()
+    package = module.partition(".")[0] or "its package"
+    raise LookupError(
+        f"{class_path}, which is no Encoder that is known here; if you know where it comes from: "
+        f"--trust {package}"
+    )
+
+
+def check_literals(kind: type[Encoder], settings: dict[str, Any]) -> None:
+    """A checkpoint's settings go through no parser, which would refuse unknown words.
+
+    Raises:
+        TypeError: naming the setting.
+    """
+    for name, parameter in inspect.signature(kind.__init__, eval_str=True).parameters.items():
+        options = [parameter.annotation, *get_args(parameter.annotation)]
+        literals = [x for kind in options if get_origin(kind) is Literal for x in get_args(kind)]
+        value = settings.get(name)
+        if literals and isinstance(value, str) and value not in literals and str not in options:
+            raise TypeError(f"{name} is {value!r}; known: {', '.join(map(str, literals))}")
+
+
+def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
+    """What a checkpoint stores beside the weights, in plain values."""
+    grid = getattr(encoder, "grid", None)
+    return {
+        "class_path": encoder.class_path,
+        "settings": dict(encoder.settings),
+        "spec": spec.to_dict(),
+        "grid": list(grid) if grid else None,
+    }
+
+
+def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
+    """Copy the stored weights into an encoder and say what was covered.
+
+    Raises:
+        ValueError: the architectures differ; the first differing field is named. Or the file
+            does not cover the whole encoder.
+    """
+    ours = describe(encoder, stored.spec)
+    if ours["class_path"] != stored.class_path:
+        raise ValueError(
+            f"pretrained: {stored.path} holds a {stored.class_path}, the config asks for a "
+            f"{ours['class_path']}; set model.encoder: null to take the checkpoint's"
+        )
+    if channels != stored.spec.channels:
+        raise ValueError(
+            f"pretrained: {stored.path} was trained on {stored.spec.channels} channels, "
+            f"the data has {channels}"
+        )
+    for setting, value in ours["settings"].items():
+        theirs = stored.settings.get(setting)
+        if setting not in encoder.FREE and value != theirs:
+            raise ValueError(
+                f"pretrained: {setting} is {value} in the config and {theirs} in "
+                f"{stored.path}; set model.encoder: null to take the checkpoint's"
+            )
+    try:
+        state = encoder.adapt(stored.state, stored.grid)
+        missing, unused = encoder.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"pretrained: the weights in {stored.path} do not fit its own settings "
+            f"({str(error).splitlines()[-1].strip()})"
+        ) from error
+    if missing:
+        raise ValueError(
+            f"pretrained: {stored.path} lacks {len(missing)} tensors of the encoder, "
+            f"{missing[0]} first"
+        )
+    total = sum(tensor.numel() for tensor in encoder.state_dict().values())
+    left = f", not used: {' '.join(unused)}" if unused else ""
+    moved = getattr(encoder, "grid", None)
+    resized = "" if moved == stored.grid else f", positions resized from {stored.grid} to {moved}"
+    return (
+        f"pretrained: {len(stored.state)} tensors, {total:,} numbers, 100 % of the encoder "
+        f"from {stored.path}{resized}{left}"
+    )
+
+
+def adapt_positions(module: nn.Module, state: dict[str, Tensor], grid: list[int] | None) -> None:
+    """Make a checkpoint's tensors fit the encoders of a module whose images have another size.
+
+    Args:
+        module: holds encoders, a teacher's too.
+        state: of the checkpoint, by names of the module; changed in place.
+        grid: rows and columns of patches that the checkpoint was made with; None: no patches.
+    """
+    for place, part in module.named_modules():
+        if isinstance(part, Encoder):
+            inside = tensors_below(state, f"{place}.")
+            adapted = part.adapt(inside, tuple(grid) if grid else None)
+            state |= {f"{place}.{name}": value for name, value in adapted.items()}
