@@ -164,8 +164,8 @@ def _child(
 
 def forget_other_class_arguments(patch) -> None:
     """Parse as the command line does, until the patch, a MonkeyPatch, is undone."""
-    from vit import lightning_workarounds as workarounds  # slow to load
+    from vit import parser_workarounds  # slow to load
 
     name = "discard_init_args_on_class_path_change"
-    patch.setattr(workarounds.typehints, name, getattr(workarounds.typehints, name))
-    workarounds.forget_other_class_arguments()
+    patch.setattr(parser_workarounds.typehints, name, getattr(parser_workarounds.typehints, name))
+    parser_workarounds.forget_other_class_arguments()

@@ -16,8 +16,8 @@ FLOORS = [
     {"data", "objectives"},
     {"evaluate", "finite", "flops", "insight", "optim"},
     {
-        "callbacks", "compare", "export", "lightning_workarounds", "module", "prepare", "report",
-        "sharding",
+        "callbacks", "compare", "export", "lightning_workarounds", "module", "parser_workarounds",
+        "prepare", "report", "sharding",
     },
     {"cli", "loading"},
 ]  # fmt: skip

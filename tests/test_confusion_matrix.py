@@ -1,46 +1,102 @@
-"""The confusion matrix is scikit-learn's, and the pictures reach TensorBoard."""
+"""What a run says of its mistakes is what scikit-learn says of its predictions, on any ranks."""
 
-from collections import Counter
+import csv
+import json
+from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import precision_recall_fscore_support
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from launch import launch
-from vit.callbacks.confusion_matrix import draw_matrix
+from launch import Ended, launch
+from vit.published.decode import decode
 
 SHORT = ("fit", "--config", "configs/pretrain/supervised.yaml", "--trainer.max_steps", "20",
          "--trainer.callbacks", "ConfusionMatrix",
          "--trainer.val_check_interval", "10")  # fmt: skip
+RANKS = ("--trainer", "configs/trainer/ddp.yaml", "--trainer.accelerator", "cpu",
+         "--trainer.devices", "2", "--trainer.precision", "32-true")  # fmt: skip
 
 
-def test_pictures_of_mistakes_reach_tensorboard_and_change_no_weight(tmp_path):
-    ended = launch(*SHORT, "--name", "with", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory) -> tuple[Path, Ended]:
+    """A short fit, and its test."""
+    cwd = tmp_path_factory.mktemp("work")
+    ended = launch(*SHORT, "--name", "with", "--test_after_fit", "true", cwd=cwd)
     assert ended.code == 0, ended.everything
+    return cwd / ended.run, ended
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_the_table_is_scikit_learns_of_the_predictions(tested):
+    run, _ = tested
+    ended = launch("predict", "--from", str(run), cwd=run.parents[2])
+    assert ended.code == 0, ended.everything
+    predictions = rows_of(run / "predictions.csv")
+    truth, guess = ([row[name] for row in predictions] for name in ("label", "prediction"))
+    classes = [row["name"] for row in rows_of(run / "per_class.test.csv")]
+    expected = precision_recall_fscore_support(truth, guess, labels=classes, zero_division=np.nan)
+    for row, *values in zip(rows_of(run / "per_class.test.csv"), *expected, strict=True):
+        given = [float(row[key] or "nan") for key in ("precision", "recall", "f1", "images")]
+        assert given == pytest.approx(values, abs=1e-6, nan_ok=True)
+
+
+def test_pictures_reach_the_folder_and_tensorboard_and_change_no_weight(tested):
+    run, ended = tested
     assert "arning" not in ended.everything
-    events = EventAccumulator(str(tmp_path / ended.run)).Reload()
-    assert set(events.Tags()["images"]) == {"pictures/confusion", "pictures/worst_mistakes"}
-    plain = launch(*SHORT[:5], *SHORT[7:], "--trainer.callbacks", "null", cwd=tmp_path)
+    names = {f"{name}_{split}" for name in ("confusion", "mistakes") for split in ("val", "test")}
+    events = EventAccumulator(str(run)).Reload()
+    assert set(events.Tags()["images"]) == {f"pictures/{name}" for name in names}
+    for name in names:
+        assert min(decode((run / f"{name.replace('_', '.')}.png").read_bytes()).shape[1:]) > 200
+    plain = launch(*SHORT[:5], *SHORT[7:], "--trainer.callbacks", "null", cwd=run.parents[2])
     first, second = (
-        torch.load(tmp_path / e.run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        for e in (ended, plain)
+        torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for folder in (run, run.parents[2] / plain.run)
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_matrix_is_scikit_learns():
-    generator = torch.Generator().manual_seed(0)
-    labels, guessed = (torch.randint(0, 3, (50,), generator=generator) for _ in range(2))
-    table = (labels * 3 + guessed).bincount(minlength=9).view(3, 3)
-    assert (table.numpy() == confusion_matrix(labels, guessed)).all()
-    picture = draw_matrix(table.float(), ("a", "b", "c"))
-    assert picture.shape[0] == 3
-    assert 0 <= picture.min() < picture.max() <= 1
-    colours = Counter(map(tuple, picture.flatten(1).T[::7].tolist()))
-    assert len(colours) > 5
+def test_two_ranks_write_what_one_writes_and_rank_0_alone(tested):
+    run, _ = tested
+    alone = (run / "per_class.test.csv").read_bytes()
+    (run / "per_class.test.csv").unlink()
+    ended = launch("test", "--from", str(run), *RANKS, cwd=run.parents[2], ranks=2)
+    assert ended.code == 0, ended.everything
+    assert (run / "per_class.test.csv").read_bytes() == alone
+    assert not list(run.glob("*.part"))
+
+
+def test_the_last_lines_name_the_interval_and_each_class_of_the_test_alone(tested):
+    run, ended = tested
+    summary = json.loads((run / "summary.json").read_text())
+    low, high = summary["test/accuracy_low"], summary["test/accuracy_high"]
+    assert low < summary["test/accuracy"] < high
+    (line,) = [text for text in ended.out.splitlines() if text.startswith("95 % interval")]
+    assert f"{100 * low:.1f} to {100 * high:.1f} %" in line
+    assert f"with {summary['test/images']} images" in line
+    assert ended.out.count("class by class") == 1
+    below = ended.out.split("test: class by class")[1].splitlines()
+    assert [text.split()[0] for text in below[2:12]] == list("0123456789")
+
+
+def test_validate_writes_its_split(tested):
+    run, _ = tested
+    before = (run / "per_class.val.csv").read_bytes()
+    (run / "per_class.val.csv").unlink()
+    ended = launch("validate", "--from", str(run), cwd=run.parents[2])
+    assert ended.code == 0, ended.everything
+    assert (run / "per_class.val.csv").read_bytes() == before
+    assert "val: class by class" in ended.out
 
 
 def test_self_supervised_runs_have_no_mistakes(tmp_path):
     ended = launch("fit", "--config", "configs/pretrain/mpp.yaml", *SHORT[3:], cwd=tmp_path)
     assert ended.code == 0, ended.everything
-    assert not list(tmp_path.rglob("mistakes*"))
+    assert "ConfusionMatrix: skipped, it needs a classifier" in ended.out
+    assert not list(tmp_path.rglob("*.png"))

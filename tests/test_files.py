@@ -73,6 +73,20 @@ def test_a_crop_is_the_resized_part_of_the_image(source):
         assert torch.equal(batch.images[row], resized(image, 16, 16))
 
 
+def test_a_letterboxed_crop_keeps_its_shape_and_lies_in_the_middle(source):
+    cut = replace(PART, fill=(9, 8, 7))
+    batch = files(source, cut)[BatchIndices(3, [2])]
+    uniforms = uniform(keys(0, 3, torch.tensor([2]), "crop 0.0"), 4)
+    ((top, left, tall, wide),) = random_boxes(uniforms, torch.tensor([[40, 50]]), PART.area)
+    sides = round(16 * tall / max(tall, wide)), round(16 * wide / max(tall, wide))
+    expected = torch.tensor([9, 8, 7], dtype=torch.uint8)[:, None, None].repeat(1, 16, 16)
+    down, right = (16 - sides[0]) // 2, (16 - sides[1]) // 2
+    image = decode(source.read(2))[:, top : top + tall, left : left + wide]
+    expected[:, down : down + sides[0], right : right + sides[1]] = resized(image, *sides)
+    assert min(sides) < 16
+    assert torch.equal(batch.images[0], expected)
+
+
 def test_crops_differ_between_epochs_images_views_and_seeds(source):
     other = replace(PART, purpose="crop 0.1")
     first = files(source, PART, other)[BatchIndices(0, [0, 1])]

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
-from jsonargparse import ArgumentParser
 
 from launch import CONTEXT
 from vit import lightning_workarounds as workarounds
@@ -31,52 +32,6 @@ def test_a_kill_while_saving_never_leaves_a_torn_file(tmp_path):
         torch.load(path, weights_only=True)
 
 
-class Base:
-    """A family."""
-
-
-class First(Base):
-    """One member.
-
-    Args:
-        width: shared name.
-    """
-
-    def __init__(self, width: int = 1) -> None:
-        self.width = width
-
-
-class Second(Base):
-    """Another member.
-
-    Args:
-        width: shared name.
-    """
-
-    def __init__(self, width: int = 8) -> None:
-        self.width = width
-
-
-def swapped_width() -> int:
-    parser = ArgumentParser()
-    parser.add_argument("--part", type=Base)
-    parser.add_argument("--config", action="config")
-    parsed = parser.parse_args([
-        f"--part={__name__}.First", "--part.width=32", f"--part={__name__}.Second",
-    ])  # fmt: skip
-    return parsed.part.init_args.width
-
-
-def test_a_later_class_starts_from_its_own_defaults(monkeypatch):
-    monkeypatch.setattr(
-        workarounds.typehints, "discard_init_args_on_class_path_change",
-        workarounds.typehints.discard_init_args_on_class_path_change,
-    )  # fmt: skip
-    assert swapped_width() == 32, "upstream mended it: drop forget_other_class_arguments"
-    workarounds.forget_other_class_arguments()
-    assert swapped_width() == 8
-
-
 def test_every_public_step_is_registered_for_sharding():
     for step in TokenEncoder.STEPS:
         assert callable(getattr(TokenEncoder, step))
@@ -87,3 +42,21 @@ def test_master_weights_stay_float32_whatever_is_computed_in(compute):
     strategy = sharding.FullyShard(compute=compute)
     assert strategy.policy.reduce_dtype is torch.float32
     assert strategy.policy.param_dtype is (torch.bfloat16 if compute == "bfloat16" else None)
+
+
+LEAVES = """
+import atexit
+from torch import distributed as dist
+from vit.lightning_workarounds import leave_group_at_exit
+dist.init_process_group("gloo", init_method="file://%s", rank=0, world_size=1)
+atexit.register(lambda: print("group at exit:", dist.is_initialized()))  # runs after what follows
+leave_group_at_exit()
+leave_group_at_exit()
+"""
+
+
+def test_gloos_threads_end_before_the_interpreter_does(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES % (tmp_path / "store")], capture_output=True, text=True
+    )
+    assert (done.stdout, done.returncode) == ("group at exit: False\n", 0), done.stderr

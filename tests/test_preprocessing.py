@@ -1,11 +1,13 @@
 """One picture is seen as the data set that trained the model shows it, bit for bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from pictures import folder
+from pictures import folder, picture
 from vit.batch import DataSpec, LoaderContext
 from vit.data import Digits, ImageFolder
 from vit.data.preprocessing import Preprocessing
@@ -24,6 +26,43 @@ def test_a_file_is_seen_as_its_data_set_shows_it(tmp_path, ratio, kind):
         with Image.open(tmp_path / name) as picture:
             close = 0 if kind == "PNG" else 0.05  # Pillow's decoder, not the faster one
             assert (preprocess(picture) - image).abs().max() <= close
+
+
+@pytest.mark.parametrize(("width", "height"), [(50, 40), (40, 50), (90, 8), (33, 33)])
+def test_a_letterbox_is_the_one_that_pillow_makes(width, height):
+    mean = (0.485, 0.456, 0.406)
+    spec = DataSpec(("a", "b"), (24, 24), 3, mean, (1.0,) * 3)
+    image = picture(1, width, height)
+    seen = Preprocessing(spec, rounded=True, letterbox=True)(image)
+    long = max(width, height)
+    small = image.resize((round(24 * width / long), round(24 * height / long)), Image.BILINEAR)
+    square = Image.new("RGB", (24, 24), (124, 116, 104))  # the mean in whole numbers
+    square.paste(small, ((24 - small.width) // 2, (24 - small.height) // 2))
+    expected = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+    pixels = (seen + torch.tensor(mean)[:, None, None]) * 255
+    assert (pixels - expected).abs().max() < 1.01  # Pillow rounds between its two passes
+
+
+def test_a_letterbox_is_filled_with_the_mean_that_the_weights_expect(tmp_path):
+    folder(tmp_path, {"a": 10, "b": 10}, kind="PNG", width=50, height=20)
+    data = ImageFolder(str(tmp_path), image_size=24, letterbox=True, workers=0)
+    spec = replace(data.spec, mean=(0.2, 0.4, 0.6), std=(0.1,) * 3)
+    context = LoaderContext(normalisation=spec)
+    for split in ("test", "val"):
+        shown = data.show(next(iter(data.loader(split, context))), context, training=False).images
+        assert shown[..., 0, :].abs().max() < 0.5 / 255 / 0.1 + 1e-6  # nearly zero when normalised
+        preprocess = Preprocessing(spec, **data.preprocessing())
+        for image, name in zip(shown, data.names(split), strict=True):
+            assert torch.equal(preprocess(tmp_path / name), image)
+
+
+def test_a_letterbox_and_a_middle_square_exclude_each_other(tmp_path):
+    folder(tmp_path, {"a": 10, "b": 10})
+    with pytest.raises(ValueError, match="letterbox shows the whole picture; leave center_crop"):
+        ImageFolder(str(tmp_path), letterbox=True, center_crop_ratio=0.9)
+    spec = DataSpec(("a", "b"), (8, 8), 3, (0.0,) * 3, (1.0,) * 3)
+    with pytest.raises(ValueError, match="leave center_crop_ratio out"):
+        Preprocessing(spec, letterbox=True, center_crop_ratio=0.9)
 
 
 @pytest.mark.parametrize("image_size", [None, 12])

@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from builders import GREY, small_vit
 from launch import launch
 from test_weights import content, save
-from vit import lightning_workarounds as workarounds
+from vit import parser_workarounds
 from vit.cli.errors import UsageError
 from vit.cli.recorded import (
     LIGHTNING,
@@ -247,7 +247,7 @@ def test_the_parser_s_own_settings_are_put_back():
     import jsonargparse._common as parsing
 
     before = dict(parsing.parsing_settings)
-    with workarounds.importing(importable(())):
+    with parser_workarounds.importing(importable(())):
         assert parsing.denying_import_path_entry("vit.data.Digits") is None
         assert parsing.denying_import_path_entry("notes.X") == "*"
     assert parsing.parsing_settings == before

@@ -14,7 +14,7 @@ from vit.batch import Batch
 from vit.data import Digits
 from vit.data.normalisation import normalise
 from vit.metrics import EvalMetrics, Means
-from vit.objectives.parts.classification import MeanAveragePrecision
+from vit.objectives.parts.average_precision import MeanAveragePrecision
 from vit.objectives.parts.mixing import Mixing
 from vit.objectives.supervised import Supervised
 

@@ -139,7 +139,7 @@ def test_intermediate_layers_are_those_of_timm(ours, theirs):
 def test_a_layer_that_is_one_block_late_would_be_noticed(monkeypatch):
     """A planted fault: the tokens before a block instead of those after it."""
 
-    def late(self, patches, layers):
+    def late(self, patches, layers, grid):
         tokens, between = self.sequence(patches), {}
         for number, block in enumerate(self.blocks, start=1):
             if number in layers:

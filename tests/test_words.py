@@ -71,7 +71,8 @@ def test_a_name_means_one_thing_in_all_files():
     homes = defaultdict(list)
     for file in FILES:
         for node in definitions(file):
-            homes[node.name].append(str(file.relative_to(ROOT / "src" / "vit")))
+            if not node.name.startswith("__"):  # a module's own hooks, such as __getattr__
+                homes[node.name].append(str(file.relative_to(ROOT / "src" / "vit")))
     several = {name: files for name, files in homes.items() if len(files) > 1}
     assert not several
 

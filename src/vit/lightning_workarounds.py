@@ -1,32 +1,26 @@
-"""Every private or surprising place of Lightning and jsonargparse that we touch, in one file.
+"""Every private or surprising place of Lightning that we touch, in one file.
 
-Each entry names its upstream issue; each has a test, so that an upgrade shows what can go.
+Each entry names its upstream issue; each has a test, so that an upgrade shows what can go. Those of
+jsonargparse stand in parser_workarounds.py, which loads without Lightning.
 """
 
-import contextlib
+import atexit
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonargparse._common as parsing
-import jsonargparse._typehints as typehints
 import torch
-import yaml
-from jsonargparse import get_loader, set_loader
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from vit.models.base import Encoder
 from vit.models.torch_files import save_torch
-from vit.yaml_text import count
-
-LONG = 10_000  # letters of YAML that may nest too deep for its parser
 
 
 class AtomicFiles(TorchCheckpointIO):
@@ -68,60 +62,6 @@ def compile_blocks(encoder: Encoder) -> None:
         block.compile(dynamic=False)
 
 
-def forget_other_class_arguments() -> None:
-    """A later class_path that differs drops every earlier init_arg.
-
-    jsonargparse keeps those whose name the new class shares, so that an arm of a comparison would
-    inherit the settings of the one it replaces (mauvilsa/jsonargparse#374).
-    """
-
-    def discard(parser_or_action: Any, previous: Any, value: Any) -> None:
-        if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
-            previous["init_args"] = type(previous["init_args"])()
-
-    typehints.discard_init_args_on_class_path_change = discard
-
-
-def bound_yaml() -> None:
-    """The parser's YAML within bounds too: a kilobyte must not stand for a billion values.
-
-    It also reads single values so, many times a start; what is short and has no alias is left out.
-    """
-    plain = get_loader("yaml")
-    if plain.__module__ == __name__:
-        return
-
-    def bounded(text: str) -> Any:
-        if "*" in text or len(text) > LONG:
-            try:
-                count(text, "YAML")
-            except ValueError as error:
-                raise yaml.YAMLError(str(error)) from error
-        return plain(text)
-
-    set_loader("yaml", bounded, (yaml.YAMLError,))
-
-
-@contextlib.contextmanager
-def importing(only: list[str] | None) -> Iterator[None]:
-    """What a parser may import and build: these names, or all but what runs commands.
-
-    jsonargparse warns of paths such as subprocess.Popen and imports them, until a list of ours is
-    set; and where an argument takes anything, it builds whatever class stands there. Its settings
-    are global, so they are put back.
-    """
-    before = dict(parsing.parsing_settings)
-    try:
-        parsing.set_parsing_settings(
-            import_path_denylist=[] if only is None else ["*"],
-            import_path_allowlist=only or [],
-            instantiate_subclass_spec_in_any=False,
-        )
-        yield
-    finally:
-        parsing.parsing_settings.update(before)
-
-
 def no_broadcast_after_every_step() -> None:
     """Lightning asks all ranks after each step whether one got SIGTERM, and waits for the answer.
 
@@ -145,6 +85,21 @@ def end_a_fit_without_steps() -> None:
     Lightning leaves a fit that has no step to do without calling on_train_end.
     """
     _FitLoop.skip = property(lambda self: self.trainer.limit_train_batches == 0)
+
+
+def leave_group_at_exit() -> None:
+    """Gloo's threads end before the interpreter does; else one exit in many ends in an abort.
+
+    Lightning does so for NCCL alone (Lightning-AI/pytorch-lightning#19931).
+    """
+    atexit.unregister(leave_group)
+    atexit.register(leave_group)
+
+
+def leave_group() -> None:
+    """Nothing is done where there is no process group, or none any more."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def quieten() -> None:

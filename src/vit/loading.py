@@ -1,28 +1,30 @@
-"""A trained model in Python: `vit.load(run_or_checkpoint)`, for scripts and notebooks.
+"""A trained model in Python: `vit.load(path)` of a run, a checkpoint, released weights, an export.
+
+For scripts and notebooks, and for the verb `predict --images`. Lightning is not loaded: it takes
+longer than an answer.
 
 B batch, C channels, H W pixels, L classes.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from jsonargparse import ArgumentParser
 from PIL import Image
 from torch import Tensor, nn
 
-from vit import lightning_workarounds as workarounds
 from vit.batch import DataSpec
-from vit.cli.recorded import importable, settings_of, trusted_modules
+from vit.cli.recorded import importable_rooms, objective_in, trusted_modules
 from vit.data.preprocessing import Preprocessing
 from vit.models.base import Encoder, Features
+from vit.models.classifier import WithHead
 from vit.models.prefixes import tensors_below
-from vit.models.weights import load_into, open_checkpoint, stored_encoder
+from vit.models.weights import Stored, load_into, open_checkpoint, stored_encoder
 from vit.objectives.base import Objective
 
-Pictures = Float[Tensor, "B C H W"] | Sequence[Image.Image | str | Path]
+Pictures = Float[Tensor, "B C H W"] | Sequence[Image.Image | str | Path | Tensor]
 
 
 class Model(nn.Module):
@@ -30,31 +32,42 @@ class Model(nn.Module):
 
     Args:
         encoder: with its trained weights.
-        objective: what predicts; None where the training had no classes.
+        predictor: what tells classes, on this encoder; None where nothing was trained to.
         preprocess: from a picture to normalised pixels.
-        path: the checkpoint, for messages.
+        path: of the weights, for messages.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        objective: Objective | None,
+        predictor: WithHead | Objective | None,
         preprocess: Preprocessing,
         path: Path,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.objective = objective
+        self.predictor = predictor
         self.preprocess = preprocess
         self.path = path
         self.classes = preprocess.spec.classes
         self.requires_grad_(False).eval()
 
+    @property
+    def tells_classes(self) -> bool:
+        """Does `predict` say something?"""
+        return self.predictor is not None
+
+    @property
+    def several(self) -> bool:
+        """May a picture have several labels? Probabilities are then each on its own."""
+        return self.preprocess.spec.multi_label
+
     def features(self, images: Pictures) -> Features:
         """What the encoder makes of images: `pooled` (B D), `tokens` (B N D) and their kin.
 
         Args:
-            images: what `preprocess` returns, stacked to B C H W; or pictures or paths.
+            images: what `preprocess` returns, stacked to B C H W or in a list; or pictures or
+                paths.
         """
         return self.encoder(self._batch(images))
 
@@ -67,54 +80,80 @@ class Model(nn.Module):
         Raises:
             ValueError: the model was trained without classes.
         """
-        if self.objective is None:
+        if self.predictor is None:
             raise ValueError(
                 f"{self.path}: this training predicts no classes; fine-tune it first "
                 "(fit --config configs/finetune/default.yaml --model.pretrained ...), or use "
                 "features()"
             )
-        logits = self.objective.predict(self._batch(images))["logits"].float()
-        return logits.sigmoid() if self.preprocess.spec.multi_label else logits.softmax(-1)
+        logits = self.predictor.predict(self._batch(images))["logits"].float()
+        return logits.sigmoid() if self.several else logits.softmax(-1)
 
     def _batch(self, images: Pictures) -> Tensor:
         if not isinstance(images, Tensor):
-            images = torch.stack([self.preprocess(picture) for picture in images])
+            shown = (x if isinstance(x, Tensor) else self.preprocess(x) for x in images)
+            images = torch.stack(list(shown))
         return images.to(next(self.encoder.parameters()).device)
 
 
 def load(path: str | Path, trust: str | None = None) -> Model:
-    """The model of a run folder or a checkpoint, on the CPU, ready to be used.
+    """The model that a path holds, on the CPU, ready to be used.
 
     Of a run that kept an average of its weights (model.ema) the average is taken, as in `test`.
 
     Args:
-        path: of either; of a folder the best checkpoint where there is one, else the last.
+        path: of a run folder (its best checkpoint where there is one, else the last), a checkpoint,
+            released weights (docs/weights.md), or an export of their tensors.
         trust: modules outside this project whose classes the file may name, "a,b"; see SECURITY.md.
 
     Raises:
         ValueError: the file is damaged, foreign, or names what is not listed.
         FileNotFoundError: there is no such file or run.
     """
+    trusted = trusted_modules(trust)
     stored = stored_encoder(path)
-    content = open_checkpoint(stored.path)
-    settings = settings_of(content["config"], stored.path, trusted_modules(trust))
     encoder = stored.build(stored.spec)
     load_into(encoder, stored, stored.spec.channels)
-    objective = objective_of(settings, encoder, stored.spec, trusted_modules(trust))
-    if objective is not None:
-        objective.load_state_dict(tensors_below(content["state_dict"], stored.objective))
-    preprocess = Preprocessing(stored.spec, **content.get("preprocessing", {}))
-    return Model(encoder, objective, preprocess, stored.path)
+    preprocess = Preprocessing(named(stored), **stored.preprocessing)
+    return Model(encoder, predictor_of(stored, encoder, trusted), preprocess, stored.path)
+
+
+def named(stored: Stored) -> DataSpec:
+    """The data of stored weights; classes whose names nobody knows go by their numbers."""
+    if stored.spec.classes or not stored.classifier:
+        return stored.spec
+    numbers = tuple(map(str, range(len(stored.classifier["bias"]))))
+    return replace(stored.spec, classes=numbers)
+
+
+def predictor_of(
+    stored: Stored, encoder: Encoder, trusted: tuple[str, ...]
+) -> WithHead | Objective | None:
+    """What tells classes: the stored linear layer, else the run's objective; None: nothing does."""
+    if stored.classifier:
+        return WithHead(encoder, stored.classifier["weight"], stored.classifier["bias"])
+    if not stored.objective:  # released weights have none
+        return None
+    content = open_checkpoint(stored.path)
+    objective = objective_of(content["config"], stored, encoder, trusted)
+    if not hasattr(objective, "predict"):
+        return None
+    objective.load_state_dict(tensors_below(content["state_dict"], stored.objective))
+    return objective
 
 
 def objective_of(
-    settings: dict[str, Any], encoder: Encoder, spec: DataSpec, trusted: tuple[str, ...]
-) -> Objective | None:
-    """The objective that stored settings name, where it predicts classes; else None."""
+    config: str, stored: Stored, encoder: Encoder, trusted: tuple[str, ...]
+) -> Objective:
+    """The objective that a stored config names, not trained yet."""
+    from jsonargparse import ArgumentParser  # slow to load, and most classifiers do without
+
+    from vit.parser_workarounds import importing
+
+    settings = objective_in(config, stored.path, trusted)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--objective", type=Callable[[Encoder, DataSpec], Objective])
-    with workarounds.importing(importable(trusted)):
-        parsed = parser.parse_object({"objective": settings["model"]["objective"]})
+    with importing(importable_rooms(trusted)):
+        parsed = parser.parse_object({"objective": settings})
         build = parser.instantiate(parsed).objective
-    objective = build(encoder, spec)
-    return objective if hasattr(objective, "predict") else None
+    return build(encoder, stored.spec)

@@ -1,6 +1,7 @@
 """Exact means over a split, whatever the batches and ranks that it was cut into."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,6 +43,20 @@ class Means:
             name: part / count for name, part, count in zip(self.sums, parts, flat, strict=False)
         }
         return {name: mean[0] if len(mean) == 1 else mean for name, mean in means.items()}
+
+
+class Answers(NamedTuple):
+    """What a classifier says of a batch in an evaluation.
+
+    Args:
+        index: B, samples' numbers in their split; -1 counts nowhere.
+        right: B, 1 where the first guess is the label; None where images have several labels.
+        predicted: scores (B L) and truth (labels, B; or which hold, B L).
+    """
+
+    index: Tensor
+    right: Tensor | None
+    predicted: tuple[Tensor, Tensor] | None
 
 
 class EvalMetrics:

@@ -42,7 +42,7 @@ from vit.collectives import mean_of_rows, share_statistics
 from vit.ema import EMA, ema_warmup
 from vit.finite import RecentLosses
 from vit.flops import flops_or_nan
-from vit.metrics import EvalMetrics
+from vit.metrics import Answers, EvalMetrics
 from vit.models.base import Encoder
 from vit.models.prefixes import describe_prefixes
 from vit.models.weights import (
@@ -296,13 +296,12 @@ class ViTModule(LightningModule):
 
     def validation_step(
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> tuple[Tensor, Tensor] | None:
-        """Sums, padding left out; sample numbers and which were right, if classes are predicted."""
+    ) -> Answers | None:
+        """Sums, padding left out; what was answered, if classes are predicted."""
         losses, counted = self.eval_objective(batch, self.progress), batch.valid
         counted = counted & (batch.labels >= 0) if self.eval_objective.uses_labels else counted
-        right = (
-            losses.per_image.get("accuracy") if hasattr(self.eval_objective, "predict") else None
-        )
+        classifies = hasattr(self.eval_objective, "predict")
+        right = losses.per_image.get("accuracy") if classifies else None
         if dataloader_idx:
             name = self.trainer.datamodule.others[dataloader_idx - 1]
             self.eval_metrics.means.add(
@@ -312,7 +311,8 @@ class ViTModule(LightningModule):
         self.eval_metrics.add(
             losses.per_image, losses.monitors, losses.predicted, losses.masked, counted
         )
-        return None if right is None else (torch.where(counted, batch.index, -1), right)
+        index = torch.where(counted, batch.index, -1)
+        return Answers(index, right, losses.predicted) if classifies else None
 
     test_step = validation_step
 

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-Resize = Literal["bilinear_corners", "bicubic", "bicubic_antialias"]
+Resize = Literal[
+    "bilinear_corners", "bicubic", "bicubic_antialias", "bicubic_corners", "bicubic_offset"
+]
 
 
 def grid_of(height: int, width: int, patch: int) -> tuple[int, int]:
@@ -58,6 +60,24 @@ def sincos(grid: tuple[int, int], width: int) -> Float[Tensor, "N D"]:
     return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], 1).float()
 
 
+def rope(grid: tuple[int, int], width: int, base: float) -> Float[Tensor, "2 N d"]:
+    """Cosines and sines of the angles by which a patch's queries and keys are rotated.
+
+    DINOv3's variant (Simeoni et al., arXiv:2508.10104, section 3.2): the middles of the patches,
+    from -1 to 1 along each side whatever the grid; [row, column] angles, twice.
+
+    Args:
+        grid: rows and columns of patches.
+        width: numbers of a head; a multiple of 4.
+        base: of the frequencies.
+    """
+    frequency = base ** -(torch.arange(width // 4) / (width // 4))
+    places = [2 * (torch.arange(count) + 0.5) / count - 1 for count in grid]
+    place = torch.stack(torch.meshgrid(*places, indexing="ij"), -1).flatten(0, 1)  # N 2
+    angles = (2 * torch.pi * place[..., None] * frequency).flatten(1).repeat(1, 2)  # N d
+    return torch.stack([angles.cos(), angles.sin()])
+
+
 def resize_grid(
     table: Float[Tensor, "N D"], old: tuple[int, int], new: tuple[int, int], rule: Resize
 ) -> Float[Tensor, "M D"]:
@@ -68,13 +88,18 @@ def resize_grid(
         old: rows and columns the table was made for.
         new: rows and columns it is resampled to.
         rule: `bilinear_corners` is the ViT paper's (scipy zoom of order 1); `bicubic` DeiT's and
-            MAE's; `bicubic_antialias` timm's.
+            MAE's; `bicubic_antialias` timm's; `bicubic_corners` torchvision's; `bicubic_offset`
+            that of DINO and DINOv2, whose scale is a tenth of a patch too large.
     """
     if old == new:
         return table
     image = table.T.reshape(1, -1, *old)
-    if rule == "bilinear_corners":
-        image = F.interpolate(image, size=new, mode="bilinear", align_corners=True)
+    if rule in ("bilinear_corners", "bicubic_corners"):
+        mode = rule.removesuffix("_corners")
+        image = F.interpolate(image, size=new, mode=mode, align_corners=True)
+    elif rule == "bicubic_offset":
+        scale = tuple((n + 0.1) / o for n, o in zip(new, old, strict=True))
+        image = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
     else:
         image = F.interpolate(
             image,

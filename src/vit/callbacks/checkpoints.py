@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from vit.callbacks.best_metric import BestMetric
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.run_log import RunLog
 from vit.models.weights import open_checkpoint
@@ -28,7 +29,10 @@ class Checkpoints(Checkpoint):
         files: the run's logger, which knows the folder.
         interruption: knows whether somebody wants the run to stop; it is saved, then left.
         every_n_steps: optimiser steps between saves within an epoch.
-        keep_best: also keep the best on validation, by the objective's own measure.
+        keep_best: also keep the best on validation. Of equally good ones the first: figures that
+            count images tie often, and a later one that is no better has only been fitted more;
+            so best.ckpt is also the step from which early stopping counts.
+        metric: what is best.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class Checkpoints(Checkpoint):
         interruption: Interruption,
         every_n_steps: int = 200,
         keep_best: bool = False,
+        metric: BestMetric | None = None,
     ) -> None:
         if every_n_steps < 1:
             raise ValueError(f"checkpoint_every must be at least 1, got {every_n_steps}")
@@ -44,6 +49,7 @@ class Checkpoints(Checkpoint):
         self.interruption = interruption
         self.every = every_n_steps
         self.keep_best = keep_best
+        self.metric = metric or BestMetric()
         self.best: float | None = None  # the value to beat
         self.saved_step = -1
         self.stopping = False  # was the resumed run to stop, when it was saved?
@@ -56,6 +62,8 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """Early stopping has spoken: Lightning would train on after a resume."""
         trainer.should_stop = self.stopping
+        if self.keep_best:
+            self.metric.name(trainer, pl_module)  # refuses what cannot be, before the first step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
@@ -77,17 +85,11 @@ class Checkpoints(Checkpoint):
         outside = trainer.state.fn != "fit" or trainer.sanity_checking
         if outside or inside or trainer.global_step == self.saved_step:
             return
-        choice = pl_module.objective.best
-        if self.keep_best and choice and choice[0] in pl_module.results:
-            value, mode = pl_module.results[choice[0]], choice[1]
-            # a tie goes to the later one: it trained longer
-            better = self.best is None or (
-                value >= self.best if mode == "max" else value <= self.best
-            )
-            if better:
-                pl_module.finite_check.check()
-                self.best = value
-                trainer.save_checkpoint(self.files.folder / FOLDER / "best.ckpt")
+        value = self.metric.value(trainer, pl_module) if self.keep_best else None
+        if value is not None and self.metric.is_better(value, self.best, pl_module):
+            pl_module.finite_check.check()
+            self.best = value
+            trainer.save_checkpoint(self.files.folder / FOLDER / "best.ckpt")
         self.save(trainer)
         if self.interruption.wanted(trainer, pl_module):
             raise KeyboardInterrupt

@@ -1,102 +1,202 @@
-"""What a classifier confuses, as pictures in TensorBoard when a fit ends.
+"""What a classifier confuses: its matrix, each class's precision and recall, its surest mistakes.
 
-B batch, C channels, H W pixels, L classes.
+A fit looks at the validation split when it ends, `validate` and `test` at theirs; each split has
+files of its own in the run folder, and the pictures stand in TensorBoard too.
 """
 
-import warnings
+import math
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch import Tensor
-from torch.nn import functional as F
-from torchvision.utils import make_grid
 
-from vit.callbacks.pictures import enlarged
+from vit.batch import Batch
+from vit.callbacks.confusions import Confusions, Mistake
+from vit.callbacks.figures import matrix_figure, mistakes_figure
 from vit.callbacks.run import Run, callback_of
-from vit.collectives import sum_over_ranks
+from vit.callbacks.tables import write_rows
+from vit.evaluate.per_class import ClassScore, per_class, worst
+from vit.metrics import Answers
 from vit.module import ViTModule
+from vit.objectives.parts.classification import MOST_CLASSES
+from vit.published.decode import decode
+from vit.whole_files import replacing
 
-MOST_NAMES = 30  # classes whose names still fit beside a matrix
+ALL = 10  # classes that are all printed; of more, the worst few
+FEW = 5
 
 
 class ConfusionMatrix(Callback):
-    """The confusion matrix of the validation split, and its images with the largest losses.
+    """Write per_class.<split>.csv, confusion.<split>.png and mistakes.<split>.png.
 
     Args:
-        images: how many, at most.
+        images: how many of the surest mistakes are shown, at most.
     """
 
     def __init__(self, images: int = 16) -> None:
         if images < 1:
             raise ValueError(f"ConfusionMatrix: images must be at least 1, got {images}")
         self.images = images
+        self.confusions: Confusions | None = None
+        self.lines: list[str] = []  # for people, of the split that was looked at last
+
+    # ---- what is looked at ----------------------------------------------------------------------
+
+    def begin(self, module: ViTModule) -> None:
+        """Nothing is carried over from another split."""
+        self.confusions, count = None, len(module.spec.classes)
+        why = ""
+        if not module.eval_objective.uses_labels or not hasattr(module.eval_objective, "predict"):
+            why = "it needs a classifier"
+        elif count > MOST_CLASSES:
+            why = f"{count:,} classes are more than {MOST_CLASSES:,}"
+        self.lines = [f"ConfusionMatrix: skipped, {why}"] if why else []
+        if not why:
+            several = module.spec.multi_label
+            self.confusions = Confusions(count, several, self.images, module.device)
+
+    def add(self, answers: Answers | None, batch: Batch, module: ViTModule) -> None:
+        """Count a batch whose answers are there."""
+        if self.confusions and answers is not None and answers.predicted is not None:
+            self.confusions.add(answers, batch.images, module.eval_objective.pixels)
+
+    def on_test_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """The test split begins."""
+        self.begin(pl_module)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: ViTModule,
+        outputs: Answers | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """A batch of the test split, whose answers were made anyway."""
+        self.add(outputs, batch, pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """The test split is done."""
+        self.finish(trainer, pl_module, "test")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Validation is looked at where it is the verb, and not a part of a fit."""
+        if trainer.state.fn == "validate":
+            self.begin(pl_module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: ViTModule,
+        outputs: Answers | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """A batch of the validation split."""
+        if trainer.state.fn == "validate":
+            self.add(outputs, batch, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """The validation split is done."""
+        if trainer.state.fn == "validate":
+            self.finish(trainer, pl_module, "val")
 
     @torch.no_grad()
     def on_train_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Look at the whole split once; the images shown are those that rank 0 saw."""
-        objective, data = pl_module.eval_objective, trainer.datamodule
-        if not objective.uses_labels or pl_module.spec.multi_label:
-            if trainer.is_global_zero:
-                print("ConfusionMatrix: skipped, it needs a classifier and one label an image")
+        """Look at the whole validation split once more, with the last weights."""
+        self.begin(pl_module)
+        if self.confusions is None:
             return
+        objective, data = pl_module.eval_objective, trainer.datamodule
         was = objective.training
         objective.eval()
-        classes = len(pl_module.spec.classes)
-        table = torch.zeros(classes, classes, device=pl_module.device)
-        worst: list[tuple[float, Tensor]] = []
         context = pl_module.loader_context().whole_images()
         for batch in data.evaluation_loader("val", context):
             shown = data.show(batch.to(pl_module.device), context, training=False)
-            logits = objective.predict(shown.images)["logits"].float()
-            labelled = shown.valid & (shown.labels >= 0)
-            labels, guessed = shown.labels[labelled], logits.argmax(1)[labelled]
-            cells = labels * classes + guessed
-            table += cells.bincount(minlength=classes**2).view(classes, classes)
-            losses = F.cross_entropy(logits[labelled], labels, reduction="none")
-            images = objective.pixels(shown.images[labelled])
-            mistakes = (guessed != labels).nonzero().flatten().tolist()
-            worst += [(float(losses[i]), images[i].cpu()) for i in mistakes]
-            worst = sorted(worst, key=lambda pair: -pair[0])[: self.images]
+            with trainer.precision_plugin.val_step_context():
+                losses = objective(shown, 1.0)
+            index = torch.where(shown.labels >= 0, shown.index, -1)
+            self.add(Answers(index, None, losses.predicted), shown, pl_module)
         objective.train(was)
-        table = sum_over_ranks(table).cpu()
-        if trainer.is_global_zero:
-            self.draw(trainer, table, worst, pl_module.spec.classes)
+        self.finish(trainer, pl_module, "val")
 
-    def draw(
-        self,
-        trainer: Trainer,
-        table: Tensor,
-        worst: list[tuple[float, Tensor]],
-        classes: tuple[str, ...],
+    # ---- what is written ------------------------------------------------------------------------
+
+    def finish(self, trainer: Trainer, module: ViTModule, split: str) -> None:
+        """Bring the ranks together; rank 0 writes."""
+        seen, self.confusions = self.confusions, None
+        if seen is None:
+            return
+        seen.over_ranks()
+        if not seen.table.any():
+            kind = type(module.eval_objective).__name__
+            self.lines = [f"ConfusionMatrix: skipped, {kind} says of no {split} image what it is"]
+        elif trainer.is_global_zero:
+            self.write(trainer, module.spec.classes, seen, split)
+
+    def write(
+        self, trainer: Trainer, classes: tuple[str, ...], seen: Confusions, split: str
     ) -> None:
-        """Show both pictures."""
+        """Write the table, and where each image has one label both pictures."""
         files = callback_of(trainer, Run).files
-        files.picture("pictures/confusion", draw_matrix(table, classes), trainer.global_step)
-        if worst:
-            images = enlarged(torch.stack([image for _, image in worst])).clamp(0, 1)
-            grid = make_grid(images, nrow=8, padding=4, pad_value=1.0)
-            files.picture("pictures/worst_mistakes", grid, trainer.global_step)
+        scores = per_class(classes, seen.counts())
+        table = files.folder / f"per_class.{split}.csv"
+        write_rows(table, list(ClassScore._fields), (row(score) for score in scores))
+        pictures = {} if seen.several else drawn(trainer, classes, seen, split)
+        for name, png in pictures.items():
+            path = files.folder / f"{name}.{split}.png"
+            with replacing(path) as file:
+                file.write(png)
+            pixels = decode(png).float() / 255
+            files.picture(f"pictures/{name}_{split}", pixels, trainer.global_step)
+        self.lines = [
+            *class_lines(scores, split),
+            f"{split}: tables and pictures: {table}"
+            + "".join(f", {name}.{split}.png" for name in pictures),
+        ]
 
 
-def draw_matrix(table: Tensor, classes: tuple[str, ...]) -> Tensor:
-    """A picture (3 H W in [0, 1]): rows are labels, columns guesses, fractions of each row."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to load
-    from matplotlib.figure import Figure
+def drawn(
+    trainer: Trainer, classes: tuple[str, ...], seen: Confusions, split: str
+) -> dict[str, bytes]:
+    """Both pictures by name; one where there is no mistake."""
+    right, images, _ = seen.counts().sum(1).tolist()
+    title = f"{split}: {right:,} of {images:,} images right ({percent(right / images)})"
+    pictures = {"confusion": matrix_figure(seen.table.cpu(), classes, title)}
+    mistakes = seen.mistakes()
+    if mistakes:
+        names = names_of(trainer, mistakes, split)
+        head = f"{split}: the {len(mistakes)} surest of {images - right:,} mistakes"
+        pictures["mistakes"] = mistakes_figure(mistakes, classes, names, head)
+    return pictures
 
-    side = min(max(0.45 * len(classes), 4), 12)
-    figure = Figure((side + 1.5, side), dpi=100, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
-    fraction = table / table.sum(1, keepdim=True).clamp(min=1)
-    image = axes.imshow(fraction.numpy(), cmap="Blues", vmin=0, vmax=1)
-    axes.set_xlabel("guessed")
-    axes.set_ylabel("label")
-    if len(classes) <= MOST_NAMES:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
-    figure.colorbar(image, label="fraction of the label's images")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters that the font lacks
-        canvas.draw()
-    pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
-    width, height = canvas.get_width_height()
-    return pixels.view(height, width, 4)[..., :3].permute(2, 0, 1).float() / 255
+
+def names_of(trainer: Trainer, mistakes: list[Mistake], split: str) -> list[str]:
+    """The file of each image, or its number where it is none."""
+    files = trainer.datamodule.names(split)
+    return [files[m.index] if files else f"image {m.index}" for m in mistakes]
+
+
+def row(score: ClassScore) -> list[str | int]:
+    """A line of the table; nothing stands where there was nothing to divide by."""
+    fractions = ("" if math.isnan(value) else f"{value:.6f}" for value in score[4:])
+    return [*score[:4], *fractions]
+
+
+def class_lines(scores: list[ClassScore], split: str) -> list[str]:
+    """What is printed: all classes, or of many the worst."""
+    shown = scores if len(scores) <= ALL else worst(scores, FEW)
+    which = "" if len(scores) <= ALL else f", the {len(shown)} worst of {len(scores)}"
+    width = max(len(score.name) for score in shown)
+    head = f"  {'':<{width}}  images  precision   recall       F1"
+    lines = [f"{split}: class by class{which}", head]
+    for score in shown:
+        fractions = "".join(f"{percent(value):>9}" for value in score[4:])
+        lines.append(f"  {score.name:<{width}}  {score.images:>6}  {fractions}")
+    return lines
+
+
+def percent(value: float) -> str:
+    """A fraction in percent; a dash where there was nothing to divide by."""
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"

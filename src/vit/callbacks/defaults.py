@@ -2,8 +2,11 @@
 
 from lightning.pytorch import Callback
 
+from vit.callbacks.best_metric import BestMetric
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.collapse_monitor import CollapseMonitor
+from vit.callbacks.early_cooldown import EarlyCooldown
+from vit.callbacks.estimate import Estimate
 from vit.callbacks.header import Header
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.keep_lineage import KeepLineage
@@ -18,7 +21,13 @@ from vit.callbacks.validate_last_step import ValidateLastStep
 
 
 def default_callbacks(
-    plan: Plan, files: RunLog, progress_bar: bool, checkpoint_every: int, keep_best: bool
+    plan: Plan,
+    files: RunLog,
+    progress_bar: bool,
+    checkpoint_every: int,
+    keep_best: bool,
+    best_metric: str | None = None,
+    estimate: bool = False,
 ) -> list[Callback]:
     """A list of all of them; those of `trainer.callbacks` are called before them.
 
@@ -28,12 +37,17 @@ def default_callbacks(
         progress_bar: show one.
         checkpoint_every: optimiser steps between checkpoints within an epoch.
         keep_best: keep best.ckpt too.
+        best_metric: what is best; None: see BestMetric.
+        estimate: say before the first step how long it will take.
     """
+    metric = BestMetric(best_metric)
     interruption = Interruption()
     return [
         *([ProgressBar(refresh_rate=10)] if progress_bar else []),
         Run(plan, files),
+        EarlyCooldown(metric),
         Header(),
+        *([Estimate()] if estimate else []),
         StepLogging(files),
         Speed(files),
         ValidateLastStep(),
@@ -42,5 +56,5 @@ def default_callbacks(
         PerImageCorrectness(files),
         KeepLineage(),
         interruption,
-        Checkpoints(files, interruption, checkpoint_every, keep_best),
+        Checkpoints(files, interruption, checkpoint_every, keep_best, metric),
     ]

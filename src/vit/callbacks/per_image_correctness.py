@@ -9,6 +9,8 @@ from vit.callbacks.run import Run, callback_of
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.tables import write_rows
 from vit.collectives import gather_rows
+from vit.evaluate.accuracy_interval import accuracy_interval, smallest_difference
+from vit.metrics import Answers
 from vit.module import ViTModule
 
 
@@ -31,17 +33,19 @@ class PerImageCorrectness(Callback):
         self,
         trainer: Trainer,
         pl_module: ViTModule,
-        outputs: Any,
+        outputs: Answers | None,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Keep what the batch gave."""
-        if outputs is not None:
-            self.parts.append(outputs)
+        if outputs is not None and outputs.right is not None:
+            self.parts.append((outputs.index, outputs.right))
 
     def on_test_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
-        """Gather the ranks' images and write them; the summary holds the file's hash."""
+        """Gather the ranks' images and write them; the summary holds the file's hash, and how sure
+        the accuracy is.
+        """
         if not self.parts:
             return
         index, right = (
@@ -55,7 +59,21 @@ class PerImageCorrectness(Callback):
         sha256 = write_rows(self.files.folder / "correct.csv", ["index", "accuracy"], rows)
         data = trainer.datamodule
         callback_of(trainer, Run).plan.extra |= {
+            **sureness(int(right[order].sum()), len(order)),
             "correct_sha256": sha256,
             "splits": {"test": data.split_hash("test")},
             "content": {"test": data.content("test")},
         }
+
+
+def sureness(right: int, images: int) -> dict[str, float]:
+    """What the summary says of how sure the test accuracy is; empty without an image."""
+    if not images:
+        return {}
+    low, high = accuracy_interval(right, images)
+    return {
+        "test/images": images,
+        "test/accuracy_low": low,
+        "test/accuracy_high": high,
+        "test/accuracy_detectable": smallest_difference(right, images),
+    }

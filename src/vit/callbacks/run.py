@@ -66,6 +66,7 @@ class Run(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Rank 0 names and fills the folder and tells the others."""
+        workarounds.leave_group_at_exit()
         if self.files.folder is None:
             folder = self._make(pl_module) if trainer.is_global_zero else None
             self.files.folder = trainer.strategy.broadcast(folder)

@@ -4,7 +4,10 @@ import difflib
 import gc
 import sys
 
+from vit.cli.errors import UsageError
 from vit.cli.help import VERBS, help_of, overview
+from vit.cli.paths import check_paths
+from vit.cli.predict import asks_for_images, predict_images
 
 
 def main(argv: list[str]) -> int:
@@ -24,6 +27,12 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(rest):
         print(help_of(verb), end="")
         return 0
+    try:
+        if verb == "predict" and asks_for_images(rest):
+            return predict_images(rest)
+        check_paths(rest)
+    except UsageError as error:
+        return _usage(str(error))
     gc.disable()  # loading makes many objects and no garbage: a fifth of the start-up time
     try:
         from vit.cli.verbs import run  # torch and Lightning load here

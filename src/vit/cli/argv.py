@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from vit.cli.errors import UsageError
-from vit.models.weights import checkpoint_in
 
 OPTIONS = ("--name", "--logs", "--resume", "--from", "--trust")  # of every verb
 VERB_OPTIONS = {
@@ -146,6 +145,8 @@ def checkpoint_and_folder(
     Raises:
         UsageError: a run folder, and another name or place for its figures.
     """
+    from vit.models.weights import checkpoint_in  # slow to load: torch
+
     file = checkpoint_in(Path(subject))
     inside = file.parent.parent if (file.parent.parent / "config.yaml").is_file() else None
     folder = None if Path(subject).is_file() else inside

@@ -1,5 +1,6 @@
 """The verb compare: read a study from YAML and the command line, and hand it to its runner."""
 
+import json
 import os
 import re
 import shlex
@@ -21,13 +22,13 @@ from vit.cli.recorded import trusted_modules
 from vit.cli.renamed import KEYS
 from vit.cli.suggestions import nearest_file
 from vit.cli.time_steps import time_steps
+from vit.compare.given_weights import arms_of, given_weights
 from vit.compare.plan import Planner
 from vit.compare.runner import COMMAND, Runner
 from vit.compare.store import Store
-from vit.compare.study import Arm, Budget, ConfigPatch, Study, expanded, relative
+from vit.compare.study import FINETUNE, Arm, Budget, ConfigPatch, Study, expanded, relative
 from vit.compare.validation import validate_study
 from vit.evaluate.catalogue import defaults
-from vit.models.weights import checkpoint_in
 from vit.yaml_text import load_yaml
 
 ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
@@ -75,7 +76,7 @@ def planned(options: dict[str, str], rest: list[str]) -> Runner:
     if folder_name(name, "--name") == RUNS:
         raise UsageError(f"--name: {RUNS!r} holds the runs of all studies; give another")
     folder, store = usable(logs / name), Store(usable(logs / RUNS))
-    planner = Planner(study, arms, dry_run, defaults)
+    planner = Planner(study, arms, dry_run, defaults, str(logs / RUNS / "cache"))
     command = shlex.join(["python", "train.py", "compare", *rest])
     return Runner(planner, store, folder, at_a_time(options.get("--jobs")), time_steps, command)
 
@@ -139,6 +140,9 @@ def read_study(argv: list[str]) -> tuple[Study, dict[str, Arm], Path]:
         patch.config = other or existing(patch.config, file, f"{key}.config")
     arms = read_arms(study, file)
     try:
+        arms |= arms_of(study.weights or (), study.weights_px, arms)
+        if study.frozen_only:  # an arm that begins with the task has no features before it
+            arms = {k: arm for k, arm in arms.items() if arm.pretrain or arm.pretrained}
         study.transfer = expanded(study.transfer)
         for patch in patches_of(study).values():
             patch.set |= shared
@@ -174,10 +178,11 @@ def read_arm(path: Path) -> Arm:
     arm.pretrain = arm.pretrain and existing(arm.pretrain, path, "pretrain")
     arm.encoder = arm.encoder and existing(arm.encoder, path, "encoder")
     if arm.pretrained:
-        arm.pretrained = relative(arm.pretrained, path)
+        beside = relative(arm.pretrained, path)
+        arm.pretrained = beside if Path(beside).exists() else arm.pretrained  # a name, perhaps
         try:
-            checkpoint_in(Path(arm.pretrained))
-        except FileNotFoundError as error:
+            given_weights(arm.pretrained)
+        except (OSError, ValueError) as error:
             raise UsageError(f"{path}: pretrained: {error}") from error
     return arm
 
@@ -244,7 +249,7 @@ def split_data_options(argv: list[str]) -> tuple[list[str], dict[str, Any], str 
 
 def typed_as_yaml(argv: list[str]) -> list[str]:
     """The argv, `a,b` turned into `[a,b]`, and a `--budget.*` key replacing the file's budget."""
-    argv = list(argv)
+    argv = with_weights(argv)
     for i, (key, value) in enumerate(pairwise(argv), 1):
         if key in LISTS and value not in ("all", "null") and not value.startswith("["):
             argv[i] = f"[{'' if value == 'none' else value}]"
@@ -253,6 +258,27 @@ def typed_as_yaml(argv: list[str]) -> list[str]:
         option = f"--budget.{kind.name}"
         argv += [] if option in typed else [option, "null"]
     return argv
+
+
+def with_weights(argv: list[str]) -> list[str]:
+    """The argv with the words behind --weights as one list; --finetune in the study's own keys.
+
+    Raises:
+        UsageError: --weights names none.
+    """
+    out, left = [], list(argv)
+    while left:
+        word = left.pop(0)
+        if word == "--finetune":
+            word, left = "--frozen_only", ["false", "--primary.protocol", FINETUNE, *left]
+        out.append(word)
+        if word == "--weights":
+            count = next((i for i, w in enumerate(left) if w.startswith("--")), len(left))
+            if not count:
+                raise UsageError("--weights needs files, folders or names of released encoders")
+            names, left = left[:count], left[count:]
+            out.append(names[0] if names[0].startswith("[") else json.dumps(names))
+    return out
 
 
 def arm_files(study: Study, file: Path) -> list[Path]:

@@ -9,15 +9,18 @@ import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-import vit.data  # noqa: F401  short class names in YAML need the classes imported
 from vit import lightning_workarounds as workarounds
+from vit import parser_workarounds
 from vit.callbacks.defaults import default_callbacks
 from vit.callbacks.run import Plan
 from vit.callbacks.run_log import RunLog
 from vit.cli.errors import UsageError, one_line
 from vit.cli.recorded import walk_settings
 from vit.cli.suggestions import OneLineParser
+from vit.data import load_all
 from vit.module import ViTModule
+
+load_all()  # short class names in YAML are those of classes that are loaded
 
 OURS = {  # Trainer keys that something here replaces, and what to use instead
     "gradient_clip_val": "model.clip.value",
@@ -58,7 +61,7 @@ class CLI(LightningCLI):
         self, args: list[str], plan: Plan, files: RunLog, only: list[str] | None = None
     ) -> None:
         self.plan, self.files = plan, files
-        with workarounds.importing(only):
+        with parser_workarounds.importing(only):
             self._build(args)
 
     def _build(self, args: list[str]) -> None:
@@ -102,6 +105,19 @@ class CLI(LightningCLI):
             type=bool,
             default=False,
             help="also keep best.ckpt, the best on validation; it is then what --from means",
+        )
+        parser.add_argument(
+            "--best_metric",
+            type=str | None,
+            default=None,
+            help="what is best, val/macro_f1 say; null: the objective's own, and balanced accuracy "
+            "instead of accuracy where classes differ in size",
+        )
+        parser.add_argument(
+            "--estimate",
+            type=bool,
+            default=False,
+            help="time some steps of a copy first, and say what the fit will take",
         )
         parser.add_argument(
             "--checkpoint_every",
@@ -150,6 +166,8 @@ class CLI(LightningCLI):
             progress_bar=self.config.trainer.enable_progress_bar is not False,
             checkpoint_every=self.config.checkpoint_every,
             keep_best=self.config.keep_best,
+            best_metric=self.config.best_metric,
+            estimate=self.config.estimate,
         )
         check_device(self.config.trainer)
         given = self.config_init.trainer.plugins or []

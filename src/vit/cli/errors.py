@@ -3,8 +3,6 @@
 import errno
 import re
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
 # lines of jsonargparse's nested reports that say nothing beyond the others
 NOISE = (
     "Does not validate",
@@ -53,9 +51,14 @@ def one_line(error: BaseException) -> str:
         return f"memory: this does not fit{amount}; take a smaller model, image or batch"
     if isinstance(error, OSError) and error.strerror:
         return disk(error)[:300]
-    if isinstance(error, (ValueError, FileNotFoundError, MisconfigurationException)) and text:
+    if text and (isinstance(error, (ValueError, FileNotFoundError)) or misconfigured(error)):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def misconfigured(error: BaseException) -> bool:
+    """Is it Lightning's word for wrong settings? By its name: Lightning takes seconds to load."""
+    return type(error).__name__ == "MisconfigurationException"
 
 
 def misfit(error: BaseException) -> str:

@@ -49,7 +49,8 @@ def evaluate(options: dict[str, str], rest: list[str]) -> int:
     if "--resume" in options:
         raise UsageError("evaluate: --resume belongs to fit")
     cli, extra = built(options, rest, subject)
-    if not subject:
+    trained = subject or cli.settings["model"]["pretrained"]
+    if not trained:
         controls = [name for name in controls if name != "random"]  # the encoder is untrained
     check_labels(cli.datamodule.spec)
     cli.datamodule.prepare_data()
@@ -68,7 +69,7 @@ def evaluate(options: dict[str, str], rest: list[str]) -> int:
             protocols=protocols,
             splits=splits,
             controls=controls,
-            cache=cache_in(options, subject),
+            cache=cache_in(options, bool(trained)),
             say=status.update,
         )
         scores = evaluation.run()
@@ -117,10 +118,11 @@ def listed_names(text: str, option: str, known: tuple[str, ...]) -> list[str]:
     return names
 
 
-def cache_in(options: dict[str, str], subject: str | None) -> FeatureCache:
-    """<logs>/cache, where no other is given; features of an untrained encoder are not kept."""
-    text = options.get("--cache", str(Path(options.get("--logs", "logs")) / "cache"))
-    return FeatureCache(None if text == "none" or subject is None else Path(text))
+def cache_in(options: dict[str, str], trained: bool) -> FeatureCache:
+    """<logs>/cache, where no other is given; none for an untrained encoder, where none is given."""
+    usual = str(Path(options.get("--logs", "logs")) / "cache") if trained else "none"
+    text = options.get("--cache", usual)
+    return FeatureCache(None if text == "none" else Path(text))
 
 
 def accuracy_table(metrics: dict[str, float], protocols: list[str]) -> list[str]:

@@ -1,20 +1,18 @@
 """The verb prepare: read the command line, hand it to prepare/, print what came of it."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import vit.data  # noqa: F401  short class names in YAML need the classes imported
+from vit.cli.bar import progress_bar
 from vit.cli.errors import UsageError, condense
 from vit.cli.suggestions import nearest_file
+from vit.data import load_all
 from vit.data.base import Images
 from vit.prepare.check import SPLITS, check_data
 from vit.prepare.contact_sheet import write_contact_sheet
@@ -22,6 +20,8 @@ from vit.prepare.shards import Form, write_shards
 from vit.prepare.vtab import write_task
 from vit.published.sources import SOURCES
 from vit.published.tasks import TASKS, task_called
+
+load_all()  # short class names in YAML are those of classes that are loaded
 
 FLAGS = ("--check", "--show")
 SHARD_OPTIONS = {"--form": "jpeg", "--short_side": "288", "--per_shard": "1000"}
@@ -123,25 +123,6 @@ def value_of(argv: list[str], key: str) -> str:
         if word.startswith(f"{key}="):
             return word.partition("=")[2]
     raise UsageError("prepare: say which data: --data configs/data/<file>.yaml")
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar while something runs; what it gives shows a description, what is done, and of what."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with progress:
-        task = progress.add_task(title, total=None)
-        yield lambda text, done, of: progress.update(
-            task, description=text, completed=done, total=of
-        )
 
 
 def prefixed(show: Callable[[str, int, int], None], name: str) -> Callable[[str, int, int], None]:

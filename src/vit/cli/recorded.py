@@ -63,8 +63,12 @@ def importable(trusted: tuple[str, ...]) -> list[str]:
         room, _, last = name.rpartition(".")
         kind = getattr(importlib.import_module(room), last)
         defined.append(f"{kind.__module__}.{last}")
-    rooms = [room.removesuffix(".") for room in (*ROOMS, OPTIMIZERS)]
-    return [*rooms, *SINGLE, *known_lightning(), *defined, *trusted]
+    return [*importable_rooms(trusted), *SINGLE, *known_lightning(), *defined]
+
+
+def importable_rooms(trusted: tuple[str, ...]) -> list[str]:
+    """The packages among it; Lightning, which takes seconds, is not asked for its classes."""
+    return [*(room.removesuffix(".") for room in (*ROOMS, OPTIMIZERS)), *trusted]
 
 
 def known_lightning() -> dict[str, set[str]]:
@@ -181,10 +185,29 @@ def settings_of(text: str, where: Path, trusted: tuple[str, ...]) -> dict[str, A
     Raises:
         ValueError: they are damaged, or name what is not listed.
     """
+    return check_settings(whole_settings(text, where), where, trusted)
+
+
+def objective_in(text: str, where: Path, trusted: tuple[str, ...]) -> dict[str, Any]:
+    """The checked objective of a stored config, for whoever builds nothing else of it.
+
+    Raises:
+        ValueError: it is damaged, or names what is not listed.
+    """
+    chosen = whole_settings(text, where)["model"].get("objective")
+    return check_settings({"model": {"objective": chosen}}, where, trusted)["model"]["objective"]
+
+
+def whole_settings(text: str, where: Path) -> dict[str, Any]:
+    """The settings of a stored config, none of whose parts is missing; its classes unchecked.
+
+    Raises:
+        ValueError: they are damaged.
+    """
     settings = load_yaml(text, str(where))
     parts = [settings.get(part) for part in PARTS] if isinstance(settings, dict) else [None]
     if not all(isinstance(part, dict) for part in parts):
         raise ValueError(
             f"{where}: its settings are damaged (it needs {', '.join(PARTS)}); begin a new run"
         )
-    return check_settings(settings, where, trusted)
+    return settings

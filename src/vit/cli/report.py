@@ -1,12 +1,15 @@
 """What a run prints when it is done or stopped: what was reached, what is kept, what to type."""
 
+import itertools
 import shlex
 import signal
 import sys
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
 from vit.callbacks.checkpoints import Checkpoints, newest_good
+from vit.callbacks.confusion_matrix import ConfusionMatrix
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.run import Run, callback_of
 from vit.callbacks.run_log import RunLog
@@ -42,7 +45,9 @@ def finish(cli: CLI, files: RunLog) -> int:
     """Write the summary and say what was reached, what to type next, and where it lies."""
     speed, run = callback_of(cli.trainer, Speed).summary(cli.model), callback_of(cli.trainer, Run)
     run.finish(cli.trainer, cli.model, "completed", speed)
-    for line in summary_table(run.metrics, speed, older(cli)):
+    tables = [c.lines for c in cli.trainer.callbacks if isinstance(c, ConfusionMatrix)]
+    figures = summary_table(run.metrics, speed, older(cli))
+    for line in [*figures, *interval_lines(run.plan.extra), *itertools.chain(*tables)]:
         say(line)
     if cli.plan.verb == "fit":
         say(f"next: {next_command(cli.model, run, sys.argv)}")
@@ -96,6 +101,19 @@ def summary_table(metrics: dict[str, float], speed: dict[str, float], note: str 
 def as_text(name: str, value: float) -> str:
     """A fraction in percent, anything else as it is."""
     return f"{100 * value:.1f} %" if name.endswith(FRACTIONS) else f"{value:.4f}"
+
+
+def interval_lines(extra: dict[str, Any]) -> list[str]:
+    """How sure a test accuracy is, where there is one."""
+    if "test/images" not in extra:
+        return []
+    low, high, least = (
+        100 * extra[f"test/accuracy_{key}"] for key in ("low", "high", "detectable")
+    )
+    return [
+        f"{'95 % interval of accuracy':<28} {low:.1f} to {high:.1f} %; differences below "
+        f"{least:.1f} points cannot be seen with {extra['test/images']:,} images"
+    ]
 
 
 def older(cli: CLI) -> str:

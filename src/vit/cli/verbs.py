@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from vit import lightning_workarounds as workarounds
+from vit import parser_workarounds
 from vit.batch import DataSpec
 from vit.callbacks.checkpoints import newest_good
 from vit.callbacks.run import Plan, Run, callback_of
@@ -33,7 +33,7 @@ from vit.cli.argv import (
 )
 from vit.cli.compare import compare
 from vit.cli.engine import CLI
-from vit.cli.errors import DISK, Failure, UsageError, disk, misfit, one_line
+from vit.cli.errors import DISK, Failure, UsageError, disk, misconfigured, misfit, one_line
 from vit.cli.evaluate import evaluate
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import run_prepare
@@ -50,14 +50,14 @@ def run(verb: str, argv: list[str], main: Callable[[list[str]], int]) -> int:
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
     outlive_terminals()
     workarounds.quieten()
-    workarounds.forget_other_class_arguments()
-    workarounds.bound_yaml()
+    parser_workarounds.forget_other_class_arguments()
+    parser_workarounds.bound_yaml()
     workarounds.no_broadcast_after_every_step()
     workarounds.end_a_fit_without_steps()
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; no effect on CPUs
     try:
         options, rest = split_options(argv, (*OPTIONS, *VERB_OPTIONS.get(verb, ())))
-        with workarounds.importing(None):
+        with parser_workarounds.importing(None):
             if verb == "compare":
                 return compare(options, rest, main)
             if verb in VERBS:
@@ -89,7 +89,7 @@ def answer(error: Exception, argv: list[str]) -> tuple[str, int]:
         return f"{disk(error)}; make room or choose another place, and type it again", 1
     if old_class := renamed_class(argv):
         return old_class, 2
-    usage = isinstance(error, (ValueError, OSError, MisconfigurationException))
+    usage = isinstance(error, (ValueError, OSError)) or misconfigured(error)
     return one_line(error), 2 if usage else 1
 
 

@@ -165,8 +165,13 @@ class Details:
 
 def overlap_text(overlap: Overlap) -> str:
     """How many test images a pre-training saw, and which class names both sets carry."""
-    look = "by name" if overlap.near is None else f"{overlap.near} more look alike"
     classes = f"; classes in both: {listed(list(overlap.classes))}" if overlap.classes else ""
+    if overlap.same is None:
+        return (
+            "what it was trained on is not here, so nobody can look whether test images were in "
+            f"it{classes}"
+        )
+    look = "by name" if overlap.near is None else f"{overlap.near} more look alike"
     counted = f"{overlap.same} of {overlap.tested} test images were in its pre-training"
     return f"{counted}, {look}{classes}"
 

@@ -84,7 +84,10 @@ class Findings:
 
     @property
     def declared(self) -> Comparison | None:
-        """The comparison at the primary endpoint; controls stand in it at their best use."""
+        """The comparison at the primary endpoint; controls stand in it at their best use.
+
+        Where nothing is fine-tuned they are the arms without pre-training.
+        """
         data, protocol, _ = self.primary
         table, controls = self.results.table(data, protocol)
         for name, (best, _) in BEST_USE.items():
@@ -92,7 +95,7 @@ class Findings:
             if rows is not None:
                 table[name] = rows
                 controls = tuple({*controls, name})
-        return self.compared(data, protocol, None, table, controls)
+        return self.compared(data, protocol, None, table, () if self.study.frozen_only else controls)
 
     def units(self, data: str, correct: np.ndarray) -> int:
         """The number of images, or of groups of images that belong together."""
@@ -115,9 +118,9 @@ class Findings:
         """All that the answer rests on."""
         task = self.study.primary.data
         states = {arm: v.state for (arm, name), v in self.validities.items() if name == task}
-        return Evidence(
-            self.declared, self.kinds, states, self.failures(), self.study.margin or 0.0
-        )
+        baselines = self.study.controls if self.study.frozen_only else ()
+        kinds = self.kinds | dict.fromkeys(baselines, "none")
+        return Evidence(self.declared, kinds, states, self.failures(), self.study.margin or 0.0)
 
     def failures(self) -> dict[str, str]:
         """Why an arm has no figure at the primary endpoint, or fewer seeds than the others."""
@@ -168,7 +171,8 @@ class Findings:
     def best_baseline(self) -> str:
         """The best arm without pre-training; empty where there is none with all its seeds."""
         comparison = self.declared
-        there = [a for a, kind in self.kinds.items() if kind == "none" and a in comparison.arms]
+        kinds = self.evidence().kinds
+        there = [a for a, kind in kinds.items() if kind == "none" and a in comparison.arms]
         return max(there, key=lambda arm: comparison.arms[arm].value, default="")
 
     def lines(self) -> list[tuple[str, float]]:

@@ -24,6 +24,9 @@ KINDS = {  # of one report
     "primary": str,
 }
 FREE = ("question", "seeds", "label_draws", "margin")  # what an extension may change
+LATER = (  # keys that came after the first reports were made, as studies have them by default
+    ("weights", None), ("weights_px", 224), ("frozen_only", False), ("image_size", None),
+)  # fmt: skip
 TASK = ("transfer", "finetune", "primary", "folds")  # what makes two studies ask the same thing
 
 
@@ -73,7 +76,11 @@ class History:
         """
         settings = asdict(study)
         rest = {key: value for key, value in settings.items() if key not in FREE}
-        ways = {arm: asdict(way) for arm, way in arms.items()}
+        rest = {key: value for key, value in rest.items() if (key, value) not in LATER}
+        ways = {
+            arm: {key: value for key, value in asdict(way).items() if (key, value) not in LATER}
+            for arm, way in arms.items()
+        }
         now = {
             "date": calendar.today().isoformat(),
             "name": name,

@@ -8,7 +8,6 @@ defaults).
 
 import ast
 import dataclasses
-import hashlib
 import importlib
 import inspect
 import types
@@ -19,7 +18,6 @@ from typing import Any
 
 import vit
 from vit.digest import digest
-from vit.models.weights import checkpoint_in
 
 VERSION = 2
 TRAINER = (  # keys of the Trainer that change what is learned or measured
@@ -64,6 +62,7 @@ def fit_identity(
         "verb": "fit",
         "seed": settings["seed_everything"],
         "keep_best": settings.get("keep_best", False),
+        **({"best_metric": settings["best_metric"]} if settings.get("best_metric") else {}),
         "data": data_identity(settings["data"]),
         "splits": splits,
         "model": differing(model, ViTModule),
@@ -199,7 +198,3 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def file_hash(path: str) -> str:
-    """The hash of an imported checkpoint's bytes."""
-    with checkpoint_in(Path(path)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

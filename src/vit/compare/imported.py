@@ -16,6 +16,7 @@ from vit.compare.overlap import (
 from vit.data.base import Images
 from vit.data.content import image_hashes
 from vit.models.lineage import Link
+from vit.models.weights.card import Card, card_of
 from vit.yaml_text import load_yaml
 
 OURS = "vit.data."  # whose classes a file's settings may build
@@ -29,7 +30,7 @@ def labels_learned(link: Link, task: Images, declared: tuple[str, ...]) -> str:
         task: of which no split may be in it, whole.
         declared: names of classes that mean other things in the two sets.
     """
-    if not link.uses_labels:
+    if not link.uses_labels or card_of(link):  # of released weights it is said, not refused
         return ""
     if (seen := rebuilt(link.config, link.content)) is not None:
         return labels_shared(seen, task, declared)
@@ -41,11 +42,26 @@ def labels_learned(link: Link, task: Images, declared: tuple[str, ...]) -> str:
 
 
 def images_seen(link: Link, task: Images) -> Overlap:
-    """The images of a task's test split that a training before saw, of those that it recorded."""
+    """The images of a task's test split that a training before saw, of those that it recorded.
+
+    The pictures behind released weights are not here: only names of classes can be compared.
+    """
+    if card := card_of(link):
+        classes = classes_in_both(upstream_classes(card), task.spec.classes)
+        return Overlap(None, None, task.spec.counts["test"], classes)
     if (seen := rebuilt(link.config, link.content)) is not None:
         return overlap(seen, task)
     classes = classes_in_both(link.classes, task.spec.classes)
     return Overlap(copies(link, task, "test"), None, task.spec.counts["test"], classes)
+
+
+def upstream_classes(card: Card) -> tuple[str, ...]:
+    """The names of the classes that released weights learned from, as far as they are known."""
+    if card.classes or "imagenet" not in card.data.casefold().replace("-", ""):
+        return card.classes
+    from torchvision.models import ViT_B_16_Weights  # ImageNet's 1,000, which larger ones hold too
+
+    return tuple(ViT_B_16_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def copies(link: Link, task: Images, split: str) -> int:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from vit.compare.dry_run import DryRun
+from vit.compare.given_weights import given_weights
 from vit.compare.study import Arm
 from vit.compare.verdict import Kind
-from vit.models.lineage import lineage_in
-from vit.models.weights import checkpoint_in, open_checkpoint
 
 
 def kinds_of(arms: dict[str, Arm], dry_runs: dict[tuple[str, str], DryRun]) -> dict[str, Kind]:
@@ -27,10 +26,8 @@ def kinds_of(arms: dict[str, Arm], dry_runs: dict[tuple[str, str], DryRun]) -> d
 
 
 def imported_kind(weights: Path) -> Kind:
-    """The kind of a checkpoint's trainings; one of them with labels makes it supervised."""
-    file = checkpoint_in(weights)
+    """The kind of the trainings behind weights; one of them with labels makes it supervised."""
     try:
-        links = lineage_in(open_checkpoint(file), file)
+        return given_weights(str(weights)).kind
     except (ValueError, KeyError):
-        return "imported"  # not ours
-    return "supervised" if any(link.uses_labels for link in links) else "self-supervised"
+        return "imported"  # nobody knows what it is

@@ -37,13 +37,14 @@ class Overlap(NamedTuple):
     """How many test images a pre-training saw.
 
     Args:
-        same: whose pixels are equal to those of a pre-training image.
+        same: whose pixels are equal to those of a pre-training image; None: its images are not
+            here.
         near: others that look like one; None where only names or hashes were compared.
         tested: test images.
         classes: names that both sets carry.
     """
 
-    same: int
+    same: int | None
     near: int | None
     tested: int
     classes: tuple[str, ...]

@@ -6,12 +6,12 @@ from a choice are planned once its trials are done.
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from vit.compare.command import UPSTREAM, Command
 from vit.compare.dry_run import DryRun, DryRuns
-from vit.compare.identity import VERSION, data_identity, file_hash, fit_identity, without_defaults
+from vit.compare.given_weights import weights_hash
+from vit.compare.identity import VERSION, data_identity, fit_identity, without_defaults
 from vit.compare.job import FORWARD, SPEED, START, Cell, Job, Point, Repetition, Stage
 from vit.compare.lengths import budget_steps, longer_steps, with_length
 from vit.compare.recipes import Recipes
@@ -19,7 +19,6 @@ from vit.compare.study import FINETUNE, Arm, Study
 from vit.compare.tested_images import tested_images
 from vit.compare.withheld import leaves
 from vit.digest import digest
-from vit.models.weights import checkpoint_in
 
 
 class Planner:
@@ -30,6 +29,7 @@ class Planner:
         arms: by name, in the order of the report.
         dry_run: builds what a command would do without running it.
         protocol_settings: the settings of a protocol, by its name; an id holds them.
+        cache: see Recipes.
     """
 
     def __init__(
@@ -38,11 +38,12 @@ class Planner:
         arms: dict[str, Arm],
         dry_run: Callable[[Command], DryRun],
         protocol_settings: Callable[[str], dict[str, Any]],
+        cache: str = "none",
     ) -> None:
         self.study = study
         self.arms = arms
         self.protocol_settings = protocol_settings
-        self.recipes = Recipes(study, arms)
+        self.recipes = Recipes(study, arms, cache if study.weights else "none")
         self.dry_run = DryRuns(dry_run)
         self.pretrainings: dict[tuple, Job] = {}
         self.points: list[Point] = [None]
@@ -123,8 +124,8 @@ class Planner:
         jobs, primary, declared = [], self.study.primary.protocol, cell.point is None
         for arm in self.arms:
             trial = chosen.get(self.tuned(arm, cell), 0)
-            final = self.transfer(arm, cell._replace(final=True), trial)
-            if declared or primary == FINETUNE:
+            if not self.study.frozen_only and (declared or primary == FINETUNE):
+                final = self.transfer(arm, cell._replace(final=True), trial)
                 jobs += [final, self.test(final)]
             if self.study.protocols and (declared or primary != FINETUNE):
                 probe = self.probe(arm, cell)
@@ -197,11 +198,13 @@ class Planner:
         before = self.pretraining(arm, cell.seed, cell.factor, cell.fold)
         if before is None and not given:
             return None
-        subject = UPSTREAM if before else str(checkpoint_in(Path(given)))
-        command = Command("evaluate", {"data": self.recipes.data(cell)}, subject=subject)
-        upstream = before.id if before else file_hash(given)
-        job = self._evaluate(command, "probe", arm, cell, "none", upstream)
-        return replace(job, needs=(before.id,)) if before else job
+        if before is None:
+            command = self.recipes.given(arm, cell)
+            return self._evaluate(command, "probe", arm, cell, "none", weights_hash(given))
+        data = {"data": self.recipes.data(cell, arm)}
+        command = Command("evaluate", data, subject=UPSTREAM)
+        job = self._evaluate(command, "probe", arm, cell, "none", before.id)
+        return replace(job, needs=(before.id,))
 
     def control(self, cell: Cell) -> Job:
         """The same protocols on an untrained encoder and on pixels."""
@@ -227,7 +230,7 @@ class Planner:
         if stage == "transfer" and before:
             command = command.with_file("model.encoder", "model.pretrained", UPSTREAM)
         elif given:
-            upstream = file_hash(given)
+            upstream = weights_hash(given)
         splits = {split: dry_run.data.split_hash(split) for split in ("train", "val")}
         settings = dry_run.settings | {"seed_everything": seed}
         changes = self.study.finetune.set | self.arms[arm].finetune
@@ -263,7 +266,7 @@ class Planner:
             "verb": "evaluate",
             "upstream": upstream,
             "seed": cell.seed,
-            "data": data_identity(dry_run.settings["data"]),
+            "data": data_identity(self._as_shown(dry_run.settings["data"], arm)),
             "splits": {s: dry_run.data.split_hash(s) for s in ("train", "val", "test")},
             "protocols": {name: self.protocol_settings(name) for name in self.study.protocols},
             "controls": controls,
@@ -271,7 +274,7 @@ class Planner:
         counts = dry_run.data.spec.counts
         return Job(
             digest(about),
-            self.recipes.evaluation(command, cell, controls),
+            self.recipes.evaluation(command, cell, controls, trained=bool(command.subject)),
             stage,
             arm,
             cell.seed,
@@ -285,3 +288,8 @@ class Planner:
             about=about,
             **tested_images(dry_run.data),
         )
+
+    def _as_shown(self, data: dict[str, Any], arm: str) -> dict[str, Any]:
+        """Settings of a task's data at the size that an arm is shown."""
+        size = self.arms[arm].image_size if arm in self.arms else None
+        return data | {"init_args": data["init_args"] | {"image_size": size}} if size else data

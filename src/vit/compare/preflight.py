@@ -72,7 +72,7 @@ def check_overlaps(
                 refuse(what, why, "take weights that did not")
                 seen.append(images_seen(link, task.data))
             if seen:
-                overlaps[arm, name] = max(seen, key=lambda one: one.same + (one.near or 0))
+                overlaps[arm, name] = max(seen, key=lambda one: (one.same or 0) + (one.near or 0))
     return overlaps
 
 

@@ -16,11 +16,14 @@ class Recipes:
     Args:
         study: says what differs from the recipes' files.
         arms: by name.
+        cache: folder of the features of encoders that no run of the study trains; none: they are
+            made anew each time.
     """
 
-    def __init__(self, study: Study, arms: dict[str, Arm]) -> None:
+    def __init__(self, study: Study, arms: dict[str, Arm], cache: str = "none") -> None:
         self.study = study
         self.arms = arms
+        self.cache = cache
 
     def pretraining(self, arm: str, fold: int | None, uses_labels: bool) -> Command:
         """How an arm learns from data that is not the task's.
@@ -39,7 +42,7 @@ class Recipes:
     def task(self, arm: str, cell: Cell) -> Command:
         """How an arm learns a task from its encoder as it is before any training."""
         finetune = self.study.finetune
-        files = {"config": ConfigPatch(finetune.config), "data": self.data(cell)}
+        files = {"config": ConfigPatch(finetune.config), "data": self.data(cell, arm)}
         command = Command("fit", files | self._start(arm) | self._trainer())
         return command.with_settings(finetune.set, self.arms[arm].finetune, LAST_WEIGHTS)
 
@@ -52,22 +55,36 @@ class Recipes:
         }
         return Command("fit", files)
 
-    def evaluation(self, command: Command, cell: Cell, controls: str) -> Command:
-        """A command with the settings of protocols on frozen features."""
+    def given(self, arm: str, cell: Cell) -> Command:
+        """The encoder of an arm's own weights on a task, as it is before any training here."""
+        config = {"config": ConfigPatch(self.study.finetune.config)}
+        return Command("fit", config | {"data": self.data(cell, arm)} | self._start(arm))
+
+    def evaluation(self, command: Command, cell: Cell, controls: str, trained: bool) -> Command:
+        """A command with the settings of protocols on frozen features.
+
+        Args:
+            command: says which encoder and data.
+            cell: whose seed is used.
+            controls: as evaluate names them.
+            trained: did a run of the study train it? Folds and seeds then share no features.
+        """
         return replace(command, verb="evaluate").with_settings(
             {
                 "controls": controls,
                 "protocols": ",".join(self.study.protocols),
                 "split": "val,test",
-                "cache": "none",
+                "cache": "none" if trained else self.cache,
                 "seed_everything": cell.seed,
             }
         )
 
-    def data(self, cell: Cell) -> ConfigPatch:
-        """The data of a task at one place of the study."""
+    def data(self, cell: Cell, arm: str = "") -> ConfigPatch:
+        """The data of a task at one place of the study, as large as an arm is shown it."""
         patch = self.study.transfer[cell.data]
         changes = self._without_fold(patch, cell.fold).set
+        if arm and self.arms[arm].image_size:
+            changes = changes | {"image_size": self.arms[arm].image_size}
         changes = changes | (patch.final if cell.final else {})
         if cell.point and cell.point[0] != "budget":  # whole numbers, which validation.py saw to
             changes = changes | {cell.point[0]: int(cell.point[1])}

@@ -134,8 +134,9 @@ class Arm:
         finetune: keys in which the fine-tuning differs from the study's.
         longer: fine-tuning also gets the budget that other arms spend on pre-training.
         encoder: another encoder than the study's.
-        pretrained: run folder or checkpoint of the user's that is the start instead.
+        pretrained: run folder, checkpoint, released file or name that is the start instead.
         checkpoint_cost: what that checkpoint cost and learned from; printed as not paid here.
+        image_size: pixels of the square that it is shown, where that is another than the task's.
     """
 
     title: str
@@ -146,6 +147,7 @@ class Arm:
     encoder: str | None = None
     pretrained: str | None = None
     checkpoint_cost: str | None = None
+    image_size: int | None = None
 
 
 @dataclass
@@ -176,6 +178,12 @@ class Study:
         claims: published differences to hold against what is found.
         shared_classes: names that mean other things in a labelled pre-training than in a task (a
             crane, say); all other names that stand in both are refused.
+        weights: released encoders, paths or names, each of which becomes an arm: `--weights a b`;
+            null: the study takes none.
+        weights_px: no picture is shown to them larger than this, as a forward pass of 518 px
+            takes five times one of 224.
+        frozen_only: no arm is fine-tuned: protocols on frozen features alone, where the controls
+            stand for what can be had without pre-training.
     """
 
     question: str
@@ -201,6 +209,9 @@ class Study:
     trainer: str | None = None
     claims: list[Claim] = field(default_factory=list)
     shared_classes: list[str] = field(default_factory=list)
+    weights: list[str] | None = None
+    weights_px: int = 224
+    frozen_only: bool = False
 
     @property
     def few_labels(self) -> bool:

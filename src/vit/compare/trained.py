@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 
 from vit.compare.dry_run import DryRun, whole_number
 from vit.compare.gains import LEVEL, Gain, gains
+from vit.compare.given_weights import FEATURES, given_weights
 from vit.compare.identity import class_named
 from vit.compare.job import Cell, Job, unique
 from vit.compare.plan import Planner
@@ -104,7 +105,9 @@ def preferred_protocols(
         if arm.pretrain:
             preferred[name] = dry_runs[name, "pretrain"].validity_protocols
         elif arm.pretrained:
-            preferred[name] = recorded_protocols(checkpoint_in(Path(arm.pretrained)))
+            released = given_weights(arm.pretrained).released
+            file = None if released else checkpoint_in(Path(arm.pretrained))
+            preferred[name] = recorded_protocols(file) if file else FEATURES
     return preferred
 
 

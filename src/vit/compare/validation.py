@@ -38,6 +38,7 @@ def validate_study(study: Study, arms: dict[str, Arm]) -> None:
     _check_axes(study)
     _check_size(study, arms)
     _check_arms(study, arms)
+    _check_frozen(study, arms)
     _check_budget(study, arms)
     _check_claims(study)
     check_withheld(study, arms)
@@ -53,12 +54,17 @@ def _check_numbers(study: Study) -> None:
         ("tuning.trials", study.tuning.trials, 1, 101),
         ("tuning.lr", study.tuning.lr, 1.01, 1000),
         ("finetune.steps", study.finetune.steps, 1, MOST_STEPS),
+        ("weights_px", study.weights_px, 1, 2**14),
     ):
         if not least <= number <= most:
             raise ValueError(f"{key} needs a number from {least} to {most:,}, got {number}")
 
 
 def _check_lists(study: Study, arms: dict[str, Arm]) -> None:
+    if study.weights == [] and not any(arm.pretrain or arm.pretrained for arm in arms.values()):
+        raise ValueError(
+            "weights: needs released encoders to compare: --weights a.safetensors b/ c.npz, or names"
+        )
     if not arms:
         raise ValueError("arms needs an arm, got none; name some")
     if not study.transfer:
@@ -137,12 +143,37 @@ def _check_arms(study: Study, arms: dict[str, Arm]) -> None:
         if arm.pretrained and (arm.pretrain or arm.encoder):
             other = "pretrain" if arm.pretrain else "encoder"
             raise ValueError(f"arm {name}: {other} or pretrained, not both")
+        if arm.image_size is not None and not 1 <= arm.image_size <= 2**14:
+            raise ValueError(f"arm {name}: image_size must be from 1 to {2**14:,} pixels")
         if arm.checkpoint_cost and not arm.pretrained:
             raise ValueError(f"arm {name}: `checkpoint_cost` needs `pretrained`; this arm has none")
         if arm.set and not arm.pretrain:
             raise ValueError(f"arm {name}: `set` needs `pretrain`; this arm has none")
         if arm.pretrain and study.pretrain is None:
             raise ValueError(f"pretrain: arm {name} needs data to learn from")
+
+
+def _check_frozen(study: Study, arms: dict[str, Arm]) -> None:
+    """Where nothing is fine-tuned, nothing may rest on fine-tuning."""
+    if "image_size" in study.axes and any(arm.image_size for arm in arms.values()):
+        raise ValueError("axes.image_size: an arm has a size of its own; leave one of the two out")
+    if not study.frozen_only:
+        return
+    if study.primary.protocol == FINETUNE:
+        known = ", ".join(study.protocols)
+        raise ValueError(
+            f"primary.protocol: nothing is fine-tuned (frozen_only); take one of {known}, or ask "
+            "for it: --finetune"
+        )
+    if study.tuning.trials > 1:
+        raise ValueError(
+            f"tuning.trials: nothing is fine-tuned (frozen_only), got {study.tuning.trials}; set 1"
+        )
+    if not study.controls:
+        raise ValueError(
+            "controls: they stand for what can be had without pre-training where nothing is "
+            "fine-tuned (frozen_only); name one of random_encoder, raw_pixels, kmeans"
+        )
 
 
 def _check_budget(study: Study, arms: dict[str, Arm]) -> None:

@@ -38,7 +38,7 @@ TASK = COMMON | {
 AUGMENTATION = ("augmentation",)
 LEARNING = (*AUGMENTATION, "balanced", "repeats", "shrink")  # what a training does with its images
 LOADING = ("batch_size", "eval_batch_size", "workers")
-SHOWING = ("image_size", "center_crop_ratio", "interpolation")
+SHOWING = ("image_size", "center_crop_ratio", "interpolation", "letterbox")
 MAY = {  # keys of `data` that a place may hold, and where all others belong
     "finetune.set": (LEARNING + LOADING, "use transfer.<task>.set, which probes heed too"),
     "finetune": (AUGMENTATION, "use transfer.<task>.set, which is every arm's"),

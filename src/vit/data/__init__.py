@@ -1,22 +1,33 @@
-"""Data sets behind one interface: splits, exact loaders, views cut on the device."""
+"""Data sets behind one interface: splits, exact loaders, views cut on the device.
 
-from vit.data.cifar import CIFAR10, CIFAR100
-from vit.data.digits import Digits
-from vit.data.image_folder import ImageFolder
-from vit.data.imagenet import ImageNet, ImageNet21k
-from vit.data.oxford import Flowers102, OxfordPets
-from vit.data.shard_images import ShardImages
-from vit.data.vtab import VTAB
+`from vit.data import CIFAR10` loads what it names alone: all of them take seconds, and whoever
+shows a picture to a trained model needs none.
+"""
 
-__all__ = [
-    "CIFAR10",
-    "CIFAR100",
-    "VTAB",
-    "Digits",
-    "Flowers102",
-    "ImageFolder",
-    "ImageNet",
-    "ImageNet21k",
-    "OxfordPets",
-    "ShardImages",
-]
+from importlib import import_module
+
+HOMES = {  # the file of each data set
+    "CIFAR10": "cifar",
+    "CIFAR100": "cifar",
+    "VTAB": "vtab",
+    "Digits": "digits",
+    "Flowers102": "oxford",
+    "ImageFolder": "image_folder",
+    "ImageNet": "imagenet",
+    "ImageNet21k": "imagenet",
+    "OxfordPets": "oxford",
+    "ShardImages": "shard_images",
+}
+
+
+def __getattr__(name: str) -> type:
+    """A data set by its name, loaded when it is first asked for."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'vit.data' has no attribute {name!r}")
+    return getattr(import_module(f"vit.data.{HOMES[name]}"), name)
+
+
+def load_all() -> None:
+    """Load every data set: short names in YAML are those of classes that are loaded."""
+    for home in HOMES.values():
+        import_module(f"vit.data.{home}")

@@ -37,6 +37,31 @@ def image_hashes(dataset: Dataset, every: int = 1) -> Tensor:
     return torch.tensor(numbers, dtype=torch.int64)
 
 
+def picture_keys(dataset: Dataset) -> list[str]:
+    """What each image of a split is known by, whatever split it is in: a digest of all of it.
+
+    In memory pixels are hashed, as the source has them; of a file every byte. A file that cannot
+    be opened goes by its place.
+    """
+    return [
+        blake2b(content, digest_size=16).hexdigest() if content else f"unread {place}"
+        for place, content in enumerate(whole_images(dataset))
+    ]
+
+
+def whole_images(dataset: Dataset) -> Iterator[bytes]:
+    """The pixels of each image in memory; of a file all of it; empty: it cannot be read."""
+    if isinstance(dataset, InMemory):
+        for image in dataset.images:
+            yield image.cpu().numpy().tobytes()
+        return
+    for place in dataset.places.tolist():
+        try:
+            yield dataset.source.read(place)
+        except (OSError, ValueError):
+            yield b""
+
+
 def start_of_image(dataset: Dataset, place: int) -> bytes:
     """The pixels of an image in memory; of a file its size and beginning; empty: unreadable."""
     if isinstance(dataset, InMemory):

@@ -28,6 +28,8 @@ class Cut:
             None: everything, squeezed.
         interpolation: of the resize, always antialiased.
         crop_ratio: a random place covers so large a fraction of both sides; None: the whole image.
+        fill: what is shown keeps its shape, and the square around it has this colour (RGB, 0 to
+            255): a letterbox; None: it is squeezed into the square.
     """
 
     size: int
@@ -36,6 +38,7 @@ class Cut:
     center_crop_ratio: float | None = None
     interpolation: Interpolation = "bilinear"
     crop_ratio: float | None = None
+    fill: tuple[int, int, int] | None = None
 
     def boxes(self, uniforms: Tensor, sizes: Tensor) -> list[Box]:
         """The random crop of each image.
@@ -51,7 +54,7 @@ class Cut:
     def whole(self, image: UInt8[Tensor, "3 H W"]) -> UInt8[Tensor, "3 S S"]:
         """The view without draws: the image shrinks, then its middle is cut, as published."""
         if self.center_crop_ratio is None:
-            return self._resize(image, self.size, self.size)
+            return self._fit(image)
         height, width = image.shape[1:]
         short = round(self.size / self.center_crop_ratio)
         long = int(short * max(height, width) / min(height, width))
@@ -63,13 +66,29 @@ class Cut:
     def boxed(self, image: UInt8[Tensor, "3 H W"], box: Box) -> UInt8[Tensor, "3 S S"]:
         """A crop; `image` keeps the decoder's order in memory, which the resize is fastest on."""
         top, left, height, width = box
-        image = image[:, top : top + height, left : left + width]
-        return self._resize(image, self.size, self.size)
+        return self._fit(image[:, top : top + height, left : left + width])
+
+    def _fit(self, image: UInt8[Tensor, "3 _h _w"]) -> UInt8[Tensor, "3 S S"]:
+        """All of it in the square."""
+        if self.fill is None:
+            return self._resize(image, self.size, self.size)
+        long = max(image.shape[1:])
+        height, width = (max(round(self.size * side / long), 1) for side in image.shape[1:])
+        top, left = (self.size - height) // 2, (self.size - width) // 2
+        square = image.new_tensor(self.fill)[:, None, None].repeat(1, self.size, self.size)
+        square[:, top : top + height, left : left + width] = self._resize(image, height, width)
+        return square
 
     def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
         size = (height, width)
         # of one image that keeps its three bytes a pixel together: the fastest there is
         return F.interpolate(image[None], size, mode=self.interpolation, antialias=True)[0]
+
+
+def letterbox_colour(mean: tuple[float, ...]) -> tuple[int, int, int]:
+    """The whole-numbered pixel that normalisation makes almost zero: the mean of RGB in [0, 1]."""
+    red, green, blue = (min(max(round(255 * value), 0), 255) for value in mean)
+    return red, green, blue
 
 
 def shrinkable(boxes: list[Box], cuts: list[Cut], shrinks: tuple[int, ...]) -> int:

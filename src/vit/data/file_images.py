@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vit.batch import Batch, LoaderContext, ViewSpec
+from vit.batch import Batch, DataSpec, LoaderContext, ViewSpec
 from vit.data.base import Images, Split
-from vit.data.crops import Cut, Interpolation
+from vit.data.crops import Cut, Interpolation, letterbox_colour
 from vit.data.files import Files, Source
 from vit.data.multi_crop import compares_views, named_views
 from vit.data.transforms import cut_view
@@ -32,6 +32,8 @@ class FileImages(Images):
         on_error: what a file does that cannot be read: raise ends the run, skip names it, shows
             another image in its place (in evaluation: none, it counts nowhere) and goes on.
         most_unread: fraction of a split that may be skipped before the run ends after all.
+        letterbox: pictures and random crops of them keep their shape, in a square of the mean
+            colour, instead of being squeezed; without center_crop_ratio.
         workers: processes that load; null: one less than there are cores, at most 8 a rank.
         loading: batch sizes, augmentation, few labels: see Images.
     """
@@ -47,6 +49,7 @@ class FileImages(Images):
         on_error: Literal["raise", "skip"] = "raise",
         most_unread: float = 0.01,
         workers: int | None = None,
+        letterbox: bool = False,
         **loading: Any,
     ) -> None:
         workers = usual_workers() if workers is None else workers
@@ -56,6 +59,11 @@ class FileImages(Images):
             raise ValueError(
                 f"{name}: center_crop_ratio must be in (0, 1], got {center_crop_ratio}"
             )
+        if letterbox and center_crop_ratio is not None:
+            raise ValueError(
+                f"{name}: letterbox shows the whole picture; leave center_crop_ratio out, "
+                f"got {center_crop_ratio}"
+            )
         if not 0 <= most_unread < 1:
             raise ValueError(f"{name}: most_unread must be in [0, 1), got {most_unread}")
         self.center_crop_ratio = center_crop_ratio
@@ -63,6 +71,7 @@ class FileImages(Images):
         self.shrink = shrink
         self.on_error = on_error
         self.most_unread = most_unread
+        self.letterbox = letterbox
         self.unread: dict[str, str] = {}
 
     @abstractmethod
@@ -80,12 +89,23 @@ class FileImages(Images):
         source = self.files()[0]
         return [source.name(place) for place in self.split_indices()[split]]
 
-    def cuts(self, views: tuple[ViewSpec, ...], training: bool) -> list[Cut]:
-        """What workers cut of each image."""
+    def cuts(
+        self, views: tuple[ViewSpec, ...], training: bool, shown: DataSpec | None = None
+    ) -> list[Cut]:
+        """What workers cut of each image.
+
+        Args:
+            views: that the objective asks for.
+            training: else each image is shown once, whole.
+            shown: whose mean fills a letterbox; None: the data's own.
+        """
         side = self.spec.image_size[0]
+        fill = letterbox_colour((shown or self.spec).mean) if self.letterbox else None
         if not training and not compares_views(views):
             center = self.center_crop_ratio
-            return [Cut(side, center_crop_ratio=center, interpolation=self.interpolation)]
+            return [
+                Cut(side, center_crop_ratio=center, interpolation=self.interpolation, fill=fill)
+            ]
         return [
             Cut(
                 size=view.size or side,
@@ -94,6 +114,7 @@ class FileImages(Images):
                 center_crop_ratio=self.center_crop_ratio,
                 interpolation=self.interpolation,
                 crop_ratio=None if view.area else self.augmentation.crop_ratio,
+                fill=fill,
             )
             for name, view in named_views(views)
         ]
@@ -101,7 +122,7 @@ class FileImages(Images):
     def dataset(self, split: Split, context: LoaderContext, training: bool) -> Files:
         """The samples of a split, with what workers cut of each image; see Images."""
         dataset = super().dataset(split, context, training)
-        dataset.cuts = self.cuts(context.views, training)
+        dataset.cuts = self.cuts(context.views, training, context.normalisation)
         dataset.apply_exif_and_alpha = self.apply_exif_and_alpha
         dataset.shrink = self.shrink and training
         dataset.replace = training and self.on_error == "skip"
@@ -114,6 +135,7 @@ class FileImages(Images):
             "interpolation": self.interpolation,
             "apply_exif_and_alpha": self.apply_exif_and_alpha,
             "rounded": True,
+            "letterbox": self.letterbox,
         }
 
     def show(self, batch: Batch, context: LoaderContext, training: bool) -> Batch:

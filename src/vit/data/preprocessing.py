@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from vit.batch import DataSpec
-from vit.data.crops import Cut, Interpolation
+from vit.data.crops import Cut, Interpolation, letterbox_colour
 from vit.data.normalisation import normalise
 from vit.data.transforms import resize
 from vit.published.decode import decode, rgb
@@ -30,6 +30,8 @@ class Preprocessing:
         interpolation: of the resize, always antialiased.
         apply_exif_and_alpha: turn as the EXIF tag says, put transparency over white.
         rounded: resized pixels are whole numbers, as of data sets of files; else they stay float.
+        letterbox: the picture keeps its shape, in a square of the mean colour; pixels are whole
+            numbers then.
     """
 
     spec: DataSpec
@@ -37,6 +39,17 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     apply_exif_and_alpha: bool = False
     rounded: bool = False
+    letterbox: bool = False
+
+    def __post_init__(self) -> None:
+        if self.letterbox and self.center_crop_ratio is not None:
+            raise ValueError(
+                "Preprocessing: letterbox shows the whole picture; leave center_crop_ratio out"
+            )
+        if self.letterbox and self.spec.channels != 3:
+            raise ValueError(
+                f"Preprocessing: letterbox needs 3 channels, the model sees {self.spec.channels}"
+            )
 
     def __call__(self, picture: Image.Image | str | Path) -> Float[Tensor, "C h w"]:
         """Normalised pixels of a picture, or of the file that holds it.
@@ -47,11 +60,12 @@ class Preprocessing:
         """
         pixels = self._pixels(picture)  # C H W, uint8
         size = tuple(self.spec.image_size)
-        if self.rounded:
+        if self.rounded or self.letterbox:
             cut = Cut(
                 size[0],
                 center_crop_ratio=self.center_crop_ratio,
                 interpolation=self.interpolation,
+                fill=letterbox_colour(self.spec.mean) if self.letterbox else None,
             )
             pixels = cut.whole(pixels)
         elif tuple(pixels.shape[-2:]) != size:

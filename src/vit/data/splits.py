@@ -9,6 +9,8 @@ import torch
 
 from vit.randomness import keys, uniform
 
+UNEVEN = 1.5  # the largest class against the smallest, from where on accuracy hides the small ones
+
 
 def carve(labels: list[int], held_out: int | float, draw: int = 0) -> tuple[list[int], list[int]]:
     """Indices of training and validation: stratified, the same whatever a run's seed.
@@ -103,3 +105,10 @@ def few(indices: list[int], labels: list[int], per_class: int, draw: int) -> lis
             )
         chosen |= set(sorted(members, key=lambda i: (uniforms[i], i))[:per_class])
     return [i for i in indices if i in chosen]
+
+
+def uneven(labels: torch.Tensor) -> bool:
+    """Do classes differ in size by more than half? Those without a label (-1) count nowhere."""
+    sizes = labels[labels >= 0].bincount()
+    sizes = sizes[sizes > 0]
+    return len(sizes) > 1 and bool(sizes.max() > UNEVEN * sizes.min())

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from vit.batch import LoaderContext
 from vit.data.base import Images
+from vit.data.content import picture_keys
 from vit.data.splits import carve
 from vit.digest import digest
 from vit.evaluate.base import FrozenFeatures, Result, Task
 from vit.evaluate.catalogue import protocol
 from vit.evaluate.feature_cache import FeatureCache
-from vit.evaluate.features import LARGEST, frozen_features, raw_pixels
+from vit.evaluate.features import LARGEST, numbered_features, raw_pixels
 from vit.evaluate.kmeans import kmeans_features
 from vit.evaluate.rankme import rankme
 from vit.models.base import Encoder
@@ -117,22 +118,32 @@ class Evaluation:
     def features(self, encoder: nn.Module) -> dict[str, FrozenFeatures]:
         """The labelled images of each split, from the cache where they are there."""
         tokens = any(declares(self.functions[name], "NEEDS_TOKENS") for name in self.protocols)
-        splits = {}
-        for split in self.needed:
-            key = self.cache_key(encoder, split, tokens)
-            features = self.cache.get(key)
-            if features is None:
-                self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
-                features = frozen_features(encoder, self.data, split, self.context, tokens)
-                self.cache.keep(key, features)
-            splits[split] = features.labelled()
-        return splits
+        key = self.cache_key(encoder, tokens)
+        return {
+            split: self.split_features(encoder, split, tokens, key).labelled()
+            for split in self.needed
+        }
 
-    def cache_key(self, encoder: nn.Module, split: str, tokens: bool) -> str:
-        """What features depend on: the weights, the images and how they are shown."""
+    def split_features(
+        self, encoder: nn.Module, split: str, tokens: bool, key: str
+    ) -> FrozenFeatures:
+        """The images of one split, of which those that went through this encoder before do not."""
+        dataset = self.data.open(split)
+        pictures = picture_keys(dataset) if self.cache.folder else []
+        features = self.cache.get(key, pictures, dataset.labels)
+        if features is None:
+            self.say(f"features of {self.data.spec.counts[split]:,} {split} images")
+            context = self.context
+            features, index = numbered_features(encoder, self.data, split, context, tokens)
+            self.cache.keep(key, pictures, features, index)
+        return features
+
+    def cache_key(self, encoder: nn.Module, tokens: bool) -> str:
+        """What the features of a picture depend on: the weights, and how it is shown."""
         kind = [encoder.class_path, encoder.settings, str(self.context.device), self.precision]
-        spec = self.context.normalisation.to_dict()
-        return digest([hash_of(encoder), kind, self.identity(split), spec, tokens])
+        spec, data = self.context.normalisation, self.data
+        shown = [type(data).__qualname__, data.spec.image_size, data.preprocessing()]
+        return digest([hash_of(encoder), kind, shown, spec.mean, spec.std, tokens])
 
     def identity(self, split: str) -> dict[str, Any]:
         """What of the data and its presentation belongs to a protocol's id."""

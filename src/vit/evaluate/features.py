@@ -6,6 +6,7 @@ M images of the split, N patches, D width.
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +19,6 @@ from vit.models.base import Features
 LARGEST = 32  # side of raw pixels that are classified: 50,000 photographs of 224 px would be 30 GB
 
 
-@torch.no_grad()
 def frozen_features(
     encoder: nn.Module,
     data: Images,
@@ -28,6 +28,28 @@ def frozen_features(
     most: int | None = None,
 ) -> FrozenFeatures:
     """What an encoder makes of a split, never augmented; every rank must call it.
+
+    Args:
+        encoder: in any mode; its modes are put back.
+        data: prepared.
+        split: which images.
+        context: its ranks share the work; its device and normalisation are used, its views not.
+        tokens: the patch tokens too, where there are some.
+        most: only so many images, evenly spread over the split.
+    """
+    return numbered_features(encoder, data, split, context, tokens, most)[0]
+
+
+@torch.no_grad()
+def numbered_features(
+    encoder: nn.Module,
+    data: Images,
+    split: Split,
+    context: LoaderContext,
+    tokens: bool = False,
+    most: int | None = None,
+) -> tuple[FrozenFeatures, Int[Tensor, " M"]]:
+    """The same, and each image's number in the split: one that cannot be read is left out.
 
     Args:
         encoder: in any mode; its modes are put back.
@@ -57,7 +79,7 @@ def frozen_features(
     order = index.argsort()[(index < 0).sum() :]  # padding sorts to the front
     whole = {name: values[order] for name, values in whole.items()}
     labels, patches = whole.pop("labels"), whole.pop("tokens", None)
-    return FrozenFeatures(whole, labels, patches)
+    return FrozenFeatures(whole, labels, patches), index[order].cpu()
 
 
 def poolings(encoder: nn.Module, features: Features) -> dict[str, Tensor]:

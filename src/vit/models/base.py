@@ -4,6 +4,7 @@ B batch, C channels, H W pixels, h w grid, N = h w patches, K kept patches, D wi
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Float, Int
@@ -79,7 +80,9 @@ class Encoder(nn.Module, ABC):
     def blocks_to_shard(self) -> list[nn.Module]:
         """Parts that are gathered one at a time when the encoder is sharded."""
 
-    def adapt(self, state: dict[str, Tensor], grid: tuple[int, int] | None) -> dict[str, Tensor]:
+    def adapt(
+        self, state: Mapping[str, Tensor], grid: tuple[int, int] | None
+    ) -> Mapping[str, Tensor]:
         """A checkpoint's tensors made to fit this encoder (resized positions, say)."""
         return state
 

@@ -3,10 +3,11 @@
 Paper: Dosovitskiy et al., arXiv:2010.11929, equations 1-3 and appendix B.1; initialisation as in
 the authors' JAX code (flax defaults and Xavier for q, k and v each).
 
-B batch, C channels, N patches, T tokens, D width, A heads, d width of a head.
+B batch, C channels, N patches, T tokens, D width, A heads, d width of a head, M MLP width.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -39,12 +40,23 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; no dropout on the weights, which keeps the fused kernels."""
+    """Multi-head self-attention; no dropout on the weights, which keeps the fused kernels.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args:
+        width: D.
+        heads: A.
+        qk_norm_eps: epsilon of a LayerNorm of each query and key (Dehghani et al.,
+            arXiv:2302.05442, section 2.1); None: they are not normalised.
+    """
+
+    def __init__(self, width: int, heads: int, qk_norm_eps: float | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
+        self.normed = qk_norm_eps is not None
+        if qk_norm_eps is not None:
+            self.q_norm = nn.LayerNorm(width // heads, eps=qk_norm_eps)
+            self.k_norm = nn.LayerNorm(width // heads, eps=qk_norm_eps)
         self.proj = nn.Linear(width, width)
         self.reset_parameters()
 
@@ -56,13 +68,30 @@ class Attention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.proj.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
+        """Mix the tokens.
+
+        Args:
+            x: B T D.
+            rotation: cosines and sines of RoPE's angles, 2 T d or 2 B 1 T d; None: none.
+        """
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
         # split before the axes move: the backward pass then copies less
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # B A T d
+        if self.normed:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Queries or keys (B A T d) rotated: number i of a head's first half with i of its second."""
+    cosine, sine = rotation
+    first, second = x.chunk(2, -1)
+    return (x * cosine + torch.cat([-second, first], -1) * sine).to(x.dtype)
 
 
 class MLP(nn.Module):
@@ -83,6 +112,30 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+
+
+class SwiGLU(nn.Module):
+    """A gated MLP (Shazeer, arXiv:2002.05202): SiLU of one linear map times another.
+
+    As in DINOv2: both maps are one layer, the gate first; dropout stands where the MLP has it.
+    """
+
+    def __init__(self, width: int, hidden_width: int, dropout: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 2 * hidden_width)
+        self.fc2 = nn.Linear(hidden_width, width)
+        self.drop = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for weight in (*self.fc1.weight.chunk(2), self.fc2.weight):
+            nn.init.xavier_uniform_(weight)
+        nn.init.zeros_(self.fc1.bias)
+        nn.init.zeros_(self.fc2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, linear = self.fc1(x).chunk(2, -1)  # B T M
+        return self.drop(self.fc2(self.drop(F.silu(gate) * linear)))
 
 
 class DropPath(nn.Module):
@@ -143,10 +196,9 @@ class Block(nn.Module):
     def __init__(
         self,
         width: int,
-        heads: int,
-        hidden_width: int,
+        attention: Attention,
+        mlp: MLP | SwiGLU,
         *,
-        gelu: str,
         norm_eps: float,
         dropout: float,
         drop_path: DropPath,
@@ -154,21 +206,21 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
-        self.attn = Attention(width, heads)
+        self.attn = attention
         self.ls1 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = MLP(width, hidden_width, gelu, dropout)
+        self.mlp = mlp
         self.ls2 = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
         self.drop = nn.Dropout(dropout)
         self.drop_path = drop_path
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.drop_path(x, self.attention_branch)
+    def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
+        x = self.drop_path(x, partial(self.attention_branch, rotation=rotation))
         return self.drop_path(x, self.mlp_branch)
 
-    def attention_branch(self, x: Tensor) -> Tensor:
+    def attention_branch(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
         """The branch in which tokens read each other."""
-        return self.ls1(self.drop(self.attn(self.norm1(x))))
+        return self.ls1(self.drop(self.attn(self.norm1(x), rotation)))
 
     def mlp_branch(self, x: Tensor) -> Tensor:
         """The branch in which each token is mapped alone."""

@@ -70,6 +70,10 @@ class WithHead(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return F.linear(self.encoder(images).pooled, self.weight, self.bias)
 
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits from normalised images, as objectives give them."""
+        return {"logits": self(images)}
+
 
 def classifier(source: str, weights: str | None, spec: DataSpec) -> Classifier:
     """Build a trained classifier for these classes.

@@ -10,7 +10,6 @@ from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import resnet
 
 from vit.batch import DataSpec
 from vit.models.base import Encoder, Features
@@ -38,6 +37,8 @@ class ResNet(Encoder):
             raise ValueError(
                 f"ResNet: name must be one of {', '.join(get_args(Name))}, got {name!r}"
             )
+        from torchvision.models import resnet  # slow to load, and only needed here
+
         small = min(spec.image_size) <= 64 if small_stem is None else small_stem
         self.net = getattr(resnet, name)(weights=None, zero_init_residual=True)
         stem = (

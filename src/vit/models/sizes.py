@@ -1,4 +1,4 @@
-"""Named sizes of the Vision Transformer, and how a size is read."""
+"""Named sizes of the Vision Transformer, how a size is read, and settings that cannot be."""
 
 SIZES = {  # depth, width, MLP width, heads: paper table 1; the others from big_vision
     "mu": (1, 32, 128, 2),
@@ -73,3 +73,32 @@ def check_shape(shape: dict[str, int]) -> None:
         raise ValueError(
             f"ViT: {shape['heads']} heads do not divide width {shape['width']}; set heads"
         )
+
+
+def check_regularisation(
+    dropout: float,
+    drop_path: float,
+    registers: int,
+    layer_scale: float | None,
+    norm_eps: float,
+) -> None:
+    """Refuse what would train to NaN or mean something else than it says."""
+    for name, rate in (("dropout", dropout), ("drop_path", drop_path)):
+        if not 0 <= rate < 1:
+            raise ValueError(f"ViT: {name} must be in [0, 1), got {rate}")
+    if not 0 <= registers <= 1024:
+        raise ValueError(f"ViT: registers must be from 0 to 1,024, got {registers}")
+    if not norm_eps > 0:
+        raise ValueError(f"ViT: norm_eps must be above 0, got {norm_eps}")
+    if layer_scale is not None and layer_scale <= 0:
+        raise ValueError(f"ViT: layer_scale must be above 0 or null, got {layer_scale}")
+
+
+def check_rope(head_width: int, form: str, base: float) -> None:
+    """Refuse heads that cannot be rotated, and what would rotate the wrong images."""
+    if head_width % 4:
+        raise ValueError(f"ViT: position: rope needs heads of a multiple of 4, got {head_width}")
+    if form == "subset":
+        raise ValueError("ViT: drop_path_form: subset does not go with position: rope; set image")
+    if not base > 0:
+        raise ValueError(f"ViT: rope_base must be above 0, got {base}")

@@ -1,5 +1,6 @@
 """torch files as data: whole, of the size they claim, free of code, and of finite numbers."""
 
+import contextlib
 import hashlib
 import pickle
 import zipfile
@@ -42,19 +43,43 @@ def read_torch(path: Path, what: str) -> Any:
     """
     if not zipfile.is_zipfile(path):  # torch's index is written last
         raise ValueError(f"{what}: {path} is damaged or foreign (not a whole torch file)")
-    try:
-        with zipfile.ZipFile(path) as parts:
-            check_members(parts.infolist(), path.stat().st_size)
-            flipped = parts.testzip()  # torch stores checksums and does not look at them
-        if flipped:
-            raise ValueError(f"wrong checksum of {flipped}")
+    with refusals(path, what):
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         for name, tensor in tensors(content):
             check_storage(name, tensor)
+    return content
+
+
+@contextlib.contextmanager
+def refusals(path: Path, what: str) -> Iterator[None]:
+    """Whatever cannot be read becomes one line.
+
+    Args:
+        path: of the file.
+        what: begins the message.
+
+    Raises:
+        ValueError: in place of what was raised inside.
+    """
+    try:
+        yield
     except UNREADABLE as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{what}: {path} is damaged or foreign ({lines[0][:120]})") from error
-    return content
+
+
+def check_archive(path: Path) -> None:
+    """The members of torch's archive lie plainly side by side and have their checksums.
+
+    Raises:
+        ValueError: they do not.
+    """
+    with zipfile.ZipFile(path) as parts:
+        check_members(parts.infolist(), path.stat().st_size)
+        flipped = parts.testzip()  # torch stores checksums and does not look at them
+    if flipped:
+        raise ValueError(f"wrong checksum of {flipped}")
 
 
 def save_torch(content: Any, path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import ClassVar, NamedTuple, get_type_hints
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.models.base import Encoder
@@ -84,8 +83,8 @@ class Objective(nn.Module, ABC):
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step: teachers and centres follow here."""
 
-    def metrics(self) -> dict[str, Metric]:
-        """Metrics of a whole split that no mean over its images gives; new for each evaluation."""
+    def metrics(self) -> dict[str, nn.Module]:
+        """torchmetrics of a whole split that no mean over images gives; new for each evaluation."""
         return {}
 
     def collapse_message(self, results: dict[str, float]) -> str | None:

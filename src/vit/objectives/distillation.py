@@ -172,9 +172,11 @@ class Distillation(Objective):
         logits = (label_logits + teacher_logits) / 2
         per_image = {"loss": loss, "teacher_loss": from_teacher} | score_label(logits, labels)
         per_image["teacher_accuracy"] = (answers.argmax(1) == labels).float()
-        if batch.epoch is None and logits.shape[1] <= MOST_CLASSES:
+        if batch.epoch is not None:
+            return Losses(loss.mean(), per_image, {})
+        if logits.shape[1] <= MOST_CLASSES:
             per_image["class_counts"] = class_counts(logits.argmax(1), labels, logits.shape[1])
-        return Losses(loss.mean(), per_image, {})
+        return Losses(loss.mean(), per_image, {}, (logits.softmax(1), labels))
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also what counts every class alike, however few its images."""

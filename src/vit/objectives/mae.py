@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vit.batch import Batch, DataSpec, ViewSpec
 from vit.models.base import TokenEncoder
-from vit.models.block import Block, DropPath
+from vit.models.block import MLP, Attention, Block, DropPath
 from vit.objectives.base import Losses, Objective
 from vit.objectives.parts.masking import hidden_count, random_order
 from vit.patches import patchify, sincos, unpatchify
@@ -77,9 +77,8 @@ class MAE(Objective):
             *(
                 Block(
                     decoder_width,
-                    decoder_heads,
-                    4 * decoder_width,
-                    gelu="exact",
+                    Attention(decoder_width, decoder_heads),
+                    MLP(decoder_width, 4 * decoder_width, "exact", dropout=0.0),
                     norm_eps=1e-6,
                     dropout=0.0,
                     drop_path=DropPath(0.0),

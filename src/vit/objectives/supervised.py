@@ -12,15 +12,13 @@ from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torchmetrics import Metric
+from torch import Tensor, nn
 
 from vit.batch import Batch, DataSpec
 from vit.models.base import Encoder
 from vit.objectives.base import Losses, Objective
 from vit.objectives.parts.classification import (
     MOST_CLASSES,
-    MeanAveragePrecision,
     class_counts,
     class_loss,
     score_label,
@@ -112,7 +110,8 @@ class Supervised(Objective):
             return Losses(step.mean(), per_image, {}, (logits.sigmoid(), labels.long()))
         if logits.shape[1] <= MOST_CLASSES:
             per_image["class_counts"] = class_counts(logits.argmax(1), labels, logits.shape[1])
-        return Losses(step.mean(), per_image, {}, masked=self.relabelled(logits, batch))
+        predicted = logits.softmax(1), labels
+        return Losses(step.mean(), per_image, {}, predicted, self.relabelled(logits, batch))
 
     def relabelled(
         self, logits: Float[Tensor, "B L"], batch: Batch
@@ -132,10 +131,12 @@ class Supervised(Objective):
         weight = (labels * self.weights).sum(1) / labels.sum(1).clamp(min=1)
         return torch.where(labels.any(1), weight, 1.0) * loss
 
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> dict[str, nn.Module]:
         """With several labels: how high those that are right rank, class by class."""
         if not self.several:
             return {}
+        from vit.objectives.parts.average_precision import MeanAveragePrecision  # slow to load
+
         return {"map": MeanAveragePrecision(self.head.out_features)}
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -94,6 +94,41 @@ class Steps(Constant):
         return super().__call__(progress) * self.factor ** sum(progress >= at for at in self.at)
 
 
+class WarmupStableDecay(Schedule):
+    """Warm-up, the base value for as long as it helps, and a cool-down to 0 at the end.
+
+    Paper: Hägele et al., arXiv:2405.18392: a cool-down of a fifth, as 1 - sqrt, is as good as a
+    cosine of the right length, and the length need not be known before. With `patience` the
+    cool-down begins as soon as so many validations in a row were no better than the best one, and
+    callbacks/early_cooldown.py brings the end of the run forward so that it fits.
+
+    Args:
+        warmup: fraction of the longest run over which the factor rises from 0.
+        cooldown: fraction of the whole run over which it falls to 0, at the end.
+        patience: validations without a better one before the cool-down begins; null: it begins
+            when the run's length says so.
+    """
+
+    def __init__(
+        self, warmup: float = 0.0, cooldown: float = 0.2, patience: int | None = None
+    ) -> None:
+        if not (0 <= warmup < 1 and 0 < cooldown < 1 and warmup + cooldown <= 1):
+            raise ValueError(
+                "WarmupStableDecay: warmup must be in [0, 1), cooldown in (0, 1), both together at "
+                f"most 1, got {warmup} and {cooldown}"
+            )
+        if patience is not None and patience < 1:
+            raise ValueError(f"WarmupStableDecay: patience must be at least 1, got {patience}")
+        self.warmup = warmup
+        self.cooldown = cooldown
+        self.patience = patience
+
+    def __call__(self, progress: float) -> float:
+        rise = min(progress / self.warmup, 1.0) if self.warmup else 1.0
+        after = max(progress - (1 - self.cooldown), 0.0) / self.cooldown
+        return rise * (1 - math.sqrt(min(after, 1.0)))
+
+
 def set_scheduled_values(
     optimizer: torch.optim.Optimizer,
     progress: float,

@@ -19,6 +19,10 @@ WHOLE = {  # what else a fit goes on with, and Lightning reads
 }  # fmt: skip
 
 
+class ForeignError(ValueError):
+    """A file that this project did not write."""
+
+
 def checkpoint_in(path: Path) -> Path:
     """The file that a run folder or a path means: best.ckpt, else last.ckpt."""
     if path.is_dir():
@@ -45,10 +49,11 @@ def open_checkpoint(path: Path, whole: bool = False) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged, it is not a checkpoint of this project, or one of its
             weights is not finite.
+        ForeignError: it is not a checkpoint of this project.
     """
     content = read_torch(path, "checkpoint")
     if not isinstance(content, dict) or str(content.get("format")) != str(FORMAT):
-        raise ValueError(
+        raise ForeignError(
             f"checkpoint: {path} is not a checkpoint of this project (format {FORMAT})"
         )
     for key, kind in (KEYS | (WHOLE if whole else {})).items():
@@ -101,10 +106,11 @@ def encoder_in(file: Path, average: bool = True) -> Stored:
         if grid and (len(grid) != 2 or not all(type(n) is int and n > 0 for n in grid)):
             raise ValueError(f"grid {grid}")
         spec, settings = DataSpec.from_dict(about["spec"]), dict(about["settings"])
+        shown = dict(content.get("preprocessing", {}))
         kind = str(about["class_path"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"checkpoint: {file} is damaged or foreign (its encoder's description: {error})"
         ) from error
     lineage = lineage_in(content, file)
-    return Stored(file, kind, settings, spec, grid, state, classifier, source, lineage)
+    return Stored(file, kind, settings, spec, grid, state, classifier, source, lineage, shown)

@@ -2,15 +2,60 @@
 
 from pathlib import Path
 
-from vit.models.weights.checkpoint import checkpoint_in, encoder_in
+from vit.models.weights.architecture import stored_from
+from vit.models.weights.checkpoint import ForeignError, checkpoint_in, encoder_in
+from vit.models.weights.facebook_files import from_facebook, is_facebook
+from vit.models.weights.google_files import from_google, is_google
+from vit.models.weights.opening import open_weights, weights_in
+from vit.models.weights.released import Format, WeightsFile
 from vit.models.weights.stored import Stored
+from vit.models.weights.timm_files import from_timm, is_timm
+from vit.models.weights.torchvision_files import from_torchvision, is_torchvision
+
+FORMATS = (  # the first that recognises a file converts it
+    Format("Google .npz", is_google, from_google),
+    Format("torchvision", is_torchvision, from_torchvision),
+    Format("Facebook .pth", is_facebook, from_facebook),
+    Format("timm", is_timm, from_timm),
+)
 
 
 def stored_encoder(path: str | Path, average: bool = True) -> Stored:
-    """The encoder that a path holds, whatever objective trained it.
+    """The encoder that a path holds, whatever trained it and whoever wrote it.
 
     Args:
-        path: of a run folder or a checkpoint.
+        path: of a run folder, a checkpoint, or a file or folder of released weights.
         average: its averaged weights, where a run of this project kept some.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: it is damaged, of no known format, or lacks part of an encoder.
     """
-    return encoder_in(checkpoint_in(Path(path)), average)
+    path = Path(path)
+    folder = path.is_dir() and weights_in(path) is not None
+    if not folder and (path.suffix == ".ckpt" or not path.is_file()):
+        try:
+            return encoder_in(checkpoint_in(path), average)
+        except ForeignError:  # Lightning's checkpoints of others
+            pass
+    file = open_weights(path)
+    if {"format", "encoder", "global_step"} <= file.about.keys():
+        return encoder_in(path, average)
+    return stored_from(file, format_of(file).convert(file))
+
+
+def format_of(file: WeightsFile) -> Format:
+    """The format that a file is written in.
+
+    Raises:
+        ValueError: it is none that is known; what the file holds is listed.
+    """
+    for known in FORMATS:
+        if known.recognises(file):
+            return known
+    names = ", ".join(list(file.tensors)[:3])
+    raise ValueError(
+        f"pretrained: {file.path} holds {len(file.tensors)} tensors ({names}, ...), which are no "
+        f"Vision Transformer by names that are known here: a run of this project, "
+        f"{', '.join(known.name for known in FORMATS)} (docs/weights.md)"
+    )

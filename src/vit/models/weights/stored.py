@@ -3,16 +3,19 @@
 import contextlib
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import torch
 from torch import Tensor, nn
 
 from vit.batch import DataSpec
 from vit.models.base import Encoder
 from vit.models.lineage import Link
 from vit.models.prefixes import tensors_below
+from vit.models.torch_files import check_finite
 
 OURS = "vit.models."  # whose modules a file may name
 
@@ -27,7 +30,7 @@ class Stored:
         settings: its constructor arguments.
         spec: size, channels and normalisation that it was trained with, and its classes.
         grid: rows and columns of patches that its positions are of; None without patches.
-        state: its tensors, by our names.
+        state: its tensors, by our names; of released files read when they are asked for.
         classifier: weight and bias over the classes; empty without such a head.
         objective: how the names of the objective begin, among which all of these were.
         lineage: the trainings behind these weights, the last one first.
@@ -40,7 +43,7 @@ class Stored:
     settings: dict[str, Any]
     spec: DataSpec
     grid: tuple[int, int] | None
-    state: dict[str, Tensor]
+    state: Mapping[str, Tensor]
     classifier: dict[str, Tensor] = field(default_factory=dict)
     objective: str = ""
     lineage: tuple[Link, ...] = ()
@@ -128,25 +131,13 @@ def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
             f"the data has {channels}"
         )
     for setting, value in ours["settings"].items():
-        theirs = stored.settings.get(setting)
+        theirs = setting_of(stored, type(encoder), setting)
         if setting not in encoder.FREE and value != theirs:
             raise ValueError(
                 f"pretrained: {setting} is {value} in the config and {theirs} in "
                 f"{stored.path}; set model.encoder: null to take the checkpoint's"
             )
-    try:
-        state = encoder.adapt(stored.state, stored.grid)
-        missing, unused = encoder.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"pretrained: the weights in {stored.path} do not fit its own settings "
-            f"({str(error).splitlines()[-1].strip()})"
-        ) from error
-    if missing:
-        raise ValueError(
-            f"pretrained: {stored.path} lacks {len(missing)} tensors of the encoder, "
-            f"{missing[0]} first"
-        )
+    unused = copy_into(encoder, encoder.adapt(stored.state, stored.grid), stored.path)
     total = sum(tensor.numel() for tensor in encoder.state_dict().values())
     left = f", not used: {' '.join(unused)}" if unused else ""
     moved = getattr(encoder, "grid", None)
@@ -155,6 +146,39 @@ def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
         f"pretrained: {len(stored.state)} tensors, {total:,} numbers, 100 % of the encoder "
         f"from {stored.path}{resized}{left}"
     )
+
+
+def setting_of(stored: Stored, kind: type[Encoder], setting: str) -> Any:
+    """A setting of stored weights; its default where the file is older than the setting."""
+    parameter = inspect.signature(kind.__init__).parameters.get(setting)
+    default = None if parameter is None else parameter.default
+    missing = None if default is inspect.Parameter.empty else default
+    return stored.settings.get(setting, missing)
+
+
+def copy_into(encoder: Encoder, state: Mapping[str, Tensor], path: Path) -> list[str]:
+    """Copy tensors into an encoder, one at a time; returns the names that it has no place for.
+
+    Raises:
+        ValueError: one is missing, of another shape, or not finite.
+    """
+    places = encoder.state_dict()  # they share memory with the encoder
+    missing = [name for name in places if name not in state]
+    if missing:
+        raise ValueError(
+            f"pretrained: {path} lacks {len(missing)} tensors of the encoder, {missing[0]} first"
+        )
+    for name, place in places.items():
+        tensor = state[name]
+        if tensor.shape != place.shape:
+            raise ValueError(
+                f"pretrained: the weights in {path} do not fit its own settings ({name} is "
+                f"{tuple(tensor.shape)}, not {tuple(place.shape)})"
+            )
+        check_finite({name: tensor}, path)
+        with torch.no_grad():
+            place.copy_(tensor)
+    return [name for name in state if name not in places]
 
 
 def adapt_positions(module: nn.Module, state: dict[str, Tensor], grid: list[int] | None) -> None:

@@ -9,9 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.classification import MultilabelAveragePrecision
-from torchmetrics.functional.classification import multilabel_average_precision
-from torchmetrics.utilities import dim_zero_cat
 
 MOST_CLASSES = 2000  # for which averages over classes are made
 
@@ -48,19 +45,6 @@ def score_label(logits: Float[Tensor, "B L"], labels: Int[Tensor, " B"]) -> dict
 def score_labels(logits: Float[Tensor, "B L"], labels: Bool[Tensor, "B L"]) -> dict[str, Tensor]:
     """Are exactly the right labels given a chance above one half?"""
     return {"exact": ((logits > 0) == labels).all(1).float()}
-
-
-class MeanAveragePrecision(MultilabelAveragePrecision):
-    """The mean over classes that occur; a class without an image has no precision."""
-
-    def compute(self) -> Tensor:
-        """NaN where no class occurs."""
-        scores, truth = dim_zero_cat(self.preds), dim_zero_cat(self.target)
-        occurs = truth.any(0)
-        if not occurs.any():
-            return torch.tensor(float("nan"))
-        count = int(occurs.sum())
-        return multilabel_average_precision(scores[:, occurs], truth[:, occurs], max(count, 1))
 
 
 def class_counts(

@@ -1,0 +1,82 @@
+"""Early stopping: the cool-down of the learning rate begins when validation no longer improves.
+
+To stop at once would leave weights that a high rate has just shaken; a cool-down from there
+settles them (Hägele et al., arXiv:2405.18392). The schedule is a function of progress, so all that
+happens is that the end of the run moves: to where this step is the one at which it cools down.
+"""
+
+import math
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+
+from vit.callbacks.best_metric import BestMetric
+from vit.module import ViTModule
+from vit.optim.schedules import WarmupStableDecay
+
+
+class EarlyCooldown(Callback):
+    """Count validations without a better one, for schedules that ask for it (`patience`).
+
+    Args:
+        metric: what is better.
+    """
+
+    def __init__(self, metric: BestMetric) -> None:
+        self.metric = metric
+        self.best: float | None = None
+        self.since = 0  # validations since the best one
+        self.step = -1  # of the last validation that was counted
+        self.end: int | None = None  # steps of the whole run, once it is shortened
+
+    @property
+    def state_key(self) -> str:
+        """One name in the checkpoint."""
+        return "EarlyCooldown"
+
+    def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """A resumed run is as short as it was."""
+        if False:
+            shorten(trainer, pl_module, self.end)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:
+        """Each validation of a fit counts once, also where Lightning repeats it after a resume."""
+        schedule, step = pl_module.schedule, trainer.global_step
+        outside = trainer.state.fn != "fit" or trainer.sanity_checking
+        if outside or not isinstance(schedule, WarmupStableDecay) or schedule.patience is None:
+            return
+        value = self.metric.value(trainer, pl_module)
+        if value is None or step == self.step or self.end is not None:
+            return
+        self.step = step
+        if self.metric.is_better(value, self.best, pl_module):
+            self.best, self.since = value, 0
+            return
+        self.since += 1
+        end = math.ceil(step / (1 - schedule.cooldown))
+        warm = pl_module.progress >= schedule.warmup
+        if warm and self.since >= schedule.patience and end < pl_module.total_steps:
+            self.end = end
+            shorten(trainer, pl_module, end)
+            if trainer.is_global_zero:
+                print(
+                    f"early stopping: {self.since} validations without a better "
+                    f"{self.metric.name(trainer, pl_module)}; the learning rate falls to 0 until "
+                    f"step {end:,}, the last one"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run must know."""
+        return {"best": self.best, "since": self.since, "step": self.step, "end": self.end}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it from the checkpoint."""
+        self.best, self.since = state_dict["best"], state_dict["since"]
+        self.step, self.end = state_dict["step"], state_dict["end"]
+
+
+def shorten(trainer: Trainer, module: ViTModule, steps: int) -> None:
+    """Let the run have so many steps in all."""
+    module.total_steps = steps
+    trainer.fit_loop.epoch_loop.max_steps = steps

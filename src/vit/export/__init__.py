@@ -1,0 +1,1 @@
+"""Usable models out: weights, preprocessing and classes in others' formats, each verified."""

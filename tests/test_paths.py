@@ -1,0 +1,61 @@
+"""Whatever is no weights is named by what it seems to be, in no time."""
+
+import pytest
+
+from launch import ROOT
+from vit.cli.errors import UsageError
+from vit.cli.paths import check_paths, check_weights_path, seems_to_be
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"", "empty"),
+        (b"\xff\xd8\xff\xe0", "a JPEG picture"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras?)"),
+        (b"\x1f\x8b\x08", "a gzip archive; unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\0" * 257 + b"ustar\0" + b"\0" * 99, "a tar archive"),
+        ("größe, läuft".encode()[:-1], "a text file"),
+        (b"a,b\r\n1,2\n", "a text file"),
+    ],
+)
+def test_what_holds_no_weights_is_named(start, kind):
+    assert seems_to_be(start).startswith(kind)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"PK\x03\x04",  # torch and NumPy
+        b"\x80\x02\x8a\x0a",  # torch before 1.6
+        b'\x40\0\0\0\0\0\0\0{"weight":',  # safetensors
+        b"\x08\x08\x12\x07pytorch",  # ONNX
+    ],
+)
+def test_what_may_hold_weights_is_left_to_those_who_read_it(start):
+    assert seems_to_be(start) == ""
+
+
+def test_each_option_is_looked_at_in_either_spelling(tmp_path):
+    file = tmp_path / "weights.ckpt"
+    file.write_bytes(b"PK\x03\x04")
+    (tmp_path / "notes.md").write_text("# notes")
+    check_paths(["--from", str(file), "--model.pretrained", "null"])
+    check_paths(["--model.pretrained", "timm:vit_small_patch16_224.augreg_in21k"])
+    for option in ("--from", "--model.pretrained"):
+        for argv in ([option, str(tmp_path / "notes.md")], [f"{option}={tmp_path / 'notes.md'}"]):
+            with pytest.raises(UsageError, match=f"^{option}: .*notes.md is a text file; give"):
+                check_paths(argv)
+    with pytest.raises(
+        UsageError, match=r"no such file or run folder.*mean .*weights.ckpt"
+    ):
+        check_weights_path("--from", str(tmp_path / "weigths.ckpt"))
+    with pytest.raises(UsageError, match="is not a run folder"):
+        check_paths(["--resume", str(file)])
+
+
+def test_real_names_of_this_project_s_configs_are_no_weights():
+    with pytest.raises(UsageError, match="is a text file"):
+        check_weights_path("--model.pretrained", str(ROOT / "configs" / "quickstart.yaml"))
