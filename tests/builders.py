@@ -13,6 +13,7 @@ import yaml
 
 from vit.batch import Batch, DataSpec
 from vit.models import ViT
+from vit.models.weights import describe
 from vit.objectives.base import Objective
 
 GREY = DataSpec(tuple("0123456789"), (8, 8), 1, (0.5,), (0.5,))
@@ -32,6 +33,22 @@ def batch_of(spec: DataSpec = GREY, count: int = 4, epoch: int | None = 0, seed:
     images = torch.randn(count, spec.channels, *spec.image_size, generator=generator)
     labels = torch.randint(0, len(spec.classes), (count,), generator=generator)
     return Batch([images], labels, torch.arange(count), seed=seed, epoch=epoch)
+
+
+def saved_encoder(encoder: ViT, folder: Path, spec: DataSpec, lineage: tuple = ()) -> Path:
+    """A run folder with a checkpoint that holds an encoder, and the trainings behind it."""
+    state = {f"objective.encoder.{name}": value for name, value in encoder.state_dict().items()}
+    content = {
+        "format": 1,
+        "config": "",
+        "global_step": 1,
+        "encoder": describe(encoder, spec),
+        "state_dict": state,
+        "lineage": [link._asdict() for link in lineage],
+    }
+    (folder / "checkpoints").mkdir(parents=True)
+    torch.save(content, folder / "checkpoints" / "last.ckpt")
+    return folder
 
 
 def every_objective() -> dict[str, Callable[..., Objective]]:

@@ -4,12 +4,12 @@ import csv
 import io
 import json
 
-from vit.cli.answers import Answer, as_csv, as_json, as_line
+from vit.cli.answers import PictureAnswer, as_csv, as_json, as_line
 
 ANSWERS = [
-    Answer("a.jpg", (0.1, 0.7, 0.2), ""),
-    Answer("torn, old.jpg", (), "cannot be read"),
-    Answer("odd\udcff.jpg", (0.5, 0.25, 0.25), ""),
+    PictureAnswer("a.jpg", (0.1, 0.7, 0.2), ""),
+    PictureAnswer("torn, old.jpg", (), "cannot be read"),
+    PictureAnswer("odd\udcff.jpg", (0.5, 0.25, 0.25), ""),
 ]
 CLASSES = ("cat", "dog, big", "fox")
 

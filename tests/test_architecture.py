@@ -19,16 +19,17 @@ FLOORS = [
         "callbacks", "compare", "export", "lightning_workarounds", "module", "parser_workarounds",
         "prepare", "report", "sharding",
     },
-    {"cli", "loading"},
+    {"cli", "exported", "loading"},
 ]  # fmt: skip
 FLOOR = {room: height for height, floor in enumerate(FLOORS) for room in floor}
-SAME_FLOOR = {  # who may lean on a neighbour, and no circle among them
+SAME_FLOOR = {  # who may lean on a neighbour, and no circle among their files
     "batch": {"randomness"},
     "metrics": {"collectives"},
     "module": {"lightning_workarounds", "sharding"},
     "callbacks": {"lightning_workarounds", "module"},
     "compare": {"callbacks", "module"},
-    "loading": {"cli"},
+    "loading": {"cli", "exported"},  # what stored settings may name
+    "cli": {"loading"},  # predict on loose pictures
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -11,6 +11,11 @@ from sklearn.metrics import precision_recall_fscore_support
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from launch import Ended, launch
+from pictures import folder
+from test_image_folder import several
+from vit.callbacks.confusion_matrix import names_of
+from vit.callbacks.confusions import Mistake
+from vit.data import Digits, ImageFolder
 from vit.published.decode import decode
 
 SHORT = ("fit", "--config", "configs/pretrain/supervised.yaml", "--trainer.max_steps", "20",
@@ -100,3 +105,48 @@ def test_self_supervised_runs_have_no_mistakes(tmp_path):
     assert ended.code == 0, ended.everything
     assert "ConfusionMatrix: skipped, it needs a classifier" in ended.out
     assert not list(tmp_path.rglob("*.png"))
+
+
+def on_pictures(cwd: Path, *argv: str) -> Path:
+    """The run folder of two steps on the pictures below `mine`, and of their test."""
+    data = ("--data", "configs/data/image_folder.yaml", "--data.root", "mine", "--data.image_size",
+            "16", "--data.batch_size", "8", "--data.workers", "0")  # fmt: skip
+    steps = ("--trainer.max_steps", "2", "--trainer.val_check_interval", "2")
+    ended = launch(
+        *SHORT[:3], *data, *steps, *SHORT[5:7], "--test_after_fit", "true", *argv, cwd=cwd
+    )
+    assert ended.code == 0, ended.everything
+    (run,) = (cwd / "logs").glob("*/*")  # what is skipped is said last here
+    return run
+
+
+def test_files_that_cannot_be_read_count_nowhere_and_the_others_keep_their_names(tmp_path):
+    folder(tmp_path / "mine/train", {"cat": 12, "dog": 12})
+    folder(tmp_path / "mine/test", {"cat": 4, "dog": 5})
+    first = min((tmp_path / "mine/test/dog").iterdir())
+    first.write_text("broken")
+    run = on_pictures(tmp_path, "--data.on_error", "skip")
+    assert {row["name"]: row["images"] for row in rows_of(run / "per_class.test.csv")} == {
+        "cat": "4", "dog": "4",
+    }  # fmt: skip
+    files = ImageFolder(str(tmp_path / "mine"), image_size=16).names("test")
+    mistakes = [Mistake(0.9, index, 0, 1, torch.zeros(3, 4, 4)) for index in (1, 5)]
+    assert names_of(mistakes, files) == ["test/cat/0001.jpg", "test/dog/0005.jpg"]
+    assert names_of(mistakes, Digits().names("test")) == ["image 1", "image 5"]
+
+
+def test_of_several_labels_each_has_its_row_and_there_is_no_matrix(tmp_path):
+    several(tmp_path / "mine")
+    run = on_pictures(tmp_path, "--model.objective.loss", "sigmoid")
+    assert not list(run.glob("*.png"))
+    ended = launch("predict", "--from", str(run), cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    rows, predictions = rows_of(run / "per_class.test.csv"), rows_of(run / "predictions.csv")
+    truth, guess = (
+        [[row["name"] in image[column].split(";") for row in rows] for image in predictions]
+        for column in ("label", "prediction")
+    )
+    expected = precision_recall_fscore_support(truth, guess, zero_division=np.nan)
+    for row, *values in zip(rows, *expected, strict=True):
+        given = [float(row[key] or "nan") for key in ("precision", "recall", "f1", "images")]
+        assert given == pytest.approx(values, abs=1e-6, nan_ok=True)

@@ -12,13 +12,12 @@ from transformers import PreTrainedModel
 
 from vit.models import ViT
 from vit.models.base import Encoder
-from vit.models.weights import load_into
-from vit.models.weights.architecture import stored_from
+from vit.models.weights import load_into, stored_encoder
 from vit.models.weights.card import card_of
-from vit.models.weights.hub_cards import hub_card, hub_name
-from vit.models.weights.huggingface import FORMAT, convert
-from vit.models.weights.huggingface_names import by_our_names
+from vit.models.weights.hub_cards import hub_name, known_on_hub
+from vit.models.weights.huggingface_names import theirs_by_ours
 from vit.models.weights.opening import open_weights
+from vit.models.weights.recognise import format_of
 from vit.models.weights.stored import Stored
 
 SIZES = [(32, 2, 2), (48, 3, 4), (64, 2, 1)]  # width, depth, heads: none has 64 numbers a head
@@ -44,9 +43,8 @@ def built(kind: str, size: tuple[int, int, int] = SIZES[0], **settings: Any) -> 
 
 
 def stored(folder: Path) -> Stored:
-    file = open_weights(folder)
-    assert FORMAT.recognises(file)
-    return stored_from(file, convert(file))
+    assert format_of(open_weights(folder)).name == "Hugging Face"
+    return stored_encoder(folder)
 
 
 def encoder_of(held: Stored) -> ViT:
@@ -180,16 +178,19 @@ def test_a_head_over_class_token_and_patches_is_left_out_and_said(tmp_path):
     assert held.notes[0] == "classifier reads 64 numbers, class token and patches; not used"
 
 
+CUT = {"size": {"shortest_edge": 64}, "crop_size": {"height": 56, "width": 56}}
+
+
 @pytest.mark.parametrize(
     ("about", "size", "ratio"),
     [
         ({"size": {"height": 48, "width": 40}}, (48, 40), None),
         ({"size": 48}, (48, 48), None),
-        ({"size": {"shortest_edge": 64}, "crop_size": {"height": 56, "width": 56}}, (56, 56), 7 / 8),
+        (CUT, (56, 56), 0.875),
         ({"size": {"shortest_edge": 48}, "crop_size": 48}, (48, 48), 1.0),
-        ({"size": {"shortest_edge": 64}, "crop_size": 56, "do_center_crop": False}, (64, 64), None),
+        (CUT | {"do_center_crop": False}, (64, 64), None),
     ],
-)  # fmt: skip
+)
 def test_pictures_are_shown_as_its_preprocessor_says(tmp_path, about, size, ratio):
     built("ViTModel", resample=2).save_pretrained(tmp_path)
     write_preprocessor(tmp_path, resample=2, **about)
@@ -294,7 +295,7 @@ def test_a_pixel_scale_that_is_not_known_is_refused(tmp_path):
 def test_a_tensor_that_has_no_place_here_is_named():
     names = ["embeddings.cls_token", "encoder.layer.0.attention.attention.relative_position_bias.t"]
     with pytest.raises(ValueError, match=r"relative_position_bias\.t, for which this project"):
-        by_our_names(names, "")
+        theirs_by_ours(names, "")
 
 
 def test_a_missing_key_matrix_is_named(tmp_path):
@@ -317,11 +318,15 @@ def test_a_name_on_the_hub_comes_from_the_config_or_the_cache(tmp_path):
 
 
 def test_a_known_name_brings_its_card_and_an_unknown_one_nothing(tmp_path):
-    known = hub_card("facebook/dinov2-small", ())
-    assert (known.uses_labels, known.images, known.licence) == (False, 142_000_000, "Apache-2.0")
-    unknown = hub_card("mine", ("a", "b"))
+    known = known_on_hub("facebook/dinov2-small", ()).card
+    assert (known.uses_labels, known.data, known.licence) == (False, "LVD-142M", "apache-2.0")
+    tuned = known_on_hub("google/vit-base-patch16-224", ("a", "b")).card
+    assert (tuned.data, tuned.classes) == ("ImageNet-21k, then ImageNet-1k", ("a", "b"))
+    assert known_on_hub("google/vit-base-patch16-224-in21k", ()).card.data == "ImageNet-21k"
+    assert known_on_hub("facebook/vit-mae-base", ()).card.objective == "masked pixels (MAE)"
+    unknown = known_on_hub("mine", ("a", "b")).card
     assert (unknown.uses_labels, unknown.data, unknown.classes) == (None, "", ("a", "b"))
     folder = edited(tmp_path, lambda c: c.update(_name_or_path="facebook/dino-vits16"))
     card = card_of(stored(folder).lineage[0])
     assert card is not None
-    assert card.objective == "agreement between crops (DINO)"
+    assert (card.objective, card.name) == ("DINO", "facebook/dino-vits16")

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, Trainer
 
 from builders import small_vit
 from launch import ROOT, Ended, launch
+from test_orphans import living
 from vit.callbacks.interruption import SIGNALS, Interruption
 from vit.data import Digits
 from vit.module import ViTModule
@@ -230,6 +231,66 @@ def waiting(self, batch, batch_idx):
 ViTModule.on_train_batch_start = waiting
 sys.exit(main(sys.argv[1:]))
 """
+
+
+GROUP = """
+import signal
+import sys
+import time
+
+import torch
+
+from vit.cli import main
+from vit.module import ViTModule
+
+torch.set_num_threads(1)
+honest = ViTModule.on_train_batch_start
+
+
+def waiting(self, batch, batch_idx):
+    if self.consumed == 3 and not hasattr(self, "waited"):
+        self.waited, listener = True, self.trainer.callbacks
+        (listener,) = [x for x in listener if type(x).__name__ == "Interruption"]
+        print("step 3", flush=True)
+        while not listener.signal:
+            time.sleep(0.01)
+        time.sleep(0.5)  # whoever dies of the notice is dead by now
+    return honest(self, batch, batch_idx)
+
+
+ViTModule.on_train_batch_start = waiting
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_notice_to_the_whole_group_leaves_the_loading_processes_at_work(
+    straight, tmp_path, number
+):
+    """As a terminal's Ctrl-C and a cluster send it: loaders would be the first to die of it."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "group_fit.py").write_text(GROUP)
+    argv = ["fit", "--config", "configs/pretrain/supervised.yaml", *TINY, "--name", "stopped"]
+    argv += ["--trainer.log_every_n_steps", "1", "--data.workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "group_fit.py", *argv], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    said = ""
+    with process:
+        for line in process.stdout:
+            said += line
+            if line == "step 3\n":
+                os.killpg(process.pid, number)
+    assert process.returncode == 128 + number, said
+    assert "killed" not in said, said
+    run = only_run(tmp_path, "stopped")
+    assert checkpoint(run)["global_step"] == 4
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
+    assert not living(tmp_path)
+    goes_on(tmp_path, run)
+    assert same(straight, run)
 
 
 def test_a_notice_in_the_middle_of_a_write_is_taken_without_a_word(monkeypatch):

@@ -42,18 +42,16 @@ def test_each_option_is_looked_at_in_either_spelling(tmp_path):
     file = tmp_path / "weights.ckpt"
     file.write_bytes(b"PK\x03\x04")
     (tmp_path / "notes.md").write_text("# notes")
-    check_paths(["--from", str(file), "--model.pretrained", "null"])
-    check_paths(["--model.pretrained", "timm:vit_small_patch16_224.augreg_in21k"])
+    check_paths("test", ["--from", str(file), "--model.pretrained", "null"])
+    check_paths("test", ["--model.pretrained", "timm:vit_small_patch16_224.augreg_in21k"])
     for option in ("--from", "--model.pretrained"):
         for argv in ([option, str(tmp_path / "notes.md")], [f"{option}={tmp_path / 'notes.md'}"]):
             with pytest.raises(UsageError, match=f"^{option}: .*notes.md is a text file; give"):
-                check_paths(argv)
-    with pytest.raises(
-        UsageError, match=r"no such file or run folder.*mean .*weights.ckpt"
-    ):
+                check_paths("test", argv)
+    with pytest.raises(UsageError, match=r"no such file or run folder.*mean .*weights.ckpt"):
         check_weights_path("--from", str(tmp_path / "weigths.ckpt"))
     with pytest.raises(UsageError, match="is not a run folder"):
-        check_paths(["--resume", str(file)])
+        check_paths("test", ["--resume", str(file)])
 
 
 def test_real_names_of_this_project_s_configs_are_no_weights():

@@ -14,7 +14,7 @@ from PIL import Image
 import vit
 from launch import ROOT, launch
 from pictures import folder, picture
-from vit.cli.predict import files_of
+from vit.cli.predict import named_pictures
 
 TINY = (
     *("--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"),
@@ -213,7 +213,7 @@ def test_a_first_answer_waits_for_no_lightning(run, odd):
 
 
 def test_files_are_told_once_and_folders_in_order(odd):
-    files = files_of([str(odd / "wide.jpg"), str(odd)])
+    files = named_pictures([str(odd / "wide.jpg"), str(odd)])
     assert files[0] == str(odd / "wide.jpg")
     assert files[1:] == sorted(set(files[1:]))
     assert str(odd / "deep" / "turned.jpg") in files

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vit.batch import DataSpec
 from vit.cli.recorded import importable_rooms, objective_in, trusted_modules
 from vit.data.preprocessing import Preprocessing
+from vit.exported import OnnxModel, export_about, spec_of
 from vit.models.base import Encoder, Features
 from vit.models.classifier import WithHead
 from vit.models.prefixes import tensors_below
@@ -96,14 +97,14 @@ class Model(nn.Module):
         return images.to(next(self.encoder.parameters()).device)
 
 
-def load(path: str | Path, trust: str | None = None) -> Model:
+def load(path: str | Path, trust: str | None = None) -> Model | OnnxModel:
     """The model that a path holds, on the CPU, ready to be used.
 
     Of a run that kept an average of its weights (model.ema) the average is taken, as in `test`.
 
     Args:
         path: of a run folder (its best checkpoint where there is one, else the last), a checkpoint,
-            released weights (docs/weights.md), or an export of their tensors.
+            released weights (docs/weights.md), or an export.
         trust: modules outside this project whose classes the file may name, "a,b"; see SECURITY.md.
 
     Raises:
@@ -111,7 +112,15 @@ def load(path: str | Path, trust: str | None = None) -> Model:
         FileNotFoundError: there is no such file or run.
     """
     trusted = trusted_modules(trust)
+    about = export_about(Path(path))
+    if about.get("format") == "onnx":
+        return OnnxModel(Path(path), about)
+    if about.get("format") == "torch-export":
+        raise ValueError(f"{path}: torch.export.load opens it; for vit.load, export to onnx")
     stored = stored_encoder(path)
+    if about:  # config.json of other libraries says less than we know
+        shown = about["preprocessing"]
+        stored = replace(stored, spec=spec_of(about, Path(path)), preprocessing=shown)
     encoder = stored.build(stored.spec)
     load_into(encoder, stored, stored.spec.channels)
     preprocess = Preprocessing(named(stored), **stored.preprocessing)

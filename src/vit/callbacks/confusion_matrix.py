@@ -139,11 +139,11 @@ class ConfusionMatrix(Callback):
         self, trainer: Trainer, classes: tuple[str, ...], seen: Confusions, split: str
     ) -> None:
         """Write the table, and where each image has one label both pictures."""
-        files = callback_of(trainer, Run).files
+        files, names = callback_of(trainer, Run).files, trainer.datamodule.names(split)
         scores = per_class(classes, seen.counts())
         table = files.folder / f"per_class.{split}.csv"
         write_rows(table, list(ClassScore._fields), (row(score) for score in scores))
-        pictures = {} if seen.several else drawn(trainer, classes, seen, split)
+        pictures = {} if seen.several else drawn(classes, seen, split, names)
         for name, png in pictures.items():
             path = files.folder / f"{name}.{split}.png"
             with replacing(path) as file:
@@ -158,23 +158,29 @@ class ConfusionMatrix(Callback):
 
 
 def drawn(
-    trainer: Trainer, classes: tuple[str, ...], seen: Confusions, split: str
+    classes: tuple[str, ...], seen: Confusions, split: str, files: list[str] | None
 ) -> dict[str, bytes]:
-    """Both pictures by name; one where there is no mistake."""
+    """Both pictures by name; one where there is no mistake.
+
+    Args:
+        classes: their names.
+        seen: of all ranks.
+        split: which.
+        files: of its images, where they are files.
+    """
     right, images, _ = seen.counts().sum(1).tolist()
     title = f"{split}: {right:,} of {images:,} images right ({percent(right / images)})"
     pictures = {"confusion": matrix_figure(seen.table.cpu(), classes, title)}
     mistakes = seen.mistakes()
     if mistakes:
-        names = names_of(trainer, mistakes, split)
+        names = names_of(mistakes, files)
         head = f"{split}: the {len(mistakes)} surest of {images - right:,} mistakes"
         pictures["mistakes"] = mistakes_figure(mistakes, classes, names, head)
     return pictures
 
 
-def names_of(trainer: Trainer, mistakes: list[Mistake], split: str) -> list[str]:
+def names_of(mistakes: list[Mistake], files: list[str] | None) -> list[str]:
     """The file of each image, or its number where it is none."""
-    files = trainer.datamodule.names(split)
     return [files[m.index] if files else f"image {m.index}" for m in mistakes]
 
 

@@ -37,7 +37,7 @@ class EarlyCooldown(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:
         """A resumed run is as short as it was."""
-        if False:
+        if self.end is not None:
             shorten(trainer, pl_module, self.end)
 
     def on_validation_end(self, trainer: Trainer, pl_module: ViTModule) -> None:

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     try:
         if verb == "predict" and asks_for_images(rest):
             return predict_images(rest)
-        check_paths(rest)
+        check_paths(verb, rest)
     except UsageError as error:
         return _usage(str(error))
     gc.disable()  # loading makes many objects and no garbage: a fifth of the start-up time

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 FORMATS = ("csv", "json")
 
 
-class Read(NamedTuple):
+class ReadPicture(NamedTuple):
     """A picture as a model sees it, or why it cannot be read.
 
     Args:
@@ -20,7 +20,7 @@ class Read(NamedTuple):
     error: str
 
 
-class Answer(NamedTuple):
+class PictureAnswer(NamedTuple):
     """What a model says of a file.
 
     Args:
@@ -34,13 +34,15 @@ class Answer(NamedTuple):
     error: str
 
 
-def best(answer: Answer, classes: tuple[str, ...], top: int | None) -> list[tuple[str, float]]:
+def best(
+    answer: PictureAnswer, classes: tuple[str, ...], top: int | None
+) -> list[tuple[str, float]]:
     """Classes with their probabilities, the most probable first; None: all of them."""
     named = sorted(zip(classes, answer.chances, strict=False), key=lambda pair: -pair[1])
     return named[:top]
 
 
-def as_csv(answers: list[Answer], classes: tuple[str, ...], top: int | None) -> str:
+def as_csv(answers: list[PictureAnswer], classes: tuple[str, ...], top: int | None) -> str:
     """A row a picture: file, class_1, probability_1 ... error.
 
     Of several labels a picture (top is None): file, the probability of each label, error.
@@ -64,7 +66,7 @@ def as_csv(answers: list[Answer], classes: tuple[str, ...], top: int | None) -> 
     return text.getvalue()
 
 
-def as_json(answers: list[Answer], classes: tuple[str, ...], top: int | None) -> str:
+def as_json(answers: list[PictureAnswer], classes: tuple[str, ...], top: int | None) -> str:
     """A list of objects: file, predictions (class and probability, the best first) or error."""
     content = []
     for answer in answers:
@@ -75,7 +77,7 @@ def as_json(answers: list[Answer], classes: tuple[str, ...], top: int | None) ->
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_line(answer: Answer, classes: tuple[str, ...], top: int | None) -> str:
+def as_line(answer: PictureAnswer, classes: tuple[str, ...], top: int | None) -> str:
     """One picture for people."""
     pairs = best(answer, classes, top)
     told = ", ".join(f"{name} {100 * chance:.1f} %" for name, chance in pairs)

@@ -12,6 +12,7 @@ from vit.cli.errors import UsageError
 OPTIONS = ("--name", "--logs", "--resume", "--from", "--trust")  # of every verb
 VERB_OPTIONS = {
     "evaluate": ("--protocols", "--split", "--controls", "--cache"),
+    "export": ("--to", "--out", "--int8_margin", "--calibration"),
     "compare": ("--jobs", "--emit", "--report"),
     "prepare": ("--vtab", "--raw", "--out", "--to", "--form", "--short_side", "--per_shard"),
 }

@@ -1,6 +1,5 @@
 """The verb compare: read a study from YAML and the command line, and hand it to its runner."""
 
-import json
 import os
 import re
 import shlex
@@ -20,13 +19,14 @@ from vit.cli.dry_run import dry_run
 from vit.cli.errors import UsageError, condense
 from vit.cli.recorded import trusted_modules
 from vit.cli.renamed import KEYS
+from vit.cli.study_argv import split_data_options, typed_as_yaml
 from vit.cli.suggestions import nearest_file
 from vit.cli.time_steps import time_steps
 from vit.compare.given_weights import arms_of, given_weights
 from vit.compare.plan import Planner
 from vit.compare.runner import COMMAND, Runner
 from vit.compare.store import Store
-from vit.compare.study import FINETUNE, Arm, Budget, ConfigPatch, Study, expanded, relative
+from vit.compare.study import Arm, ConfigPatch, Study, expanded, relative
 from vit.compare.validation import validate_study
 from vit.evaluate.catalogue import defaults
 from vit.yaml_text import load_yaml
@@ -34,7 +34,6 @@ from vit.yaml_text import load_yaml
 ARMS = Path("configs/compare/arms")  # a folder `arms` beside the study comes before it
 ROOM = "compare"  # the folder of all studies, below --logs
 RUNS = "runs"  # the folder of all studies' runs, beside those of their results
-LISTS = ("--arms", "--protocols", "--controls")
 MOST_AT_A_TIME = 512
 FLAGS = ("--dry-run", "--list", "--rerun-stale")
 
@@ -168,7 +167,10 @@ def read_arms(study: Study, file: Path) -> dict[str, Arm]:
     for path in arm_files(study, file):
         if path.stem in arms:
             raise UsageError(f"{file}: arms: {path.stem} twice; each file needs a name of its own")
-        arms[folder_name(path.stem, f"{path}: the arm", room=len(".0123456789"))] = read_arm(path)
+        arm = read_arm(path)
+        if arm.on_request and study.arms == "all":
+            continue
+        arms[folder_name(path.stem, f"{path}: the arm", room=len(".0123456789"))] = arm
     return arms
 
 
@@ -226,59 +228,6 @@ def parse_dataclass(kind: type, argv: list[str], file: Path) -> Any:
         hint = f": it is called {now} now" if now else ""
         raise UsageError(f"{file}: {text}{hint}") from error
     return kind(**{part.name: values[part.name] for part in fields(kind)})
-
-
-def split_data_options(argv: list[str]) -> tuple[list[str], dict[str, Any], str | None]:
-    """A command line without --data and --data.KEY; those keys, for all data; and the file."""
-    rest, shared, other, left = [], {}, None, iter(argv)
-    for word in left:
-        key, equals, value = word.partition("=")
-        if key == "--data":
-            other = value if equals else next(left, "")
-        elif key.startswith("--data."):
-            value = value if equals else next(left, "")
-            if not value or value.startswith("--"):
-                raise UsageError(f"{key} needs a value")
-            shared[key.removeprefix("--data.")] = load_yaml(value, key)
-        else:
-            rest += [key, value] if equals else [word]
-    if other is not None and not Path(other).is_file():
-        raise UsageError(f"--data: {other}: no such file{nearest_file(other)}")
-    return rest, shared, other
-
-
-def typed_as_yaml(argv: list[str]) -> list[str]:
-    """The argv, `a,b` turned into `[a,b]`, and a `--budget.*` key replacing the file's budget."""
-    argv = with_weights(argv)
-    for i, (key, value) in enumerate(pairwise(argv), 1):
-        if key in LISTS and value not in ("all", "null") and not value.startswith("["):
-            argv[i] = f"[{'' if value == 'none' else value}]"
-    typed = {word for word in argv if word.startswith("--budget.")}
-    for kind in fields(Budget) if typed else ():
-        option = f"--budget.{kind.name}"
-        argv += [] if option in typed else [option, "null"]
-    return argv
-
-
-def with_weights(argv: list[str]) -> list[str]:
-    """The argv with the words behind --weights as one list; --finetune in the study's own keys.
-
-    Raises:
-        UsageError: --weights names none.
-    """
-    out, left = [], list(argv)
-    while left:
-        word = left.pop(0)
-        if word == "--finetune":
-            word, left = "--frozen_only", ["false", "--primary.protocol", FINETUNE, *left]
-        out.append(word)
-        if word == "--weights":
-            count = next((i for i, w in enumerate(left) if w.startswith("--")), len(left))
-            if not count:
-                raise UsageError("--weights needs files, folders or names of released encoders")
-            names, left = left[:count], left[count:]
-            out.append(names[0] if names[0].startswith("[") else json.dumps(names))
-    return out
 
 
 def arm_files(study: Study, file: Path) -> list[Path]:

@@ -17,10 +17,11 @@ from vit.callbacks.run_log import RunLog
 from vit.cli.errors import UsageError, one_line
 from vit.cli.recorded import walk_settings
 from vit.cli.suggestions import OneLineParser
-from vit.data import load_all
+from vit.cli.weights_size import size_for_weights
+from vit.data import import_data_sets
 from vit.module import ViTModule
 
-load_all()  # short class names in YAML are those of classes that are loaded
+import_data_sets()  # short class names in YAML are those of classes that are loaded
 
 OURS = {  # Trainer keys that something here replaces, and what to use instead
     "gradient_clip_val": "model.clip.value",
@@ -142,6 +143,9 @@ class CLI(LightningCLI):
         limit = LIMITS.get(self.plan.verb)
         if limit and self.config.trainer.get(limit) == 0:
             raise UsageError(f"trainer.{limit} is 0: there would be nothing to {self.plan.verb}")
+        size = size_for_weights(self.config.data, self.config.model.pretrained)
+        if size is not None:
+            self.config.data.init_args.image_size = size
 
     def instantiate_classes(self) -> None:
         """Build, and hand the module what only the command line knows."""

@@ -6,6 +6,7 @@ VERBS = {
     "test": "score it on the test split: --from <run folder | checkpoint>",
     "predict": "write predictions.csv for the test split: --from <run folder | checkpoint>",
     "evaluate": "judge frozen features by kNN, ridge, linear and attentive probes",
+    "export": "write a run for others, verified: --to onnx, torch-export, timm, huggingface",
     "prepare": "get, check and show data: --check --data configs/data/image_folder.yaml",
     "compare": "arms x seeds x protocols under one budget: --config configs/compare/quick.yaml",
 }
@@ -109,11 +110,31 @@ Gets a data set (downloads what can be downloaded, else says what to put where) 
   --debug                     show tracebacks
 """
 
+EXPORT_HELP = """\
+usage: python train.py export <run folder | checkpoint | released weights> --to <formats> [options]
+
+Writes the model with its classes and its preprocessing, a page that describes it, and verifies it:
+from encoded picture files to answers, loaded anew. What differs is not kept.
+
+  --to FORMATS                of onnx, torch-export (uint8 RGB of any size in, probabilities out),
+                              timm, huggingface, safetensors (weights by our names); several: a,b
+  --out DIR                   where it lies (default: <run>/export/<format>); with several formats
+                              each has a folder in it
+  --int8                      of onnx: 8-bit weights too, where measured accuracy stays
+  --int8_margin X             the fall of validation accuracy that is too much (default 0.01)
+  --calibration DIR           pictures to take 8-bit scales from (default: the training split)
+  --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
+  --debug                     show tracebacks
+
+An ONNX folder holds example.py, which needs onnxruntime, Pillow and NumPy, no torch.
+"""
+
 HELP = {
     "fit": FIT_HELP,
     "evaluate": EVALUATE_HELP,
     "compare": COMPARE_HELP,
     "prepare": PREPARE_HELP,
+    "export": EXPORT_HELP,
 }
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from vit.cli.errors import UsageError
@@ -27,23 +28,23 @@ KINDS = (  # how files begin that hold no weights we could read, and what they a
 )
 
 
-def check_paths(argv: list[str]) -> None:
+def check_paths(verb: str, argv: list[str]) -> None:
     """Look at every path to weights and runs that a command line gives.
 
     Raises:
         UsageError: it is not there, or is something else.
     """
-    for key, value in pairs(argv):
-        if key in ("--from", "--model.pretrained"):
+    for key, value in options_in(argv):
+        if key == "--model.pretrained" or (key == "--from" and verb != "fit"):
             check_weights_path(key, value)
         elif key == "--resume" and not Path(value).is_dir():
             raise UsageError(f"--resume: {value} is not a run folder{nearest(Path(value))}")
 
 
-def pairs(argv: list[str]) -> list[tuple[str, str]]:
+def options_in(argv: list[str]) -> list[tuple[str, str]]:
     """Options and their values, in either spelling."""
     given = []
-    for word, after in zip(argv, [*argv[1:], ""], strict=True):
+    for word, after in pairwise([*argv, ""]):
         key, equals, value = word.partition("=")
         value = value if equals else after
         if key.startswith("--") and value and not value.startswith("--"):

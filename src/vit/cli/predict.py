@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vit.cli.answers import FORMATS, Answer, Read, as_csv, as_json, as_line
+from vit.cli.answers import FORMATS, PictureAnswer, ReadPicture, as_csv, as_json, as_line
 from vit.cli.argv import split_options
 from vit.cli.bar import progress_bar
 from vit.cli.errors import UsageError, one_line
@@ -102,7 +102,7 @@ def form_of(out: str) -> str:
 def told(options: dict[str, str], images: list[str]) -> int:
     """Read the pictures, tell their classes, write the table."""
     check_weights_path("--from", options["--from"])
-    files = files_of(images)
+    files = named_pictures(images)
     out = place_of(options)
     from vit.loading import load  # torch loads here, after whatever can be said without it
 
@@ -113,7 +113,9 @@ def told(options: dict[str, str], images: list[str]) -> int:
             f"fit --config configs/finetune/default.yaml --model.pretrained {options['--from']}"
         )
     with progress_bar("pictures") as show:
-        answers = list(answers_of(model, files, lambda done: show("pictures", done, len(files))))
+        answers = list(
+            predictions_of(model, files, lambda done: show("pictures", done, len(files)))
+        )
     top = None if model.several else min(int(options["--top"]), len(model.classes))
     text = (as_json if options["--to"] == "json" else as_csv)(answers, model.classes, top)
     write(out, text)
@@ -127,7 +129,7 @@ def told(options: dict[str, str], images: list[str]) -> int:
     return 1 if len(lost) == len(answers) else 0
 
 
-def files_of(images: list[str]) -> list[str]:
+def named_pictures(images: list[str]) -> list[str]:
     """Files as they are named, and the pictures below folders, sorted.
 
     Raises:
@@ -174,27 +176,29 @@ def place_of(options: dict[str, str]) -> Path:
     return run / f"{name}.{options['--to']}"
 
 
-def answers_of(model: Any, files: list[str], tell: Callable[[int], None]) -> Iterator[Answer]:
+def predictions_of(
+    model: Any, files: list[str], tell: Callable[[int], None]
+) -> Iterator[PictureAnswer]:
     """What a model says of each file, in their order."""
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
-            read: list[Read] = list(pool.map(partial(shown, model), some))
+            read: list[ReadPicture] = list(pool.map(partial(shown, model), some))
             good = [item.pixels for item in read if not item.error]
             chances = iter(model.predict(good).tolist() if good else [])
             for file, item in zip(some, read, strict=True):
-                yield Answer(file, () if item.error else tuple(next(chances)), item.error)
+                yield PictureAnswer(file, () if item.error else tuple(next(chances)), item.error)
             tell(start + len(some))
 
 
-def shown(model: Any, file: str) -> Read:
+def shown(model: Any, file: str) -> ReadPicture:
     """A picture as the model sees it, or why it cannot be read."""
     from PIL import Image
 
     try:
-        return Read(model.preprocess(file), "")
+        return ReadPicture(model.preprocess(file), "")
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        return Read(None, one_line(error).removeprefix(f"{file} "))
+        return ReadPicture(None, one_line(error).removeprefix(f"{file} "))
 
 
 def write(path: Path, text: str) -> None:

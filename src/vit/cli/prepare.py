@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from vit.cli.bar import progress_bar
 from vit.cli.errors import UsageError, condense
 from vit.cli.suggestions import nearest_file
-from vit.data import load_all
+from vit.data import import_data_sets
 from vit.data.base import Images
 from vit.prepare.check import SPLITS, check_data
 from vit.prepare.contact_sheet import write_contact_sheet
@@ -21,7 +21,7 @@ from vit.prepare.vtab import write_task
 from vit.published.sources import SOURCES
 from vit.published.tasks import TASKS, task_called
 
-load_all()  # short class names in YAML are those of classes that are loaded
+import_data_sets()  # short class names in YAML are those of classes that are loaded
 
 FLAGS = ("--check", "--show")
 SHARD_OPTIONS = {"--form": "jpeg", "--short_side": "288", "--per_shard": "1000"}

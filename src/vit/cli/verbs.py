@@ -35,12 +35,13 @@ from vit.cli.compare import compare
 from vit.cli.engine import CLI
 from vit.cli.errors import DISK, Failure, UsageError, disk, misconfigured, misfit, one_line
 from vit.cli.evaluate import evaluate
+from vit.cli.export import run_export
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import run_prepare
 from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.cli.report import finish, interrupted, kept, saved, say, stopped_by, warn
 from vit.cli.suggestions import broken_yaml, renamed_class
-from vit.data.content import relabelling
+from vit.data.content import has_changed, relabelling
 from vit.models.weights import checkpoint_in, open_checkpoint
 
 
@@ -247,12 +248,12 @@ def count_as_trained(cli: CLI, trained_on: dict[str, Any], file: Path) -> None:
 
 def warn_of_change(cli: CLI, content: dict[str, Any], split: str) -> None:
     """Say so where the run's own data is no longer what it was."""
-    before = content.get(type(cli.datamodule).__qualname__, {}).get("content", {}).get(split)
-    if before and before != cli.datamodule.content(split):
+    before = content.get(type(cli.datamodule).__qualname__, {})
+    if has_changed(before, cli.datamodule, split):
         warn(
             f"the {split} split is not the one of the training: files, labels or splits were "
             "changed, and images that were learned from may be in it"
         )
 
 
-VERBS = {"fit": fit, "evaluate": evaluate, "prepare": run_prepare}
+VERBS = {"fit": fit, "evaluate": evaluate, "prepare": run_prepare, "export": run_export}

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from vit.compare import statistics
+from vit.compare.best_start import best_start
 from vit.compare.crossing import crossing
 from vit.compare.findings import Findings
 from vit.compare.settle import settling
@@ -34,7 +35,9 @@ class Conclusion:
     def sentences(self) -> list[str]:
         """The answer first; then what could change it, and what would settle it."""
         lines = [self.first_line(), *self.about_validity(), *self.about_seeds()]
-        return [line for line in [*lines, self.about_controls(), self.what_settles()] if line]
+        starts = best_start(self.findings, self.answer)
+        rest = [*starts, self.about_controls(), self.what_settles()]
+        return [line for line in [*lines, *rest] if line]
 
     def first_line(self) -> str:
         """One of four answers, with its effect."""

@@ -7,6 +7,7 @@ from vit.compare.conclusion import state_text
 from vit.compare.dry_run import DryRun
 from vit.compare.duplicates import Duplicates
 from vit.compare.findings import Findings
+from vit.compare.given_weights import given_weights
 from vit.compare.history import EarlierReports
 from vit.compare.overlap import Overlap
 from vit.compare.results import Results
@@ -15,10 +16,6 @@ from vit.compare.trained import still_falling
 from vit.compare.tuning import Choice
 
 FEW_NAMES = 5  # are printed of a list
-UNKNOWN = {  # of weights without a `checkpoint_cost`; are they imported from elsewhere?
-    True: "cost, labels and data are not known",
-    False: "cost is not known; labels and data stand in its checkpoint and were looked at",
-}
 
 
 class Details:
@@ -92,11 +89,12 @@ class Details:
         """Budgets, seeds, tuning, folds."""
         study, choice = self.study, self.results.choice
         budget = next((f"{v:g} {k}" for k, v in vars(study.budget).items() if v), "none")
+        tuned = "none" if study.frozen_only else f"{study.finetune.steps} steps"
         lines = [
-            f"pre-training budget of each arm: {budget}; fine-tuning: {study.finetune.steps} steps",
+            f"pre-training budget of each arm: {budget}; fine-tuning: {tuned}",
             f"{study.seeds} seeds x {study.draws} label draws, each seed with its own, the same "
             "for all arms; last weights count, each final model read its test split once",
-            tuning_line(choice, study.tuning),
+            *([] if study.frozen_only else [tuning_line(choice, study.tuning)]),
         ]
         if study.folds:
             lines.append(
@@ -120,6 +118,7 @@ class Details:
                 (self.titles[arm], f"fine-tunes on {self.dry_runs[arm, name].views_text}")
                 for arm in self.arms
             ]
+            views = [] if self.study.frozen_only else views
             lines += [f"{name}: {line}" for line in merged(views, all_of=len(self.arms))]
             lines += [f"{name}: {self.copies[name].summary}"] if name in self.copies else []
         return lines
@@ -134,7 +133,7 @@ class Details:
                 lines.append((self.titles[arm], seen))
         for name, arm in self.arms.items():
             if arm.pretrained:
-                paid = arm.checkpoint_cost or UNKNOWN[self.findings.kinds[name] == "imported"]
+                paid = arm.checkpoint_cost or unpaid(arm.pretrained)
                 start = f"starts from {arm.pretrained}, not paid here: {paid}"
                 lines.append((self.titles[name], start))
         return merged(lines)
@@ -161,6 +160,15 @@ class Details:
         if self.earlier.others:
             lines.append(f"reported before with other settings: {'; '.join(self.earlier.others)}")
         return lines + still_improving(self.results, self.titles)
+
+
+def unpaid(weights: str) -> str:
+    """What is known of the cost of weights that come without a `checkpoint_cost`."""
+    given = given_weights(weights)
+    notes = "".join(f"; assumed: {note}" for note in given.notes)
+    if given.released:
+        return f"the table below says what is known{notes}"
+    return f"cost is not known; labels and data stand in its checkpoint and were looked at{notes}"
 
 
 def overlap_text(overlap: Overlap) -> str:

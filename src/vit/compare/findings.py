@@ -95,7 +95,8 @@ class Findings:
             if rows is not None:
                 table[name] = rows
                 controls = tuple({*controls, name})
-        return self.compared(data, protocol, None, table, () if self.study.frozen_only else controls)
+        outside = () if self.study.frozen_only else controls
+        return self.compared(data, protocol, None, table, outside)
 
     def units(self, data: str, correct: np.ndarray) -> int:
         """The number of images, or of groups of images that belong together."""

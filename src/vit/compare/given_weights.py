@@ -56,11 +56,8 @@ class GivenWeights(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """One training with labels makes it supervised; one of which nobody knows, imported."""
-        known = [_uses_labels(link) for link in self.lineage]
-        if True in known:
-            return "supervised"
-        return "imported" if None in known or not known else "self-supervised"
+        """What they were trained by, as far as their files say."""
+        return kind_of([learned_labels(link) for link in self.lineage])
 
     def shown_at(self, most: int) -> int:
         """The pixels that it is shown: its own, or as many patches as fit into `most`."""
@@ -68,9 +65,17 @@ class GivenWeights(NamedTuple):
         return max(side // self.patch, 1) * self.patch
 
 
-def _uses_labels(link: Link) -> bool | None:
+def learned_labels(link: Link) -> bool | None:
+    """Did a training learn from labels? None: nobody said."""
     card = card_of(link)
     return card.uses_labels if card else link.uses_labels
+
+
+def kind_of(learned: list[bool | None]) -> Kind:
+    """One training with labels makes an arm supervised; one of which nobody knows, imported."""
+    if True in learned:
+        return "supervised"
+    return "imported" if None in learned or not learned else "self-supervised"
 
 
 @cache
@@ -90,7 +95,7 @@ def given_weights(text: str) -> GivenWeights:
 
 def patch_of(stored: Stored) -> int:
     """The pixels of a patch of a stored encoder; 1 where it has none."""
-    return stored.spec.image_size[0] // stored.grid[0] if stored.grid else 1
+    return stored.settings.get("patch_size") or 1
 
 
 def pool_of(stored: Stored) -> str:

@@ -26,6 +26,7 @@ KINDS = {  # of one report
 FREE = ("question", "seeds", "label_draws", "margin")  # what an extension may change
 LATER = (  # keys that came after the first reports were made, as studies have them by default
     ("weights", None), ("weights_px", 224), ("frozen_only", False), ("image_size", None),
+    ("on_request", False),
 )  # fmt: skip
 TASK = ("transfer", "finetune", "primary", "folds")  # what makes two studies ask the same thing
 

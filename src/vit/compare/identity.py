@@ -196,5 +196,3 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 body[0] = ast.Pass()
     return tree
-
-

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vit.compare.dry_run import DryRun
-from vit.compare.given_weights import given_weights
+from vit.compare.given_weights import given_weights, kind_of, learned_labels
 from vit.compare.study import Arm
 from vit.compare.verdict import Kind
 
@@ -18,8 +18,9 @@ def kinds_of(arms: dict[str, Arm], dry_runs: dict[tuple[str, str], DryRun]) -> d
     kinds: dict[str, Kind] = {}
     for name, arm in arms.items():
         if arm.pretrain:
-            labels = dry_runs[name, "pretrain"].uses_labels
-            kinds[name] = "supervised" if labels else "self-supervised"
+            before = dry_runs[name, "pretrain"]  # its teacher's labels are labels too
+            known = [before.uses_labels, *map(learned_labels, before.lineage)]
+            kinds[name] = kind_of(known)
         else:
             kinds[name] = imported_kind(Path(arm.pretrained)) if arm.pretrained else "none"
     return kinds

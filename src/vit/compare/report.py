@@ -7,6 +7,7 @@ from vit.compare.conclusion import Conclusion
 from vit.compare.curves import draw
 from vit.compare.details import Details
 from vit.compare.findings import Findings
+from vit.compare.ledger import ledger
 from vit.compare.tables import aligned, markdown
 from vit.whole_files import write_text
 
@@ -70,6 +71,7 @@ class Report:
             ("Validity, on validation", bullets(details.validity())),
             ("How it was made fair", bullets(details.fairness())),
             ("What was learned from", bullets(details.data())),
+            ("Not paid here", markdown(ledger(findings, details.dry_runs))),
             ("Ranks by protocol", markdown(tables.ranks(findings))),
             ("Notes on the runs", bullets(details.runs())),
         ]

@@ -98,6 +98,7 @@ def study_size(planner: Planner, dry_runs: dict[tuple[str, str], DryRun]) -> Siz
     study, arms, task = planner.study, planner.arms, planner.study.primary.data
     on_features = study.primary.protocol != FINETUNE  # only arms with an encoder before the task
     count = sum(bool(a.pretrain or a.pretrained) or not on_features for a in arms.values())
+    count += len(study.controls) if study.frozen_only else 0  # they stand for no pre-training
     spec, drawn = dry_runs[next(iter(arms)), task].data.spec, planner.draws_labels(task)
     return Size(
         arms=count,

@@ -137,6 +137,7 @@ class Arm:
         pretrained: run folder, checkpoint, released file or name that is the start instead.
         checkpoint_cost: what that checkpoint cost and learned from; printed as not paid here.
         image_size: pixels of the square that it is shown, where that is another than the task's.
+        on_request: `arms: all` leaves it out: it needs a file that not everybody has.
     """
 
     title: str
@@ -148,6 +149,7 @@ class Arm:
     pretrained: str | None = None
     checkpoint_cost: str | None = None
     image_size: int | None = None
+    on_request: bool = False
 
 
 @dataclass

@@ -64,7 +64,8 @@ def cost(findings: Findings, score: Score) -> tuple[str, str]:
 
 def by_protocol(findings: Findings, data: str) -> Rows:
     """A row for each arm and control: every protocol on one task."""
-    protocols = [FINETUNE, *findings.study.protocols]
+    study = findings.study
+    protocols = [*([] if study.frozen_only else [FINETUNE]), *study.protocols]
     comparisons = {name: findings.comparison(data, name) for name in protocols}
     classical = any(name in BEST_USE for name in findings.study.controls)
     rows = [["arm", *protocols, *(["as a classifier"] if classical else [])]]

@@ -25,6 +25,7 @@ def validate_study(study: Study, arms: dict[str, Arm]) -> None:
     Raises:
         ValueError: naming the key.
     """
+    _check_frozen(study, arms)
     _check_numbers(study)
     _check_lists(study, arms)
     for key, value, names in _names(study, arms):
@@ -38,7 +39,6 @@ def validate_study(study: Study, arms: dict[str, Arm]) -> None:
     _check_axes(study)
     _check_size(study, arms)
     _check_arms(study, arms)
-    _check_frozen(study, arms)
     _check_budget(study, arms)
     _check_claims(study)
     check_withheld(study, arms)
@@ -61,10 +61,6 @@ def _check_numbers(study: Study) -> None:
 
 
 def _check_lists(study: Study, arms: dict[str, Arm]) -> None:
-    if study.weights == [] and not any(arm.pretrain or arm.pretrained for arm in arms.values()):
-        raise ValueError(
-            "weights: needs released encoders to compare: --weights a.safetensors b/ c.npz, or names"
-        )
     if not arms:
         raise ValueError("arms needs an arm, got none; name some")
     if not study.transfer:
@@ -155,6 +151,11 @@ def _check_arms(study: Study, arms: dict[str, Arm]) -> None:
 
 def _check_frozen(study: Study, arms: dict[str, Arm]) -> None:
     """Where nothing is fine-tuned, nothing may rest on fine-tuning."""
+    if study.weights == [] and not any(arm.pretrain or arm.pretrained for arm in arms.values()):
+        raise ValueError(
+            "weights: needs encoders to compare: --weights a.safetensors b/ c.npz (files, folders, "
+            "or names such as timm:vit_small_patch16_224.augreg_in21k)"
+        )
     if "image_size" in study.axes and any(arm.image_size for arm in arms.values()):
         raise ValueError("axes.image_size: an arm has a size of its own; leave one of the two out")
     if not study.frozen_only:

@@ -27,7 +27,7 @@ def __getattr__(name: str) -> type:
     return getattr(import_module(f"vit.data.{HOMES[name]}"), name)
 
 
-def load_all() -> None:
+def import_data_sets() -> None:
     """Load every data set: short names in YAML are those of classes that are loaded."""
     for home in HOMES.values():
         import_module(f"vit.data.{home}")

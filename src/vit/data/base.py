@@ -7,7 +7,7 @@ import copy
 import hashlib
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ from vit.data.lightning_hooks import LightningHooks
 from vit.data.multi_crop import compares_views, cut_views, named_views
 from vit.data.normalisation import normalise
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
-from vit.data.splits import few
+from vit.data.splits import few, uneven
 from vit.data.transforms import Augmentation, cut_view, resize
-from vit.orphans import end_with_parent
+from vit.orphans import answer_to_parent_alone
 
 BOUNDS = {
     "batch_size": (1, 2**24),
@@ -49,7 +49,8 @@ class Images(LightningHooks):
         label_draw: which of them; draws do not depend on the run's seed.
         val_draw: which training images become validation, where nobody gave which; no draw moves
             the test split.
-        balanced: training draws every class equally often, whatever its size, with replacement.
+        balanced: training draws every class equally often, whatever its size, with replacement;
+            where_uneven: only where the largest class is over 1.5 times the smallest.
         repeats: each training image so many times in a row, each time augmented anew, and so many
             times fewer different images an epoch (repeated augmentation; DeiT: 3).
     """
@@ -68,7 +69,7 @@ class Images(LightningHooks):
         labels_per_class: int | None = None,
         label_draw: int = 0,
         val_draw: int = 0,
-        balanced: bool = False,
+        balanced: bool | Literal["where_uneven"] = False,
         repeats: int = 1,
     ) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class Images(LightningHooks):
         self.val_draw = val_draw
         self.balanced = balanced
         self.repeats = repeats
-        self._contents: dict[Split, str | None] = {}
+        self._contents: dict[tuple[Split, bool], str | None] = {}
         for name, (least, most) in BOUNDS.items():
             value = vars(self)[name]
             if value is not None and not least <= value <= most:
@@ -137,14 +138,15 @@ class Images(LightningHooks):
         """Twelve hexadecimal digits that change with the split's samples or their order."""
         return hashlib.sha256(repr(self.split_indices()[split]).encode()).hexdigest()[:12]
 
-    def content(self, split: Split) -> str | None:
+    def content(self, split: Split, unopened: bool = False) -> str | None:
         """Changes with a split's labels, class names and pictures; None where it is not there."""
-        if split not in self._contents:
+        key = split, unopened
+        if key not in self._contents:
             try:
-                self._contents[split] = content_of(self.open(split), self.spec.classes)
+                self._contents[key] = content_of(self.open(split), self.spec.classes, unopened)
             except FileNotFoundError:  # a training needs no test images
-                self._contents[split] = None
-        return self._contents[split]
+                self._contents[key] = None
+        return self._contents[key]
 
     # ---- loaders, from what they are handed -----------------------------------------------------
 
@@ -202,7 +204,7 @@ class Images(LightningHooks):
                 f"data: batch_size {self.batch_size} is larger than the training split "
                 f"({len(dataset)} images)"
             )
-        labels = self.single_labels(dataset) if self.balanced else None
+        labels = self.labels_to_balance(dataset)
         per_device = self.per_device(context)
         batches = TrainingBatches(len(dataset), per_device, context, labels, self.repeats)
         if batches.length % context.accumulation:
@@ -213,11 +215,14 @@ class Images(LightningHooks):
             )
         return self._loader(dataset, batches)
 
-    def single_labels(self, dataset: Dataset) -> Tensor:
-        """The labels that balanced training draws by."""
-        if self.spec.multi_label or (dataset.labels < 0).any():
+    def labels_to_balance(self, dataset: Dataset) -> Tensor | None:
+        """The labels that balanced training draws by; None: it shuffles."""
+        single = not (self.spec.multi_label or (dataset.labels < 0).any())
+        if self.balanced == "where_uneven" and not (single and uneven(dataset.labels)):
+            return None
+        if self.balanced and not single:
             raise ValueError("data: balanced needs exactly one label of every training image")
-        return dataset.labels.cpu()
+        return dataset.labels.cpu() if self.balanced else None
 
     def dataset(self, split: Split, context: LoaderContext, training: bool) -> Dataset:
         """The samples of a split, ready to be read in this run.
@@ -248,7 +253,7 @@ class Images(LightningHooks):
             batch_size=None,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            worker_init_fn=end_with_parent,
+            worker_init_fn=answer_to_parent_alone,
             pin_memory=torch.cuda.is_available() and not on_device,
         )
 
@@ -288,12 +293,3 @@ class Images(LightningHooks):
         """One view of each image, drawn for this purpose; `number` counts the views."""
         key = batch.keys(purpose)
         return cut_view(batch.images, key, view, self.augmentation, self.spec.image_size)
-
-    def contents(self) -> dict[str, Any]:
-        """What was learned from, chosen on and is tested on, so that it can be told apart."""
-        content = {split: self.content(split) for split in ("train", "val", "test")}
-        return {
-            "classes": list(self.spec.classes),
-            "content": content,
-            "val": torch.tensor(self.split_indices()["val"]),
-        }

@@ -73,7 +73,7 @@ def start_of_image(dataset: Dataset, place: int) -> bytes:
     return size.to_bytes(8, "little") + start
 
 
-def content_of(dataset: Dataset, classes: tuple[str, ...]) -> str:
+def content_of(dataset: Dataset, classes: tuple[str, ...], unopened: bool = False) -> str:
     """Sixteen hexadecimal digits that change with class names, any label, or the pictures.
 
     Of a split with more than 1,024 pictures so many are read, evenly spread over it.
@@ -81,28 +81,51 @@ def content_of(dataset: Dataset, classes: tuple[str, ...]) -> str:
     Args:
         dataset: a whole split with its labels.
         classes: their names.
+        unopened: of pictures that are files only names and sizes count, and none is opened.
     """
     digest = sha256(repr(classes).encode())
     digest.update(dataset.labels.cpu().numpy().tobytes())
     if getattr(dataset, "accepted", None) is not None:
         digest.update(dataset.accepted.cpu().numpy().tobytes())
-    for picture in sampled_pictures(dataset):
+    for picture in sampled_pictures(dataset, unopened):
         digest.update(sha256(picture).digest())
     return digest.hexdigest()[:16]
 
 
-def sampled_pictures(dataset: Dataset) -> Iterator[bytes]:
-    """Pixels or files of some samples; of one that cannot be read, nothing."""
+def sampled_pictures(dataset: Dataset, unopened: bool = False) -> Iterator[bytes]:
+    """Pixels or files (or their names and sizes) of some samples; of an unreadable one, nothing."""
     count = len(dataset)
     for number in range(min(count, LOOKED_AT)):
         place = number * count // min(count, LOOKED_AT)
         if isinstance(dataset, InMemory):
             yield dataset.images[place].cpu().numpy().tobytes()
         elif isinstance(dataset, Files):
+            source, file = dataset.source, int(dataset.places[place])
             try:
-                yield dataset.source.read(int(dataset.places[place]))
+                name = f"{source.name(file)} {source.size(file)}" if unopened else ""
+                yield name.encode() or source.read(file)
             except (OSError, ValueError):
                 yield b""
+
+
+def contents_of(data: Any) -> dict[str, Any]:
+    """What a data module (an Images) learns from, chooses on and is tested on, to be told apart.
+
+    A training opens no file of its test split, so of that one names and sizes are held.
+    """
+    return {
+        "classes": list(data.spec.classes),
+        "content": {split: data.content(split) for split in ("train", "val")},
+        "unopened": {"test": data.content("test", unopened=True)},
+        "val": torch.tensor(data.split_indices()["val"]),
+    }
+
+
+def has_changed(before: dict[str, Any], data: Any, split: str) -> bool:
+    """Is a split another one than when a training kept `contents_of`, as far as can be told?"""
+    held = (("content", False), ("unopened", True))
+    olds = {unopened: before.get(key, {}).get(split) for key, unopened in held}
+    return any(old and old != data.content(split, key) for key, old in olds.items())
 
 
 def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -111,7 +134,11 @@ def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
     Raises:
         ValueError: naming what differs.
     """
-    digests = {split: (old, now["content"][split]) for split, old in before["content"].items()}
+    digests = {
+        split: (old, now[kind].get(split))
+        for kind in ("content", "unopened")
+        for split, old in before.get(kind, {}).items()
+    }
     changed = [split for split, (old, new) in digests.items() if old and new and old != new]
     changed += ["class names"] if before["classes"] != now["classes"] else []
     if changed:

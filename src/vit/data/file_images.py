@@ -22,7 +22,8 @@ class FileImages(Images):
     """Loaders over image files. A subclass sets `self.spec` and lists its files.
 
     Args:
-        image_size: pixels of the square that training and evaluation show.
+        image_size: pixels of the square that training and evaluation show; null: as large as the
+            weights of model.pretrained are used to, but at most 224.
         center_crop_ratio: evaluation shows the middle square, so large a fraction of the short side
             (0.875 is the habit for ImageNet); null: the whole image, squeezed to a square, as the
             ViT paper.
@@ -42,7 +43,7 @@ class FileImages(Images):
 
     def __init__(
         self,
-        image_size: int = 224,
+        image_size: int | None = 224,
         center_crop_ratio: float | None = None,
         interpolation: Interpolation = "bilinear",
         shrink: bool = True,
@@ -53,7 +54,8 @@ class FileImages(Images):
         **loading: Any,
     ) -> None:
         workers = usual_workers() if workers is None else workers
-        super().__init__(image_size=image_size, workers=workers, **loading)
+        size = 224 if image_size is None else image_size
+        super().__init__(image_size=size, workers=workers, **loading)
         name = type(self).__name__
         if center_crop_ratio is not None and not 0 < center_crop_ratio <= 1:
             raise ValueError(

@@ -37,6 +37,10 @@ class Source(ABC):
     def read(self, number: int) -> bytes:
         """The whole file."""
 
+    def size(self, number: int) -> int:
+        """Bytes of a file that is not opened; 0 where nobody can say without."""
+        return 0
+
     def start(self, number: int) -> tuple[int, bytes]:
         """The size of a file in bytes, and its first 4 KB."""
         data = self.read(number)
@@ -90,6 +94,10 @@ class Folder(Source):
     def read(self, number: int) -> bytes:
         """The whole file."""
         return (self.root / self.names[number]).read_bytes()
+
+    def size(self, number: int) -> int:
+        """Bytes of the file, which is not opened."""
+        return (self.root / self.names[number]).stat().st_size
 
     def start(self, number: int) -> tuple[int, bytes]:
         """The size of a file in bytes, and its first 4 KB; no more is read."""

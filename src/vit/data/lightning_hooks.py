@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 
 from vit.batch import Batch, LoaderContext
-from vit.data.content import Relabelling, refuse_changes
+from vit.data.content import Relabelling, contents_of, refuse_changes
 from vit.data.sampling import ResumableLoader
 
 
@@ -29,10 +29,6 @@ class LightningHooks(LightningDataModule):
     @abstractmethod
     def show(self, batch: Batch, context: LoaderContext, training: bool) -> Batch:
         """Cut and normalise the views that an objective asks for."""
-
-    @abstractmethod
-    def contents(self) -> dict[str, Any]:
-        """What was learned from, chosen on and is tested on, so that it can be told apart."""
 
     def context(self) -> LoaderContext:
         """What the module in training hands over."""
@@ -62,9 +58,9 @@ class LightningHooks(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of the data."""
-        return self.contents()
+        return contents_of(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Refuse to go on with a training on other data; whatever is tested may be other."""
         if self.trainer is None or self.trainer.state.fn == "fit":
-            refuse_changes(state, self.contents())
+            refuse_changes(state, contents_of(self))

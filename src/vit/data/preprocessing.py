@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -58,7 +58,7 @@ class Preprocessing:
             ValueError: it is no picture.
             FileNotFoundError: there is no such file.
         """
-        pixels = self._pixels(picture)  # C H W, uint8
+        pixels = self.pixels(picture)  # C H W, uint8
         size = tuple(self.spec.image_size)
         if self.rounded or self.letterbox:
             cut = Cut(
@@ -72,7 +72,8 @@ class Preprocessing:
             return normalise(resize(pixels[None].float() / 255, size), self.spec)[0]
         return normalise(pixels[None], self.spec)[0]
 
-    def _pixels(self, picture: Image.Image | str | Path) -> Tensor:
+    def pixels(self, picture: Image.Image | str | Path) -> UInt8[Tensor, "C H W"]:
+        """The decoded picture, as its data set would hold it."""
         if isinstance(picture, str | Path) and self.spec.channels == 3:
             try:
                 return decode(Path(picture).read_bytes(), self.apply_exif_and_alpha)

@@ -98,6 +98,10 @@ class Shards(Source):
             ) from error
         return data
 
+    def size(self, number: int) -> int:
+        """Bytes of an image, as the index says."""
+        return int(self.places[number, 1])
+
     def start(self, number: int) -> tuple[int, bytes]:
         """The size of an image in bytes, and its first 4 KB; no more is read."""
         archive, (offset, size) = self._archive(number), self.places[number].tolist()

@@ -175,6 +175,8 @@ def renamed(subject: Subject, kind: str) -> dict[str, Tensor]:
             block |= {"ls1.gamma": one, "ls2.gamma": one.clone()}
         names = block_names(block, kind != "vit", of["mlp"] == "swiglu")
         theirs |= {f"{prefix}encoder.layer.{number}.{name}": x for name, x in names.items()}
+    if kind == "dinov2_with_registers":  # which nobody reads, and all of these have
+        theirs[f"{prefix}embeddings.mask_token"] = torch.zeros(1, of["width"])
     if kind == "vit" and not subject.classes:
         theirs |= {"pooler.dense.weight": torch.eye(of["width"])}
         theirs |= {"pooler.dense.bias": torch.zeros(of["width"])}
@@ -208,27 +210,33 @@ class HuggingFaceRunner:
 
     Args:
         folder: of the export.
-        classes: does it have a classifier?
-        multi_label: may an image have several classes?
+        subject: what was exported: it says which answers to take.
     """
 
-    def __init__(self, folder: Path, classes: bool, multi_label: bool) -> None:
+    def __init__(self, folder: Path, subject: Subject) -> None:
         from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification
+        from transformers.utils import logging
 
-        family = AutoModelForImageClassification if classes else AutoModel
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        self.classes, self.several = subject.classes, subject.stored.spec.multi_label
+        self.of = subject.answers.encoder.settings
+        family = AutoModelForImageClassification if self.classes else AutoModel
         self.model = family.from_pretrained(folder).eval()
         self.processor = AutoImageProcessor.from_pretrained(folder)
-        self.classes, self.multi_label = classes, multi_label
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Answers to uint8 pictures, B H W 3."""
-        shown = self.processor(list(images.permute(0, 3, 1, 2)), return_tensors="pt")
+        pictures = list(images.permute(0, 3, 1, 2))
+        shown = self.processor(pictures, return_tensors="pt", input_data_format="channels_first")
         return self.forward(shown["pixel_values"])
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Answers to normalised pictures, B C h w."""
         with torch.no_grad():
             out = self.model(pixel_values=images)
-        if not self.classes:
+        if self.classes:
+            return [out.logits.sigmoid() if self.several else out.logits.softmax(-1)]
+        if self.of["pool"] == "cls":
             return [out.pooler_output]
-        return [out.logits.sigmoid() if self.multi_label else out.logits.softmax(-1)]
+        return [out.last_hidden_state[:, 1 + self.of["registers"] :].mean(1)]

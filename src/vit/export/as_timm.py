@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vit.data.preprocessing import Preprocessing
@@ -147,28 +148,28 @@ class TimmRunner:
 
     Args:
         folder: of the export.
-        multi_label: may an image have several classes?
+        subject: what was exported: it says which answers to take.
     """
 
-    def __init__(self, folder: Path, multi_label: bool) -> None:
+    def __init__(self, folder: Path, subject: Subject) -> None:
         import timm
 
         self.model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         shown = timm.data.resolve_model_data_config(self.model)
         self.transform = timm.data.create_transform(**shown, is_training=False)
-        self.multi_label = multi_label
+        self.classes, self.several = subject.classes, subject.stored.spec.multi_label
+        self.grey = subject.stored.spec.channels == 1
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Answers to uint8 pictures, B H W 3."""
-        from PIL import Image
-
-        shown = [self.transform(Image.fromarray(image.numpy())) for image in images]
+        pictures = [Image.fromarray(image.numpy()) for image in images]
+        shown = [self.transform(p.convert("L") if self.grey else p) for p in pictures]
         return self.forward(torch.stack(shown))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Answers to normalised pictures, B C h w."""
         with torch.no_grad():
             out = self.model(images)
-        if not self.model.num_classes:
+        if not self.classes:
             return [out]
-        return [out.sigmoid() if self.multi_label else out.softmax(-1)]
+        return [out.sigmoid() if self.several else out.softmax(-1)]

@@ -12,13 +12,14 @@ B batch, C channels, H W pixels of the picture, h w those that the model sees.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float64, UInt8
 from torch import Tensor, nn
 
 from vit.data.crops import letterbox_colour
 from vit.data.preprocessing import Preprocessing
 
 MOST_BITS = 22  # of the fraction of a rounded weight, as Pillow and torch have it
+HALF = 0.5 + 2.0**-18  # a half in whole numbers may be a little less in float32
 LUMA = (19595.0, 38470.0, 7471.0)  # of 65536, as Pillow makes grey of RGB
 
 
@@ -64,8 +65,10 @@ class FromPixels(nn.Module):
         if self.grey:
             grey = (images.float() * self.luma).sum(-1) + 2.0**15
             pixels = torch.floor(grey / 2.0**16)[:, None]  # B 1 H W
-        pixels = self.stepped(pixels @ self.weights(columns, images.shape[2], self.size[1]).T)
-        pixels = self.stepped(self.weights(rows, images.shape[1], self.size[0]) @ pixels)
+        across = self.weights(columns, images.shape[2], self.size[1]).float()
+        pixels = self.stepped(pixels @ across.T)  # B 3 H w; in float32, as large pictures are large
+        down = self.weights(rows, images.shape[1], self.size[0])
+        pixels = self.stepped(down @ pixels.double()).float()  # B 3 h w
         if self.letterbox:
             seen = inside(rows, self.size[0])[:, None] & inside(columns, self.size[1])
             pixels = torch.where(seen, pixels, self.fill)
@@ -73,7 +76,7 @@ class FromPixels(nn.Module):
 
     def stepped(self, pixels: Tensor) -> Tensor:
         """Whole pixels again, halves upwards as uint8 resizing has it."""
-        return torch.floor(pixels + 0.5).clamp(0, 255) if self.whole else pixels
+        return torch.floor(pixels + HALF).clamp(0, 255) if self.whole else pixels
 
     def places(self, height: int, width: int) -> tuple[Placed, Placed]:
         """How large the picture becomes, and where what is seen of it begins; see `Cut`."""
@@ -93,7 +96,7 @@ class FromPixels(nn.Module):
             return tuple(Placed(n, -torch.floor((seen - n) / 2)) for n, seen in pairs)
         return tuple(Placed(seen, torch.zeros_like(seen)) for seen in targets)
 
-    def weights(self, placed: Placed, source: int, seen: int) -> Float[Tensor, "_h _H"]:
+    def weights(self, placed: Placed, source: int, seen: int) -> Float64[Tensor, "_h _H"]:
         """What each pixel that is seen takes of each pixel of the picture, along one axis."""
         scale = torch.scalar_tensor(source, dtype=torch.float64) / placed.length
         last = (placed.length - 1)[None]
@@ -109,7 +112,7 @@ class FromPixels(nn.Module):
             fits = 0.5 + weights.max() * self.steps < 2.0**15
             step = torch.where(fits, self.steps, torch.ones_like(self.steps)).max()
             weights = torch.floor(weights.abs() * step + 0.5) * weights.sign() / step
-        return weights[:seen].float()
+        return weights[:seen]
 
 
 def inside(placed: Placed, seen: int) -> Tensor:

@@ -8,7 +8,6 @@ averaged over images as the paper writes it, where the released code also divide
 B batch, C channels, N patches, D width, L classes.
 """
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
 from vit.models.base import TokenEncoder
-from vit.models.classifier import Classifier, classifier
+from vit.models.classifier import classifier
 from vit.objectives.base import Losses, Objective, check_fractions
 from vit.objectives.parts.classification import (
     MOST_CLASSES,
@@ -30,28 +29,8 @@ from vit.objectives.parts.classification import (
     with_class_averages,
 )
 from vit.objectives.parts.heads import LinearHead
+from vit.objectives.parts.held import Held, same_teacher
 from vit.objectives.parts.mixing import Mixing, blended, mixing_pictures
-
-
-class Held:
-    """A teacher that an objective uses only: neither saved, sharded, averaged nor copied with it.
-
-    Args:
-        module: in eval mode, without gradients.
-    """
-
-    def __init__(self, module: Classifier) -> None:
-        self.module = module
-        self.key = module.key()
-
-    def __deepcopy__(self, memo: dict) -> "Held":
-        return self
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The teacher's logits; of a copy without data where only shapes are worked out."""
-        if images.device.type == "meta":
-            return copy.deepcopy(self.module).to("meta")(images)
-        return self.module.to(images.device)(images)
 
 
 @dataclass(frozen=True)
@@ -130,8 +109,7 @@ class Distillation(Objective):
         self.token = nn.Parameter(torch.empty(encoder.width))
         trained = classifier(teacher, weights, spec)
         self.teacher, self.lineage = Held(trained), trained.lineage
-        key = torch.tensor(list(bytes.fromhex(self.teacher.key)), dtype=torch.uint8)
-        self.register_buffer("teacher_key", key)
+        self.register_buffer("teacher_key", self.teacher.mark())
         self.register_load_state_dict_post_hook(same_teacher)
         self.reset_parameters()
 
@@ -185,13 +163,3 @@ class Distillation(Objective):
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "B C H W"]]:
         """What blended images look like, where there are any."""
         return mixing_pictures(self.mixing, batch, self.pixels)
-
-
-def same_teacher(objective: Distillation, keys: object) -> None:
-    """A run goes on with the teacher that it began with."""
-    stored, given = bytes(objective.teacher_key.cpu().tolist()).hex(), objective.teacher.key
-    if stored != given:
-        raise ValueError(
-            f"Distillation: the teacher has changed since the run began ({stored}, now {given}); "
-            "go on with that teacher, or begin a new run"
-        )

@@ -8,9 +8,9 @@ L classes, D width.
 
 from typing import Any, NamedTuple
 
-from vit.models.weights.hub_cards import hub_card, hub_name
-from vit.models.weights.huggingface_names import by_our_names, origins, prefix_in
-from vit.models.weights.released import HALF, IMAGENET, Format, Origin, Released, WeightsFile
+from vit.models.weights.hub_cards import hub_name, known_on_hub
+from vit.models.weights.huggingface_names import origins, prefix_of_encoder, theirs_by_ours
+from vit.models.weights.released import HALF, IMAGENET, Origin, Released, WeightsFile
 from vit.patches import Resize
 
 
@@ -44,12 +44,12 @@ RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 HEADS = ("classifier", "cls_classifier")
 
 
-def recognises(file: WeightsFile) -> bool:
+def is_huggingface(file: WeightsFile) -> bool:
     """Is it a folder that transformers wrote, or a file of such a folder?"""
-    return prefix_in(file.tensors) is not None or "model_type" in file.config
+    return prefix_of_encoder(file.tensors) is not None or "model_type" in file.config
 
 
-def convert(file: WeightsFile) -> Released:
+def from_huggingface(file: WeightsFile) -> Released:
     """A folder's weights by our names.
 
     Raises:
@@ -65,14 +65,14 @@ def convert(file: WeightsFile) -> Released:
 def converted(file: WeightsFile, kind: str) -> Released:
     """The same, of a kind that is known."""
     config, family, notes = file.config, FAMILIES[kind], []
-    prefix = prefix_in(file.tensors)
+    prefix = prefix_of_encoder(file.tensors)
     if prefix is None:
         raise ValueError(
             f"weights: {file.path} says that it is a {kind} and holds no "
             "embeddings.patch_embeddings.projection.weight"
         )
     try:
-        made = origins(by_our_names(file.tensors, prefix))
+        made = origins(theirs_by_ours(file.tensors, prefix))
     except ValueError as error:
         raise ValueError(f"weights: {file.path} holds {error}") from error
     check_against_config(file, made)
@@ -82,16 +82,18 @@ def converted(file: WeightsFile, kind: str) -> Released:
         notes.append(f"no config.json: epsilon {family.norm_eps:g}, 64 numbers a head")
     shown = shown_as(file, family)
     notes += shown.pop("notes")
+    known = known_on_hub(hub_name(file.path, config), classes)
     settings = {}
     if kind == "dinov3_vit":
         settings = {"position": "rope", "rope_base": float(config.get("rope_theta", 100.0))}
     return Released(
         file.tensors.made(made | head),
-        hub_card(hub_name(file.path, config), classes),
+        known.card,
         heads=config.get("num_attention_heads"),
-        gelu=gelu_of(file),
+        gelu=gelu_named(file),
         norm_eps=float(config.get("layer_norm_eps", family.norm_eps)),
         resize=family.resize,
+        epochs=known.epochs,
         settings=settings,
         notes=tuple(notes),
         **shown,
@@ -120,7 +122,7 @@ def model_type(file: WeightsFile) -> str:
     return kind
 
 
-def gelu_of(file: WeightsFile) -> str:
+def gelu_named(file: WeightsFile) -> str:
     """Which GELU config.json names; a gate has none, and SiLU instead."""
     act, gated = file.config.get("hidden_act", "gelu"), file.config.get("use_gated_mlp", False)
     if gated and act == "silu":
@@ -228,6 +230,3 @@ def pair(size: Any) -> tuple[int, int] | None:
     size = [size, size] if isinstance(size, int) else size
     whole = isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)
     return (size[0], size[1]) if whole else None
-
-
-FORMAT = Format("Hugging Face", recognises, convert)

@@ -45,13 +45,13 @@ SINGLE = {  # outside of the blocks
 BESIDE = ("embeddings.mask_token", "pooler.", "decoder.", "classifier.", "rope_embeddings.")
 
 
-def prefix_in(names: Iterable[str]) -> str | None:
+def prefix_of_encoder(names: Iterable[str]) -> str | None:
     """How the names of the encoder begin; None where no encoder has such names, or several."""
     starts = {name.removesuffix(end) for name in names for end in PATCHES if name.endswith(end)}
     return starts.pop() if len(starts) == 1 else None
 
 
-def by_our_names(names: Iterable[str], prefix: str) -> dict[str, str]:
+def theirs_by_ours(names: Iterable[str], prefix: str) -> dict[str, str]:
     """Their name of each tensor by ours, where q, k, v, gate and up are still apart.
 
     Raises:
@@ -77,7 +77,7 @@ def origins(ours: dict[str, str]) -> dict[str, Origin]:
     """Which of their tensors make each of ours.
 
     Args:
-        ours: what `by_our_names` returns.
+        ours: what `theirs_by_ours` returns.
 
     Raises:
         ValueError: of a query, a key and a value, or a gate and its partner, one is missing.

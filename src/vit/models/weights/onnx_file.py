@@ -44,7 +44,7 @@ class Node:
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    numbers: dict[str, tuple[float, ...]]
+    numbers: dict[str, tuple[int | float, ...]]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def node_in(wire: Wire, span: Span) -> Node:
     )
 
 
-def constant_in(wire: Wire, span: Span) -> tuple[float, ...]:
+def constant_in(wire: Wire, span: Span) -> tuple[int | float, ...]:
     """The numbers of a constant of at most eight; empty for larger ones and other kinds."""
     if not wire.message(span).get(TENSOR["raw"]):
         return ()

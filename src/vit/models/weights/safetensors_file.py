@@ -58,7 +58,7 @@ class SafetensorsFile:
         try:
             header, start, size = header_of(path)
             self.metadata = metadata_of(header.pop("__metadata__", {}))
-            self.places = {name: place_of(name, about, start) for name, about in header.items()}
+            self.places = {k: claimed_place(k, about, start) for k, about in header.items()}
             check_side_by_side(header, size - start)
         except (ValueError, RecursionError, OSError) as error:
             reason = str(error) or type(error).__name__
@@ -135,7 +135,7 @@ def metadata_of(content: Any) -> dict[str, str]:
     return content
 
 
-def place_of(name: str, about: Any, start: int) -> TensorPlace:
+def claimed_place(name: str, about: Any, start: int) -> TensorPlace:
     """What the header says of one tensor, where it agrees with itself."""
     if not isinstance(about, dict) or about.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{name} has no dtype, shape and data_offsets")
