@@ -16,6 +16,7 @@ from vit.callbacks.best_metric import BestMetric
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.run_log import RunLog
+from vit.data.base import Images
 from vit.data.splits import uneven
 from vit.models.weights import open_checkpoint
 from vit.module import ViTModule
@@ -27,13 +28,12 @@ EVEN, SKEWED = [0, 1, 2] * 4, [0] * 9 + [1, 1, 2]
 
 
 def trained(labels: list[int], results: dict[str, float], **objective):
-    """A trainer with this training split, and a module after a validation."""
-    trainer, module = MagicMock(spec=Trainer), MagicMock(spec=ViTModule)
-    split = SimpleNamespace(labels=torch.tensor(labels))
-    trainer.datamodule = SimpleNamespace(open=lambda name: split)
+    """Data with this training split, and a module after a validation."""
+    data, module = MagicMock(spec=Images), MagicMock(spec=ViTModule)
+    data.open.return_value = SimpleNamespace(labels=torch.tensor(labels))
     module.spec, module.results = RGB, results
     module.objective = Supervised(small_vit(RGB), RGB, **objective)
-    return trainer, module
+    return data, module
 
 
 def test_classes_that_differ_by_more_than_half_are_uneven():
@@ -85,7 +85,8 @@ def test_balanced_accuracy_is_scikit_learns_however_the_split_is_cut():
 
 def test_the_first_of_equally_good_weights_is_kept(tmp_path):
     saved = []
-    trainer, module = trained(EVEN, {})
+    (data, module), trainer = trained(EVEN, {}), MagicMock(spec=Trainer)
+    trainer.datamodule = data
     trainer.save_checkpoint = lambda path: saved.append((trainer.global_step, Path(path).name))
     trainer.state, trainer.sanity_checking = SimpleNamespace(fn="fit"), False
     trainer.accumulate_grad_batches, module.consumed = 1, 0

@@ -1,5 +1,6 @@
 """Counts and surest mistakes do not depend on batches; several labels count each alone."""
 
+import pytest
 import torch
 from sklearn.metrics import confusion_matrix
 
@@ -55,9 +56,10 @@ def test_the_surest_mistakes_are_the_same_in_any_batches():
         assert all(torch.allclose(m.pixels, torch.tensor(m.index / 60)) for m in mistakes)
 
 
-def test_two_ranks_keep_what_one_keeps(monkeypatch):
+@pytest.mark.parametrize("most", [12, 100])  # more mistakes than are kept, and fewer
+def test_two_ranks_keep_what_one_keeps(monkeypatch, most):
     (index, _, (scores, labels)), images = answers()
-    halves = [Confusions(3, False, 12, CPU) for _ in range(2)]
+    halves = [Confusions(3, False, most, CPU) for _ in range(2)]
     for seen, rows in zip(halves, (slice(0, 50), slice(50, 60)), strict=True):
         batch = Answers(index[rows], None, (scores[rows], labels[rows]))
         seen.add(batch, images[rows], lambda part: part)
@@ -73,7 +75,7 @@ def test_two_ranks_keep_what_one_keeps(monkeypatch):
     halves[1].over_ranks()
     monkeypatch.setattr(name, gather_rows)
     halves[0].over_ranks()
-    both, alone = halves[0].mistakes(), confusions(60, most=12).mistakes()
+    both, alone = halves[0].mistakes(), confusions(60, most).mistakes()
     assert [m[:4] for m in both] == [m[:4] for m in alone]
     assert all(torch.equal(m.pixels, n.pixels) for m, n in zip(both, alone, strict=True))
 

@@ -12,6 +12,7 @@ from launch import Ended, launch
 from vit.callbacks.best_metric import BestMetric
 from vit.callbacks.early_cooldown import EarlyCooldown
 from vit.compare.identity import fit_identity
+from vit.data.base import Images
 from vit.models.weights import open_checkpoint
 from vit.module import ViTModule
 from vit.optim.schedules import Constant, Schedule, WarmupStableDecay
@@ -34,12 +35,14 @@ def run(cwd: Path, name: str, *more: str, **how) -> tuple[Ended, Path]:
     return ended, folder
 
 
-def validated(schedule: Schedule, figures: list[float], total: int = 1000) -> int:
+def validated(
+    schedule: Schedule, figures: list[float], total: int = 1000, losses: list[float] | None = None
+) -> int:
     """How long a run is in the end that is validated every ten steps, as far as it goes."""
     trainer, module = MagicMock(spec=Trainer), MagicMock(spec=ViTModule)
     trainer.state, trainer.sanity_checking = SimpleNamespace(fn="fit"), False
     trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(max_steps=total))
-    trainer.is_global_zero = True
+    trainer.is_global_zero, trainer.datamodule = True, MagicMock(spec=Images)
     module.schedule, module.total_steps = schedule, total
     module.spec = SimpleNamespace(classes=("a", "b"))
     watcher = EarlyCooldown(BestMetric("val/x"))
@@ -49,6 +52,8 @@ def validated(schedule: Schedule, figures: list[float], total: int = 1000) -> in
             break
         module.progress = trainer.global_step / module.total_steps
         module.results = {"val/x": value}
+        if losses:
+            module.results["val/loss"] = losses[number - 1]
         for _ in range(2):  # Lightning may repeat one after a resume
             watcher.on_validation_end(trainer, module)
     assert trainer.fit_loop.epoch_loop.max_steps == module.total_steps
@@ -64,6 +69,13 @@ def test_the_cool_down_begins_after_so_many_validations_without_a_better_one():
     assert validated(WarmupStableDecay(warmup=0.1, patience=3), flat) == 1000  # still warming up
     assert validated(WarmupStableDecay(), flat) == 1000
     assert validated(Constant(), flat) == 1000
+
+
+def test_a_loss_that_falls_is_better_too_and_one_that_hardly_does_is_not():
+    patient = WarmupStableDecay(cooldown=0.2, patience=2)
+    assert validated(patient, [0.5] * 5, losses=[1.0, 0.9, 0.8, 0.7, 0.6]) == 1000
+    assert validated(patient, [0.5] * 5, losses=[1.0, 0.999, 0.998, 0.997, 0.996]) == 38
+    assert validated(patient, [0.5] * 5, losses=[1.0, 1.1, 0.9, 1.0, 0.95]) == 63
 
 
 def test_the_rate_stands_until_the_cool_down_and_falls_as_one_minus_a_root():

@@ -8,9 +8,7 @@ from vit.callbacks.confusions import Mistake
 from vit.callbacks.figures import caption, matrix_figure, mistakes_figure
 from vit.published.decode import decode
 
-LONG = (
-    "a folder of pictures from the garden behind the house, $x_1$ \\frac, each summer"
-)
+LONG = "a folder of pictures from the garden behind the house, $\\frac$, each summer"
 
 
 @pytest.fixture

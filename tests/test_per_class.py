@@ -36,5 +36,6 @@ def test_several_labels_count_each_label_alone():
 
 
 def test_the_worst_have_images_and_stand_lowest_first():
-    names = [score.name for score in worst(per_class(CLASSES, counts()), 3)]
-    assert names == ["dog", "ant", "bee"]  # F1 0, 1/2, 2/3; nobody is an eel
+    scores = per_class(CLASSES, counts())
+    assert [score.name for score in worst(scores, 3)] == ["dog", "ant", "bee"]  # F1 0, 1/2, 2/3
+    assert [score.name for score in worst(scores, 9)][3:] == ["cat"]  # 4/5; nobody is an eel

@@ -1,5 +1,6 @@
 """The verb prepare: what is wrong with data is listed, and one can look at it."""
 
+import multiprocessing
 import re
 import shutil
 from collections import Counter
@@ -12,7 +13,7 @@ from PIL import Image
 from launch import launch
 from pictures import folder
 from vit.data import Digits, ImageFolder
-from vit.prepare import check
+from vit.prepare import check, contact_sheet
 from vit.prepare.check import check_data
 from vit.prepare.contact_sheet import ALONE, displayable, view
 
@@ -67,14 +68,22 @@ def test_whatever_is_wrong_is_listed(tmp_path):
     assert lines[4] == "twice: train/a/2.bmp (train) = train/a/2.png (train)"
 
 
-def test_processes_read_what_one_alone_reads(tmp_path, monkeypatch):
+def test_threads_read_what_one_alone_reads(tmp_path):
     folder(tmp_path, {"a": 30, "b": 30})
     (tmp_path / "a" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     data = ImageFolder(str(tmp_path), image_size=16, workers=0)
-    alone = check_data(data, silent)
-    monkeypatch.setattr(check, "ALONE", 0)
-    assert check_data(data, silent) == alone
-    assert len(alone.unreadable) == 1
+    source, _ = data.files()
+    places = data.split_indices()["train"]
+    alone = check.check_images(source, True, places)
+    assert list(check.check_in_threads(source, True, places)) == alone
+    assert len(check_data(data, silent).unreadable) == 1
+
+
+def test_reading_hundreds_of_pictures_starts_no_process(tmp_path, monkeypatch):
+    """Further processes took 30 s to start on a busy machine, for a second's worth of pictures."""
+    folder(tmp_path, {"a": 200, "b": 200}, width=9, height=9)
+    monkeypatch.setattr(multiprocessing.Process, "start", None)
+    assert sum(check_data(ImageFolder(str(tmp_path), workers=0), silent).counts.values()) == 400
 
 
 def test_data_in_memory_is_checked_too():
@@ -91,6 +100,39 @@ def test_the_sheet_shows_evaluation_s_view_and_five_of_training(tmp_path):
     image = np.array(Image.open(path).convert("RGB"))
     assert image.shape[0] > 1000
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 1000
+
+
+def test_the_sheet_leaves_out_what_cannot_be_read_and_names_it(tmp_path, monkeypatch):
+    """Else its row shows another picture's crops: training puts that one in its place."""
+    folder(tmp_path, {"a": 12, "b": 12}, kind="PNG", width=16, height=16)
+    data = ImageFolder(str(tmp_path), image_size=16, workers=0, on_error="skip")
+    places, (source, _) = data.split_indices()["train"], data.files()
+    torn = source.name(places[0])
+    (tmp_path / torn).write_bytes(b"\x89PNG")
+    columns = []
+    honest = contact_sheet.view
+
+    def noted(data, chosen, epoch):
+        columns.append(honest(data, chosen, epoch).index.tolist())
+        return honest(data, chosen, epoch)
+
+    monkeypatch.setattr(contact_sheet, "view", noted)
+    unread = contact_sheet.write_contact_sheet(data, tmp_path / "out" / "sheet.png")
+    assert len(columns) == 6
+    assert all(column == columns[0] for column in columns)  # a row is one picture throughout
+    assert len(columns[0]) == 7
+    assert min(columns[0]) > 0
+    assert [name for name, _ in unread] == [torn]
+
+
+def test_one_unreadable_picture_spoils_no_sheet(tmp_path):
+    folder(tmp_path / "mine", {"a": 5, "b": 5})
+    for path in sorted((tmp_path / "mine").rglob("*.jpg"))[::3]:
+        path.write_bytes(b"\xff\xd8\xff")
+    ended = launch("prepare", "--show", *MINE, cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    assert ended.out.startswith("unreadable: ")
+    assert "picture: logs/prepare/image_folder.png" in ended.out
 
 
 def test_what_is_shown_is_undone_to_the_pixels_of_the_file(tmp_path):
@@ -137,7 +179,13 @@ def test_what_must_be_fetched_by_hand_is_named_with_its_place(tmp_path):
 def test_a_data_set_is_got_and_counted(tmp_path):
     ended = launch("prepare", "--data", "configs/data/digits.yaml", cwd=tmp_path)
     assert ended.code == 0
-    assert ended.out.split() == "train: 1,293 images val: 144 images test: 360 images".split()
+    assert ended.out.splitlines() == [
+        "train: 1,293 images",
+        "val: 144 images",
+        "test: 360 images",
+        "next: python train.py fit --config configs/pretrain/supervised.yaml "
+        "--data configs/data/digits.yaml",
+    ]
 
 
 def test_options_of_shards_without_shards_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What `export` wrote, opened again as a model that tells classes: an ONNX file with its description.
+"""What `export` wrote, opened again as a model that tells classes: a graph with its description.
 
 The transform stands inside the graph, so pictures go in as they were decoded.
 

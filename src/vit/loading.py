@@ -119,7 +119,7 @@ def load(path: str | Path, trust: str | None = None) -> Model | OnnxModel:
         raise ValueError(f"{path}: torch.export.load opens it; for vit.load, export to onnx")
     stored = stored_encoder(path)
     if about:  # config.json of other libraries says less than we know
-        shown = about["preprocessing"]
+        shown = about.get("preprocessing", {})
         stored = replace(stored, spec=spec_of(about, Path(path)), preprocessing=shown)
     encoder = stored.build(stored.spec)
     load_into(encoder, stored, stored.spec.channels)

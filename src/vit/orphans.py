@@ -29,9 +29,9 @@ def answer_to_parent_alone(*_: object) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_told_by, args=(parent.pid,), daemon=True).start()
     end_with_parent()
-    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    usual = signal.SIGINT  # the others are not on every system
+    for number in (usual, getattr(signal, "SIGUSR1", usual), getattr(signal, "SIGHUP", usual)):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end_when_told_by(parent: int) -> None:

@@ -2,8 +2,7 @@
 
 import math
 
-from lightning.pytorch import Trainer
-
+from vit.data.base import Images
 from vit.data.splits import uneven
 from vit.module import ViTModule
 
@@ -26,7 +25,7 @@ class BestMetric:
         self.given = given
         self.balanced: bool | None = None
 
-    def name(self, trainer: Trainer, module: ViTModule) -> str | None:
+    def name(self, data: Images, module: ViTModule) -> str | None:
         """What it is called in `module.results`; None: the objective knows none.
 
         Raises:
@@ -41,17 +40,17 @@ class BestMetric:
         if best != PLAIN or self.given:
             return best
         if self.balanced is None:
-            self.balanced = uneven(trainer.datamodule.open("train").labels)
+            self.balanced = uneven(data.open("train").labels)
         known = BALANCED in module.results or not module.results
         return BALANCED if self.balanced and known else PLAIN
 
-    def value(self, trainer: Trainer, module: ViTModule) -> float | None:
+    def value(self, data: Images, module: ViTModule) -> float | None:
         """The figure of the last validation; None: there is none.
 
         Raises:
             ValueError: no validation gives the figure that a person named.
         """
-        name = self.name(trainer, module)
+        name = self.name(data, module)
         if name not in module.results:
             if self.given:
                 known = ", ".join(sorted(module.results))

@@ -63,7 +63,7 @@ class Checkpoints(Checkpoint):
         """Early stopping has spoken: Lightning would train on after a resume."""
         trainer.should_stop = self.stopping
         if self.keep_best:
-            self.metric.name(trainer, pl_module)  # refuses what cannot be, before the first step
+            self.metric.name(trainer.datamodule, pl_module)  # refuses what cannot be, before the first step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
@@ -85,7 +85,7 @@ class Checkpoints(Checkpoint):
         outside = trainer.state.fn != "fit" or trainer.sanity_checking
         if outside or inside or trainer.global_step == self.saved_step:
             return
-        value = self.metric.value(trainer, pl_module) if self.keep_best else None
+        value = self.metric.value(trainer.datamodule, pl_module) if self.keep_best else None
         if value is not None and self.metric.is_better(value, self.best, pl_module):
             pl_module.finite_check.check()
             self.best = value

@@ -15,9 +15,15 @@ from vit.callbacks.best_metric import BestMetric
 from vit.module import ViTModule
 from vit.optim.schedules import WarmupStableDecay
 
+LOSS, LOWER = "val/loss", 0.99  # a loss that is lower by a hundredth is lower
+STATE = ("best", "loss", "since", "step", "end")
+
 
 class EarlyCooldown(Callback):
     """Count validations without a better one, for schedules that ask for it (`patience`).
+
+    A validation is better by its metric, or by a loss that has fallen: few pictures give the same
+    accuracy many times in a row while a network still learns.
 
     Args:
         metric: what is better.
@@ -26,6 +32,7 @@ class EarlyCooldown(Callback):
     def __init__(self, metric: BestMetric) -> None:
         self.metric = metric
         self.best: float | None = None
+        self.loss = math.inf  # the lowest when a validation was last a better one
         self.since = 0  # validations since the best one
         self.step = -1  # of the last validation that was counted
         self.end: int | None = None  # steps of the whole run, once it is shortened
@@ -46,12 +53,15 @@ class EarlyCooldown(Callback):
         outside = trainer.state.fn != "fit" or trainer.sanity_checking
         if outside or not isinstance(schedule, WarmupStableDecay) or schedule.patience is None:
             return
-        value = self.metric.value(trainer, pl_module)
+        value = self.metric.value(trainer.datamodule, pl_module)
         if value is None or step == self.step or self.end is not None:
             return
         self.step = step
-        if self.metric.is_better(value, self.best, pl_module):
-            self.best, self.since = value, 0
+        better = self.metric.is_better(value, self.best, pl_module)
+        loss = pl_module.results.get(LOSS, math.inf)
+        self.best = value if better else self.best
+        if better or loss < LOWER * self.loss:
+            self.loss, self.since = min(loss, self.loss), 0
             return
         self.since += 1
         end = math.ceil(step / (1 - schedule.cooldown))
@@ -62,18 +72,18 @@ class EarlyCooldown(Callback):
             if trainer.is_global_zero:
                 print(
                     f"early stopping: {self.since} validations without a better "
-                    f"{self.metric.name(trainer, pl_module)}; the learning rate falls to 0 until "
+                    f"{self.metric.name(trainer.datamodule, pl_module)}; the learning rate falls to 0 until "
                     f"step {end:,}, the last one"
                 )
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run must know."""
-        return {"best": self.best, "since": self.since, "step": self.step, "end": self.end}
+        return {name: vars(self)[name] for name in STATE}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it from the checkpoint."""
-        self.best, self.since = state_dict["best"], state_dict["since"]
-        self.step, self.end = state_dict["step"], state_dict["end"]
+        for name in STATE:
+            setattr(self, name, state_dict[name])
 
 
 def shorten(trainer: Trainer, module: ViTModule, steps: int) -> None:

@@ -13,6 +13,7 @@ from vit import lightning_workarounds as workarounds
 from vit.callbacks.run_folder import CONFIG, environment, hold, new_folder, write_config, write_json
 from vit.callbacks.run_log import RunLog
 from vit.module import ViTModule
+from vit.whole_files import write_text
 
 Kind = TypeVar("Kind", bound=Callback)
 
@@ -32,6 +33,7 @@ class Plan:
         config: the resolved settings a run began with, where it has begun.
         trusted: modules outside this project whose classes a file might name (--trust).
         extra: what else the summary holds.
+        texts: further files of a new folder, by name.
     """
 
     verb: str
@@ -44,6 +46,7 @@ class Plan:
     config: str | None = None
     trusted: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 class Run(Callback):
@@ -79,6 +82,8 @@ class Run(Callback):
                 write_config(folder, module.config)
             if not self.plan.resuming:
                 write_json(folder / "environment.json", environment())
+            for name, text in self.plan.texts.items():
+                write_text(folder / name, text)
         with (folder / "command.txt").open("a") as file:
             file.write(self.plan.command + "\n")
         return folder

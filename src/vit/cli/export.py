@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
 
-from vit import lightning_workarounds as workarounds
+from vit import parser_workarounds
 from vit.cli.errors import UsageError
 from vit.cli.evaluate import listed_names
 from vit.cli.recorded import importable, settings_of, trusted_modules
@@ -117,7 +117,7 @@ def data_of_run(subject: Subject, trusted: tuple[str, ...]) -> Images | None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     try:
-        with workarounds.importing(importable(trusted)):
+        with parser_workarounds.importing(importable(trusted)):
             data = parser.instantiate(parser.parse_object({"data": settings["data"]})).data
     except (OSError, ValueError) as error:
         print(f"export: its data is not here ({str(error)[:200]}); verified on drawn pictures")
@@ -144,5 +144,6 @@ def report_written(written: list[Written], quantised: list[Quantised]) -> None:
         print(f"{one.kind}: {one.folder}, {one.megabytes:.1f} MB; {as_sentence(one.difference)}")
     for result in quantised:
         print(result.line() + (f" ({INT8})" if result.kept else ""))
-    folder = written[-1].folder
+    # the one that predicts without this project's encoders, where there is one
+    folder = next((one for one in written if one.kind == "onnx"), written[0]).folder
     print(f"next: python train.py predict --from {folder} --images <files or folder>")

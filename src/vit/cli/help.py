@@ -25,6 +25,8 @@ Files come first and single keys last: what stands later wins.
   --seed_everything N         the run's seed (default 0)
   --test_after_fit true       read the test split once at the end
   --keep_best true            keep best.ckpt, the best on validation, beside the last
+  --find                      first choose learning rate and resize policy on validation, by a few
+                              short runs; they are printed, and kept in find.csv
   --trainer.max_epochs N      how long; --data.batch_size N, --model.optimizer.lr X and every
                               other key of the YAML files work the same way
   --name NAME, --logs DIR     the run lies in DIR/NAME/<date-time>_seed<N>; default: logs and the

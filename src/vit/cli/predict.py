@@ -8,6 +8,7 @@ one of verbs.py: the test split of the run's own data.
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -138,7 +139,7 @@ def named_pictures(images: list[str]) -> list[str]:
     files = []
     for name in images:
         if Path(name).is_dir():
-            below = sorted(pictures_below(name))
+            below = sorted(walk_pictures(name))
             if not below:
                 raise UsageError(f"{IMAGES}: no picture below {name}")
             files += below
@@ -149,7 +150,7 @@ def named_pictures(images: list[str]) -> list[str]:
     return list(dict.fromkeys(files))
 
 
-def pictures_below(folder: str) -> Iterator[str]:
+def walk_pictures(folder: str) -> Iterator[str]:
     """What looks like a picture in a folder and those below it, but for hidden ones."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -180,7 +181,8 @@ def predictions_of(
     model: Any, files: list[str], tell: Callable[[int], None]
 ) -> Iterator[PictureAnswer]:
     """What a model says of each file, in their order."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        warnings.simplefilter("ignore")  # of odd files; filters belong to all threads together
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
             read: list[ReadPicture] = list(pool.map(partial(shown, model), some))

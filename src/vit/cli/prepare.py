@@ -14,8 +14,9 @@ from vit.cli.errors import UsageError, condense
 from vit.cli.suggestions import nearest_file
 from vit.data import import_data_sets
 from vit.data.base import Images
-from vit.prepare.check import SPLITS, check_data
+from vit.prepare.check import check_data
 from vit.prepare.contact_sheet import write_contact_sheet
+from vit.prepare.overview import overview_of
 from vit.prepare.shards import Form, write_shards
 from vit.prepare.vtab import write_task
 from vit.published.sources import SOURCES
@@ -46,10 +47,12 @@ def run_prepare(options: dict[str, str], rest: list[str]) -> int:
     if flags == ["--show"]:
         name = Path(value_of(rest, "--data")).stem
         path = Path(options.get("--logs", "logs")) / "prepare" / f"{name}.png"
-        print(f"picture: {write_contact_sheet(data, path)}")
+        for name, why in write_contact_sheet(data, path):
+            print(f"unreadable: {name}: {why}")
+        print(f"picture: {path}")
         return 0
-    for split in SPLITS:
-        print(f"{split}: {len(data.open(split)):,} images")
+    for line in overview_of(data, rest):
+        print(line)
     return 0
 
 

@@ -36,6 +36,7 @@ from vit.cli.engine import CLI
 from vit.cli.errors import DISK, Failure, UsageError, disk, misconfigured, misfit, one_line
 from vit.cli.evaluate import evaluate
 from vit.cli.export import run_export
+from vit.cli.find import find_settings
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import run_prepare
 from vit.cli.recorded import importable, settings_of, trusted_modules
@@ -103,7 +104,12 @@ def fit(options: dict[str, str], rest: list[str]) -> int:
         )
     trusted, files = trusted_modules(options.get("--trust")), RunLog()
     if "--resume" not in options:
-        plan = Plan("fit", None, parent_folder(options, rest), 0, typed_command(), trusted=trusted)
+        parent, find = parent_folder(options, rest), "--find" in rest
+        plan = Plan("fit", None, parent, 0, typed_command(), trusted=trusted)
+        if find:
+            rest.remove("--find")
+            chosen = find_settings(rest)
+            rest, plan.texts = [*rest, *chosen.settings], chosen.files
         return train(CLI(rest, plan, files), files, None)
     folder = folder_to_resume(options["--resume"])
     if read_json(folder / "summary.json").get("status") == "completed":

@@ -42,15 +42,17 @@ class Conclusion:
     def first_line(self) -> str:
         """One of four answers, with its effect."""
         findings, task = self.findings, self.findings.study.primary.data
+        given = tuple(name for name, arm in findings.arms.items() if arm.pretrained)
         reasons = {
-            arm: reason_of(validity)
+            arm: reason_of(validity, arm in given)
             for (arm, name), validity in findings.validities.items()
             if name == task
         }
         reasons |= {arm: f"has no figure ({why})" for arm, why in self.evidence.failures.items()}
         why = findings.why_no_interval() if self.comparison is None else ""
         spoiled = self._control_on_top() or self._odd_seed()
-        return Wording(self.answer, self.evidence, self.titles, reasons, why, spoiled).first_line()
+        parts = (self.answer, self.evidence, self.titles, reasons, why, spoiled, given)
+        return Wording(*parts).first_line()
 
     def _control_on_top(self) -> str:
         """A control that beats every arm; empty: none does."""
@@ -202,12 +204,18 @@ class Conclusion:
         return interval_text(low, high, self.findings.level, sign=True)
 
 
-def reason_of(validity: Validity) -> str:
-    """What the checks say of an arm, to stand behind its title; of an unclear one what was seen."""
+def reason_of(validity: Validity, given: bool = False) -> str:
+    """What the checks say of an arm, to stand behind its title; of an unclear one what was seen.
+
+    Args:
+        validity: of the arm.
+        given: were its weights trained before the study?
+    """
     seen = validity.reasons[0] if validity.reasons else ""
     if validity.state != "not trained":
         return seen
-    return f"did not train ({seen})" if seen else "did not train"
+    verdict = "is no better than untrained here" if given else "did not train"
+    return f"{verdict} ({seen})" if seen else verdict
 
 
 def state_text(validity: Validity) -> str:

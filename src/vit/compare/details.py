@@ -7,7 +7,7 @@ from vit.compare.conclusion import state_text
 from vit.compare.dry_run import DryRun
 from vit.compare.duplicates import Duplicates
 from vit.compare.findings import Findings
-from vit.compare.given_weights import given_weights
+from vit.compare.given_weights import known_weights
 from vit.compare.history import EarlierReports
 from vit.compare.overlap import Overlap
 from vit.compare.results import Results
@@ -164,7 +164,9 @@ class Details:
 
 def unpaid(weights: str) -> str:
     """What is known of the cost of weights that come without a `checkpoint_cost`."""
-    given = given_weights(weights)
+    given = known_weights(weights)
+    if given is None:
+        return "cost, labels and data are not known"
     notes = "".join(f"; assumed: {note}" for note in given.notes)
     if given.released:
         return f"the table below says what is known{notes}"

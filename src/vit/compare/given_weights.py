@@ -93,6 +93,14 @@ def given_weights(text: str) -> GivenWeights:
     )
 
 
+def known_weights(text: str) -> GivenWeights | None:
+    """What a path or a name holds; None where it was removed, or cannot be read."""
+    try:
+        return given_weights(text)
+    except (ValueError, KeyError, OSError):
+        return None
+
+
 def patch_of(stored: Stored) -> int:
     """The pixels of a patch of a stored encoder; 1 where it has none."""
     return stored.settings.get("patch_size") or 1
@@ -109,7 +117,7 @@ def weights_hash(text: str) -> str:
     Raises:
         FileNotFoundError: there is nothing.
     """
-    stamps = [(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files_of(text)]
+    stamps = [(file, file.stat().st_mtime_ns, file.stat().st_size) for file in weight_files(text)]
     return _hash_of_files(tuple(stamps))
 
 
@@ -124,7 +132,7 @@ def _hash_of_files(stamps: tuple[tuple[Path, int, int], ...]) -> str:
     return (digests[0] if len(digests) == 1 else several).hexdigest()[:12]
 
 
-def files_of(text: str) -> list[Path]:
+def weight_files(text: str) -> list[Path]:
     """The files that a path or a name means."""
     path = Path(text)
     if path.is_dir() and not is_run(path):

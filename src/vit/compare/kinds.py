@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vit.compare.dry_run import DryRun
-from vit.compare.given_weights import given_weights, kind_of, learned_labels
+from vit.compare.given_weights import kind_of, known_weights, learned_labels
 from vit.compare.study import Arm
 from vit.compare.verdict import Kind
 
@@ -28,7 +28,5 @@ def kinds_of(arms: dict[str, Arm], dry_runs: dict[tuple[str, str], DryRun]) -> d
 
 def imported_kind(weights: Path) -> Kind:
     """The kind of the trainings behind weights; one of them with labels makes it supervised."""
-    try:
-        return given_weights(str(weights)).kind
-    except (ValueError, KeyError):
-        return "imported"  # nobody knows what it is
+    given = known_weights(str(weights))
+    return given.kind if given else "imported"

@@ -5,7 +5,7 @@ Nobody's word is completed: what a file does not say of itself is unknown.
 
 from vit.compare.dry_run import DryRun
 from vit.compare.findings import Findings
-from vit.compare.given_weights import GivenWeights, given_weights
+from vit.compare.given_weights import GivenWeights, known_weights
 from vit.compare.job import FORWARD
 from vit.compare.tables import Rows
 from vit.models.lineage import Link
@@ -28,9 +28,10 @@ def ledger(findings: Findings, dry_runs: dict[tuple[str, str], DryRun]) -> Rows:
     """
     rows, task = [HEAD], findings.study.primary.data
     for name, arm in findings.arms.items():
-        if not arm.pretrained:
+        given = known_weights(arm.pretrained) if arm.pretrained else None
+        if given is None:
             continue
-        given, run = given_weights(arm.pretrained), dry_runs[name, task]
+        run = dry_runs[name, task]
         images = sum(run.data.spec.counts.values())
         here = f"{run.flops * FORWARD * images:.2g}"
         for number, link in enumerate(given.lineage):
@@ -43,8 +44,8 @@ def ledger(findings: Findings, dry_runs: dict[tuple[str, str], DryRun]) -> Rows:
 def shown(given: GivenWeights, run: DryRun) -> list[str]:
     """At which size pictures are shown, and how features are pooled."""
     side = run.data.spec.image_size[0]
-    own = "" if side == given.side else f" (trained at {given.side})"
-    return [f"{side} px{own}", given.pool]
+    other = "" if side == given.side else f" (trained at {given.side})"
+    return [f"{side} px{other}", given.pool]
 
 
 def upstream(link: Link) -> list[str]:

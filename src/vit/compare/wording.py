@@ -24,6 +24,7 @@ class Wording:
         why_no_interval: why the primary endpoint has none; empty where it has one.
         spoiled: a sentence that goes before all else: a control beats every arm, or a seed of the
             answer's arms stands far outside the others. Empty: nothing does.
+        given: arms whose weights were trained before, which nobody here can train longer.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Wording:
         reasons: dict[str, str],
         why_no_interval: str = "",
         spoiled: str = "",
+        given: tuple[str, ...] = (),
     ) -> None:
         self.answer = answer
         self.evidence = evidence
@@ -41,6 +43,7 @@ class Wording:
         self.reasons = reasons
         self.why_no_interval = why_no_interval
         self.spoiled = spoiled
+        self.given = given
 
     def first_line(self) -> str:
         """The answer with its effect, in a sentence or two."""
@@ -134,8 +137,11 @@ class Wording:
             best = self.titles[answer.arm]
             line += f" The best, {best}, stands {self._effect()}; what may not have trained has"
             line += " not lost by that."
-        names = self._names((*answer.outside, *answer.level_with))
-        return f"{line} Pre-train {names} longer, or at another learning rate."
+        arms = (*answer.outside, *answer.level_with)
+        ours = tuple(arm for arm in arms if arm not in self.given)
+        if not ours:
+            return f"{line} Leave them out, or try more pictures."
+        return f"{line} Pre-train {self._names(ours)} longer, or at another learning rate."
 
     def _check(self, arm: str) -> str:
         return f" ({self.reasons[arm]})" if arm in self.reasons else ""

@@ -45,6 +45,7 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) 
 
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     save_file(whole, str(path), {"format": "pt", **about})  # transformers asks for that word
+    path.chmod(0o644)  # the package lets nobody else read it
 
 
 def presentation(preprocess: Preprocessing) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Provenance:
         card: of its last training.
         seed: of the run; None: not known.
         commit: of the code; None: not known.
-        figures: fractions from 0 to 1 by their names, as the run's summary has them.
+        figures: by their names, as the run's summary has them; losses left out.
         protocol_ids: what each figure was measured by, by its name.
         upstream: cards of the trainings before, the last one first.
     """
@@ -53,7 +53,7 @@ def provenance_of(subject: Subject) -> Provenance:
         figures={
             name: value
             for name, value in summary.items()
-            if name.startswith(FIGURES) and isinstance(value, float) and 0 <= value <= 1
+            if name.startswith(FIGURES) and isinstance(value, float) and not name.endswith("loss")
         },
         protocol_ids=ids if isinstance(ids, dict) else {},
         upstream=tuple(cards[1:]),

@@ -67,7 +67,7 @@ def what_it_is(subject: Subject) -> str:
     encoder = subject.answers.encoder
     count = sum(p.numel() for p in subject.answers.encoder.state_dict().values())
     kind = encoder.class_path.rpartition(".")[2]
-    what = f"A {kind} of {count / 1e6:.1f} million numbers"
+    what = f"A {kind} of {count:,} numbers"
     if not subject.classes:
         return f"{what} without a classifier: it gives features, {encoder.width} an image."
     several = "each on its own" if subject.stored.spec.multi_label else "one of them an image"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vit.data.crops import letterbox_colour
 from vit.data.preprocessing import Preprocessing
 
+Side = int | torch.SymInt  # of a picture; open while the graph is traced
 MOST_BITS = 22  # of the fraction of a rounded weight, as Pillow and torch have it
 HALF = 0.5 + 2.0**-18  # a half in whole numbers may be a little less in float32
 LUMA = (19595.0, 38470.0, 7471.0)  # of 65536, as Pillow makes grey of RGB
@@ -78,7 +79,7 @@ class FromPixels(nn.Module):
         """Whole pixels again, halves upwards as uint8 resizing has it."""
         return torch.floor(pixels + HALF).clamp(0, 255) if self.whole else pixels
 
-    def places(self, height: int, width: int) -> tuple[Placed, Placed]:
+    def places(self, height: Side, width: Side) -> tuple[Placed, Placed]:
         """How large the picture becomes, and where what is seen of it begins; see `Cut`."""
         sides = [torch.scalar_tensor(side, dtype=torch.float64) for side in (height, width)]
         targets = [torch.scalar_tensor(side, dtype=torch.float64) for side in self.size]
@@ -96,7 +97,7 @@ class FromPixels(nn.Module):
             return tuple(Placed(n, -torch.floor((seen - n) / 2)) for n, seen in pairs)
         return tuple(Placed(seen, torch.zeros_like(seen)) for seen in targets)
 
-    def weights(self, placed: Placed, source: int, seen: int) -> Float64[Tensor, "_h _H"]:
+    def weights(self, placed: Placed, source: Side, seen: int) -> Float64[Tensor, "_h _H"]:
         """What each pixel that is seen takes of each pixel of the picture, along one axis."""
         scale = torch.scalar_tensor(source, dtype=torch.float64) / placed.length
         last = (placed.length - 1)[None]

@@ -95,7 +95,7 @@ def subject_of(path: str | Path) -> Subject:
     head = stored.classifier
     answers = Answers(encoder, head.get("weight"), head.get("bias"), spec.multi_label)
     preprocess = Preprocessing(spec, **stored.preprocessing)
-    above = stored.path.resolve().parent.parent
+    above = stored.path.parent.parent
     run = above if (above / "config.yaml").is_file() else None
     return Subject(stored, answers, preprocess, run)
 

@@ -105,8 +105,8 @@ class WarmupStableDecay(Schedule):
     Args:
         warmup: fraction of the longest run over which the factor rises from 0.
         cooldown: fraction of the whole run over which it falls to 0, at the end.
-        patience: validations without a better one before the cool-down begins; null: it begins
-            when the run's length says so.
+        patience: validations in a row that were no better before the cool-down begins; null: it
+            begins when the run's length says so.
     """
 
     def __init__(

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_all_start_methods, get_context
 
 import torch
 
@@ -14,14 +14,10 @@ from vit.data.base import Images
 from vit.data.file_images import FileImages
 from vit.data.files import Source
 from vit.data.in_memory import InMemory
-from vit.orphans import end_with_parent
 from vit.published.decode import decode
 
 SPLITS = ("train", "val", "test")
-CHUNK = 32  # images that a process is given at a time
-# one process imports everything, and the others are forked from it
-METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
-ALONE = 256  # images that are read sooner than further processes have started
+CHUNK = 8  # images that a thread is given at a time
 Checked = tuple[int, str, str]  # place, digest of its pixels, why it cannot be read
 
 
@@ -116,21 +112,21 @@ def read_split(data: Images, split: str) -> Iterator[tuple[str, int, str, str]]:
     assert isinstance(data, FileImages)
     source, labels = data.files()
     places = dataset.places.tolist()
-    read = check_images if len(places) <= ALONE else check_in_processes
-    for place, digest, why in read(source, data.apply_exif_and_alpha, places):
+    for place, digest, why in check_in_threads(source, data.apply_exif_and_alpha, places):
         yield source.name(place), labels[place], digest, why
 
 
-def check_in_processes(
+def check_in_threads(
     source: Source, apply_exif_and_alpha: bool, places: list[int]
 ) -> Iterator[Checked]:
-    """The same as `check_images`, on all cores."""
+    """The same as `check_images`, on all cores: reading and decoding leave Python to the others.
+
+    Further processes took longer to start than hundreds of pictures take to be read.
+    """
     chunks = [places[i : i + CHUNK] for i in range(0, len(places), CHUNK)]
-    count, context = len(chunks), get_context(METHOD)
-    if METHOD == "forkserver":
-        context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(os.cpu_count(), context, initializer=end_with_parent) as pool:
-        settings = [source] * count, [apply_exif_and_alpha] * count
+    settings = [source] * len(chunks), [apply_exif_and_alpha] * len(chunks)
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # of odd files; filters belong to all threads together
         for checked in pool.map(check_images, *settings, chunks):
             yield from checked
 

@@ -14,23 +14,36 @@ IMAGES, AUGMENTED = 8, 5
 ALONE = LoaderContext()
 
 
-def write_contact_sheet(data: Images, path: Path) -> Path:
+def write_contact_sheet(data: Images, path: Path) -> tuple[tuple[str, str], ...]:
     """Write a PNG: a row per image of the training split, evenly chosen, named by its class.
 
     Args:
         data: prepared.
         path: where.
+
+    Returns:
+        of the chosen images those that cannot be read and have no row: name and reason.
+
+    Raises:
+        ValueError: none of them can be read.
     """
     from matplotlib.figure import Figure  # slow to load, and only needed here
 
     count = len(data.open("train"))
     chosen = [round(i * (count - 1) / max(IMAGES - 1, 1)) for i in range(min(IMAGES, count))]
+    # elsewhere an unreadable image's row may show another one
+    read = data.dataset("train", ALONE, False)[BatchIndices(None, chosen)]
+    chosen = [
+        place for place, number in zip(chosen, read.index.tolist(), strict=True) if number >= 0
+    ]
+    if not chosen:
+        raise ValueError(f"prepare --show: {read.unread[0][0]} {read.unread[0][1]}, as all others")
     columns = [view(data, chosen, None), *(view(data, chosen, e) for e in range(AUGMENTED))]
     figure = Figure((1.6 * len(columns), 1.7 * len(chosen)), dpi=100, layout="constrained")
     grid = figure.subplots(len(chosen), len(columns), squeeze=False)
     for row, cells in enumerate(grid):
         for column, (cell, batch) in enumerate(zip(cells, columns, strict=True)):
-            cell.imshow(displayable(batch.images[row], data), cmap="gray", vmin=0, vmax=1)
+            cell.imshow(displayable(batch.images[row], data).numpy(), cmap="gray", vmin=0, vmax=1)
             cell.set_axis_off()
             if not column:
                 cell.set_title(title(columns[0], row, data.spec.classes), fontsize=8, loc="left")
@@ -40,7 +53,7 @@ def write_contact_sheet(data: Images, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that the font has not
         figure.savefig(path)
-    return path
+    return read.unread
 
 
 def view(data: Images, chosen: list[int], epoch: int | None) -> Batch:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vit.batch import DataSpec
 from vit.models.sizes import SIZES
@@ -225,6 +226,17 @@ def classifier_in(
     return {"weight": weight, "bias": bias}
 
 
+class Undrawn(TorchFunctionMode):
+    """Normal numbers are not drawn: on the meta device that loads a compiler, for four seconds."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """The tensor as it is, in place of one with drawn numbers."""
+        kwargs = kwargs or {}
+        if function is nn.init.normal_:
+            return kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
 def check_whole(
     spec: DataSpec,
     grid: tuple[int, int],
@@ -237,7 +249,7 @@ def check_whole(
         ValueError: naming the first that is missing, too many, or of another shape.
     """
     spec = replace(spec, image_size=tuple(side * settings["patch_size"] for side in grid))
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         needed = {k: tuple(v.shape) for k, v in ViT(spec, **settings).state_dict().items()}
     missing = [name for name in needed if name not in shapes]
     if missing:

@@ -23,7 +23,7 @@ class Origin(NamedTuple):
 
     Args:
         names: of the tensors in the file.
-        make: the tensor out of them; it also runs on the meta device, where it tells the shape.
+        make: the tensor out of them; it also runs on zeros, where it tells the shape.
     """
 
     names: tuple[str, ...]
@@ -77,7 +77,7 @@ class Tensors(Mapping[str, Tensor]):
         """
         shapes = {}
         for name, (names, make) in origins.items():
-            parts = [torch.empty(self.shapes[part], device="meta") for part in names]
+            parts = [torch.zeros(()).expand(self.shapes[part]) for part in names]  # no memory
             shapes[name] = tuple(make(*parts).shape)
 
         def read(name: str) -> Tensor:
