@@ -7,7 +7,7 @@ import torch
 from builders import RGB, small_vit
 from vit.batch import DataSpec
 from vit.data.preprocessing import Preprocessing
-from vit.export.subject import Answers, Subject
+from vit.export.subject import AnswerNetwork, Subject
 from vit.models.base import Encoder
 from vit.models.weights import Stored
 
@@ -26,7 +26,7 @@ def subject(
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in encoder.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
     head = {}
     if classes:
         count = len(spec.classes)
@@ -43,5 +43,5 @@ def subject(
         head,
         preprocessing=shown,
     )
-    answers = Answers(encoder, head.get("weight"), head.get("bias"), spec.multi_label)
+    answers = AnswerNetwork(encoder, head.get("weight"), head.get("bias"), spec.multi_label)
     return Subject(stored, answers, Preprocessing(spec, **shown), None)

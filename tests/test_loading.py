@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
 
 import vit
 from launch import ROOT, launch
@@ -96,6 +97,20 @@ def test_a_training_without_classes_says_what_to_do(tmp_path):
     assert model.features([Image.new("L", (8, 8))]).pooled.shape == (1, 32)
     with pytest.raises(ValueError, match="predicts no classes; fine-tune it first"):
         model.predict([Image.new("L", (8, 8))])
+
+
+def test_released_weights_with_a_head_tell_its_classes(tmp_path):
+    """timm's own network says what they are; nobody named the five classes."""
+    torch.manual_seed(0)
+    size = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1}
+    network = VisionTransformer(**size, num_classes=5).eval().requires_grad_(False)
+    torch.nn.init.normal_(network.head.weight)
+    torch.save(network.state_dict(), tmp_path / "released.pth")
+    model = vit.load(tmp_path / "released.pth")
+    assert model.classes == tuple("01234")
+    image = Image.effect_noise((50, 40), 90).convert("RGB")
+    shown = model.preprocess(image)[None]
+    torch.testing.assert_close(model.predict([image]), network(shown).softmax(-1))
 
 
 def test_what_is_not_there_is_named(tmp_path):

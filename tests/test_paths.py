@@ -1,10 +1,14 @@
 """Whatever is no weights is named by what it seems to be, in no time."""
 
+import subprocess
+import sys
+
 import pytest
+import torch
 
 from launch import ROOT
 from vit.cli.errors import UsageError
-from vit.cli.paths import check_paths, check_weights_path, seems_to_be
+from vit.cli.paths import check_paths, check_weights_format, check_weights_path, seems_to_be
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,9 @@ def test_what_may_hold_weights_is_left_to_those_who_read_it(start):
 
 def test_each_option_is_looked_at_in_either_spelling(tmp_path):
     file = tmp_path / "weights.ckpt"
-    file.write_bytes(b"PK\x03\x04")
+    torch.save(
+        {"format": 1, "encoder": {}, "global_step": 0, "state_dict": {"w": torch.ones(1)}}, file
+    )
     (tmp_path / "notes.md").write_text("# notes")
     check_paths("test", ["--from", str(file), "--model.pretrained", "null"])
     check_paths("test", ["--model.pretrained", "timm:vit_small_patch16_224.augreg_in21k"])
@@ -52,6 +58,46 @@ def test_each_option_is_looked_at_in_either_spelling(tmp_path):
         check_weights_path("--from", str(tmp_path / "weigths.ckpt"))
     with pytest.raises(UsageError, match="is not a run folder"):
         check_paths("test", ["--resume", str(file)])
+
+
+def test_a_file_of_weights_that_makes_no_encoder_is_refused_by_what_it_holds(tmp_path):
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(3, 3)}}, tmp_path / "resnet.pth")
+    with pytest.raises(UsageError, match=r"resnet.pth holds 1 tensors \(conv1.weight"):
+        check_weights_format(str(tmp_path / "resnet.pth"))
+    whole = (tmp_path / "resnet.pth").read_bytes()
+    (tmp_path / "torn.ckpt").write_bytes(whole[:300])
+    with pytest.raises(UsageError, match=r"^checkpoint: .*torn.ckpt is damaged or foreign"):
+        check_weights_format(str(tmp_path / "torn.ckpt"))
+    with pytest.raises(UsageError, match=r"no checkpoints/best.ckpt or last.ckpt in"):
+        check_weights_format(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("fit", "--config", "configs/finetune/default.yaml", "--model.pretrained", "resnet.pth"),
+        ("test", "--from", "resnet.pth"),
+        ("export", "resnet.pth", "--to", "onnx"),
+        ("evaluate", "resnet.pth"),
+        ("evaluate", "gone.ckpt"),
+        ("fit", "--resume", "gone"),
+    ],
+    ids=" ".join,
+)
+def test_a_foreign_file_is_refused_before_lightning_is_loaded(tmp_path, argv):
+    torch.save({"conv1.weight": torch.zeros(3, 3)}, tmp_path / "resnet.pth")
+    code = (
+        "import sys; from vit.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'lightning', 'torchvision', 'torchmetrics', 'sklearn'} & sys.modules.keys();"
+        "assert not heavy, heavy; sys.exit(code)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, *argv], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert told.returncode == 2, told.stderr
+    assert told.stderr.startswith("error: ")
+    assert told.stderr.count("\n") == 1
 
 
 def test_real_names_of_this_project_s_configs_are_no_weights():

@@ -130,7 +130,7 @@ def test_json_names_the_best_classes_of_single_files(run, odd, tmp_path):
 def test_a_file_s_answers_stand_in_the_working_folder(run, odd, tmp_path):
     file = run / "checkpoints" / "last.ckpt"
     ended = predict("--from", str(file), "--images", str(odd / "plain.jpg"), cwd=tmp_path)
-    assert ended.out.splitlines()[-1] == "1 pictures; predictions: predictions.csv"
+    assert ended.out.splitlines()[-1] == "1 picture; predictions: predictions.csv"
     assert (tmp_path / "predictions.csv").is_file()
 
 

@@ -22,7 +22,7 @@ from vit.models.weights.architecture import HEADS
 from vit.models.weights.card import card_of
 from vit.models.weights.known_cards import imagenet_classes, known_by
 from vit.models.weights.npz_file import open_npz
-from vit.models.weights.opening import kind_of, open_weights
+from vit.models.weights.opening import file_kind, open_weights
 from vit.models.weights.parameter_names import by_our_names, prefix_in
 from vit.models.weights.recognise import FORMATS, format_of
 from vit.models.weights.released import Origin, Tensors, in_memory
@@ -147,7 +147,7 @@ def test_what_a_file_is_does_not_depend_on_its_name(tmp_path):
     save_file(state(), tmp_path / "safe.pth")
     with (tmp_path / "numpy.bin").open("wb") as file:
         np.savez(file, a=np.zeros(3))
-    kinds = {name: kind_of(tmp_path / name) for name in ("torch.npz", "safe.pth", "numpy.bin")}
+    kinds = {name: file_kind(tmp_path / name) for name in ("torch.npz", "safe.pth", "numpy.bin")}
     assert kinds == {"torch.npz": "torch", "safe.pth": "safetensors", "numpy.bin": "npz"}
     assert loaded(tmp_path / "torch.npz")[1].spec == loaded(tmp_path / "safe.pth")[1].spec
 
@@ -352,7 +352,7 @@ print(loaded, recognised, most())
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["pth", "safetensors", "npz"])
-def test_loading_takes_hardly_more_memory_than_the_encoder(tmp_path, kind, monkeypatch):
+def test_loading_takes_hardly_more_memory_than_the_encoder(tmp_path, kind):
     """300 MB of weights; 128 MB of a torch file stay mapped at once."""
     model = VisionTransformer(32, embed_dim=1024, depth=6, num_heads=16, num_classes=0)
     file, size = tmp_path / f"a.{kind}", sum(p.nbytes for p in model.parameters())
@@ -368,6 +368,5 @@ def test_loading_takes_hardly_more_memory_than_the_encoder(tmp_path, kind, monke
     command = [sys.executable, "-c", PEAK, str(file)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     before, recognised, after = map(int, done.stdout.split())
-    print(size, before, recognised, after)
     assert recognised - before < 0.3 * size  # no tensor is read
     assert after - before < 1.6 * size

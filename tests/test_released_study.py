@@ -24,7 +24,7 @@ from vit.compare.given_weights import (
     GivenWeights,
     arms_of,
     given_weights,
-    kind_of,
+    kind_of_trainings,
     name_of,
     weights_hash,
 )
@@ -120,9 +120,9 @@ def test_a_hash_follows_the_bytes_and_not_the_place(tmp_path):
 
 
 def test_weights_are_supervised_if_any_training_behind_them_was():
-    assert kind_of([False, True]) == "supervised"
-    assert kind_of([False, False]) == "self-supervised"
-    assert kind_of([None, False]) == kind_of([]) == "imported"
+    assert kind_of_trainings([False, True]) == "supervised"
+    assert kind_of_trainings([False, False]) == "self-supervised"
+    assert kind_of_trainings([None, False]) == kind_of_trainings([]) == "imported"
 
 
 # ---- what is known ------------------------------------------------------------------------------
@@ -130,7 +130,10 @@ def test_weights_are_supervised_if_any_training_behind_them_was():
 
 def test_classes_that_the_upstream_learned_are_said_and_not_refused(pictures):
     task = ImageFolder(str(pictures), image_size=16, workers=0)
-    assert labels_learned(CARD.link(), task, ()) == ""
+    named = replace(CARD, classes=("daisy", "dog"))
+    assert labels_learned(named.link(), task, ()) == ""
+    ours = named.link()._replace(config="data: null")  # the same, of a training of this project
+    assert "daisy" in labels_learned(ours, task, ())
     seen = images_seen(CARD.link(), task)
     assert seen.classes == ("daisy",)  # of ImageNet's thousand
     assert "nobody can look" in overlap_text(seen)

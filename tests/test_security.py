@@ -14,12 +14,13 @@ WHOLE = {  # by their whole name
     "json.load", "json.loads", "gzip.open", "gzip.decompress", "zlib.decompress", "Image.open",
     "h5py.File", "tarfile.open", "zipfile.ZipFile", "csv.reader", "csv.DictReader", "os.pread",
     "subprocess.run", "subprocess.Popen", "os.system", "eval", "exec", "compile", "__import__",
-    "open", "runpy.run_path", "torch.jit.load", "torch.hub.load",
+    "open", "mmap.mmap", "runpy.run_path", "torch.jit.load", "torch.hub.load",
 }  # fmt: skip
 LAST = {  # whatever stands before
     "load_state_dict_from_url", "safe_load", "unsafe_load", "full_load", "load_all",
     "import_module", "find_spec", "loadmat", "extractall", "urlopen", "decode_jpeg", "read_bytes",
-    "read_text", "urlretrieve", "get_state_dict", "load_module",
+    "read_text", "urlretrieve", "get_state_dict", "load_module", "snapshot_download",
+    "download_url_to_file",
 }  # fmt: skip
 
 

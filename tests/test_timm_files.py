@@ -16,7 +16,7 @@ from torch import nn
 
 from released import close, loaded, logits, pictures, shaken
 from vit.models.weights import load_into, stored_encoder
-from vit.models.weights.timm_files import is_timm, pair_of
+from vit.models.weights.timm_files import is_timm, size_pair
 
 SIZES = [(32, 2, 2, 4), (64, 4, 3, 8), (96, 3, 2, 6)]  # width, heads, depth, patch
 SMALL = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 5}
@@ -215,7 +215,7 @@ def test_classes_and_licence_come_from_the_config(tmp_path):
     (224, (224, 224)), ([224, 192], (224, 192)), (None, None), ((None, None), None), ([-1, 2], None)
 ])  # fmt: skip
 def test_a_size_is_a_number_or_a_pair(size, pair):
-    assert pair_of(size) == pair
+    assert size_pair(size) == pair
 
 
 def test_names_of_others_are_not_taken_for_timms(tmp_path):

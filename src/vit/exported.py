@@ -31,11 +31,12 @@ class OnnxModel:
     """
 
     tells_classes = True
+    notes: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
         self.path = folder
         self.run = OnnxRunner(folder)
-        spec = spec_of(about, folder)
+        spec = exported_spec(about, folder)
         self.transform = Preprocessing(spec, **about["preprocessing"])
         self.classes = spec.classes
         self.several = spec.multi_label
@@ -63,7 +64,7 @@ def export_about(path: Path) -> dict[str, Any]:
     return json_in(path / ABOUT) if path.is_dir() else {}
 
 
-def spec_of(about: dict[str, Any], folder: Path) -> DataSpec:
+def exported_spec(about: dict[str, Any], folder: Path) -> DataSpec:
     """The data that an export was made for.
 
     Raises:

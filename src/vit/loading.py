@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vit.batch import DataSpec
 from vit.cli.recorded import importable_rooms, objective_in, trusted_modules
 from vit.data.preprocessing import Preprocessing
-from vit.exported import OnnxModel, export_about, spec_of
+from vit.exported import OnnxModel, export_about, exported_spec
 from vit.models.base import Encoder, Features
 from vit.models.classifier import WithHead
 from vit.models.prefixes import tensors_below
@@ -36,6 +36,7 @@ class Model(nn.Module):
         predictor: what tells classes, on this encoder; None where nothing was trained to.
         preprocess: from a picture to normalised pixels.
         path: of the weights, for messages.
+        notes: what was assumed of released weights, a line each.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Model(nn.Module):
         predictor: WithHead | Objective | None,
         preprocess: Preprocessing,
         path: Path,
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
         self.preprocess = preprocess
         self.path = path
+        self.notes = notes
         self.classes = preprocess.spec.classes
         self.requires_grad_(False).eval()
 
@@ -120,11 +123,12 @@ def load(path: str | Path, trust: str | None = None) -> Model | OnnxModel:
     stored = stored_encoder(path)
     if about:  # config.json of other libraries says less than we know
         shown = about.get("preprocessing", {})
-        stored = replace(stored, spec=spec_of(about, Path(path)), preprocessing=shown)
+        stored = replace(stored, spec=exported_spec(about, Path(path)), preprocessing=shown)
     encoder = stored.build(stored.spec)
     load_into(encoder, stored, stored.spec.channels)
     preprocess = Preprocessing(named(stored), **stored.preprocessing)
-    return Model(encoder, predictor_of(stored, encoder, trusted), preprocess, stored.path)
+    predictor = predictor_of(stored, encoder, trusted)
+    return Model(encoder, predictor, preprocess, stored.path, stored.notes)
 
 
 def named(stored: Stored) -> DataSpec:

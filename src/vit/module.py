@@ -87,7 +87,8 @@ class ViTModule(LightningModule):
         frozen_layers: encoder layers that stay as they are, counted from the input (1: the patch
             embedding, 2: the first block too); all: only the head learns.
         compile: compile each block of the encoder; for GPUs.
-        pretrained: run folder or checkpoint whose encoder is the start.
+        pretrained: run folder, checkpoint or released weights (docs/weights.md) whose encoder is
+            the start.
         pretrained_average: start from that run's averaged weights, where it kept some (ema).
         spec: linked from the data; not to be given.
     """

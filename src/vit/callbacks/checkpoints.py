@@ -51,6 +51,7 @@ class Checkpoints(Checkpoint):
         self.keep_best = keep_best
         self.metric = metric or BestMetric()
         self.best: float | None = None  # the value to beat
+        self.best_step = -1
         self.saved_step = -1
         self.stopping = False  # was the resumed run to stop, when it was saved?
 
@@ -63,7 +64,8 @@ class Checkpoints(Checkpoint):
         """Early stopping has spoken: Lightning would train on after a resume."""
         trainer.should_stop = self.stopping
         if self.keep_best:
-            self.metric.name(trainer.datamodule, pl_module)  # refuses what cannot be, before the first step
+            # before the first step it refuses what cannot be
+            self.metric.name(trainer.datamodule, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: ViTModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,7 +90,7 @@ class Checkpoints(Checkpoint):
         value = self.metric.value(trainer.datamodule, pl_module) if self.keep_best else None
         if value is not None and self.metric.is_better(value, self.best, pl_module):
             pl_module.finite_check.check()
-            self.best = value
+            self.best, self.best_step = value, trainer.global_step
             trainer.save_checkpoint(self.files.folder / FOLDER / "best.ckpt")
         self.save(trainer)
         if self.interruption.wanted(trainer, pl_module):
@@ -98,6 +100,9 @@ class Checkpoints(Checkpoint):
         """Save where something else ended the run: early stopping, say."""
         if trainer.global_step != self.saved_step:
             self.save(trainer)
+        if self.best is not None and self.best_step >= 0 and trainer.is_global_zero:
+            name = self.metric.name(trainer.datamodule, pl_module)
+            print(f"best.ckpt: {name} {self.best:.4f} at step {self.best_step:,}", flush=True)
 
     def save(self, trainer: Trainer) -> None:
         """Keep the last one until the new one is whole. Every rank must call this."""
@@ -129,12 +134,12 @@ class Checkpoints(Checkpoint):
         self.stopping = checkpoint.get("stopping", False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know: the value to beat."""
-        return {"best": self.best}
+        """What a resumed run must know: the value to beat, and where it was reached."""
+        return {"best": self.best, "best_step": self.best_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the value to beat from the checkpoint."""
-        self.best = state["best"]
+        self.best, self.best_step = state["best"], state.get("best_step", -1)
 
 
 def validation_follows(trainer: Trainer, module: ViTModule, batch_idx: int) -> bool:

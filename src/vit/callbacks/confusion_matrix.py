@@ -119,12 +119,20 @@ class ConfusionMatrix(Callback):
             index = torch.where(shown.labels >= 0, shown.index, -1)
             self.add(Answers(index, None, losses.predicted), shown, pl_module)
         objective.train(was)
-        self.finish(trainer, pl_module, "val")
+        kept = callback_of(trainer, Run).files.folder / "checkpoints" / "best.ckpt"
+        self.finish(trainer, pl_module, "val", ", last weights" if kept.exists() else "")
 
     # ---- what is written ------------------------------------------------------------------------
 
-    def finish(self, trainer: Trainer, module: ViTModule, split: str) -> None:
-        """Bring the ranks together; rank 0 writes."""
+    def finish(self, trainer: Trainer, module: ViTModule, split: str, weights: str = "") -> None:
+        """Bring the ranks together; rank 0 writes.
+
+        Args:
+            trainer: of the run.
+            module: what was evaluated.
+            split: on which images.
+            weights: for titles, where the run keeps others too.
+        """
         seen, self.confusions = self.confusions, None
         if seen is None:
             return
@@ -133,48 +141,56 @@ class ConfusionMatrix(Callback):
             kind = type(module.eval_objective).__name__
             self.lines = [f"ConfusionMatrix: skipped, {kind} says of no {split} image what it is"]
         elif trainer.is_global_zero:
-            self.write(trainer, module.spec.classes, seen, split)
+            self.write(trainer, module.spec.classes, seen, split, weights)
 
     def write(
-        self, trainer: Trainer, classes: tuple[str, ...], seen: Confusions, split: str
+        self,
+        trainer: Trainer,
+        classes: tuple[str, ...],
+        seen: Confusions,
+        split: str,
+        weights: str,
     ) -> None:
         """Write the table, and where each image has one label both pictures."""
         files, names = callback_of(trainer, Run).files, trainer.datamodule.names(split)
-        scores = per_class(classes, seen.counts())
+        scores, title = per_class(classes, seen.counts()), split + weights
         table = files.folder / f"per_class.{split}.csv"
         write_rows(table, list(ClassScore._fields), (row(score) for score in scores))
-        pictures = {} if seen.several else drawn(classes, seen, split, names)
-        for name, png in pictures.items():
+        pictures = {} if seen.several else drawn(classes, seen, title, names)
+        for name in ("confusion", "mistakes"):
             path = files.folder / f"{name}.{split}.png"
+            if name not in pictures:
+                path.unlink(missing_ok=True)  # an earlier test's
+                continue
             with replacing(path) as file:
-                file.write(png)
-            pixels = decode(png).float() / 255
+                file.write(pictures[name])
+            pixels = decode(pictures[name]).float() / 255
             files.picture(f"pictures/{name}_{split}", pixels, trainer.global_step)
         self.lines = [
-            *class_lines(scores, split),
+            *class_lines(scores, title),
             f"{split}: tables and pictures: {table}"
             + "".join(f", {name}.{split}.png" for name in pictures),
         ]
 
 
 def drawn(
-    classes: tuple[str, ...], seen: Confusions, split: str, files: list[str] | None
+    classes: tuple[str, ...], seen: Confusions, title: str, files: list[str] | None
 ) -> dict[str, bytes]:
     """Both pictures by name; one where there is no mistake.
 
     Args:
         classes: their names.
         seen: of all ranks.
-        split: which.
+        title: which split, and which weights.
         files: of its images, where they are files.
     """
     right, images, _ = seen.counts().sum(1).tolist()
-    title = f"{split}: {right:,} of {images:,} images right ({percent(right / images)})"
-    pictures = {"confusion": matrix_figure(seen.table.cpu(), classes, title)}
+    head = f"{title}: {right:,} of {images:,} images right ({percent(right / images)})"
+    pictures = {"confusion": matrix_figure(seen.table.cpu(), classes, head)}
     mistakes = seen.mistakes()
     if mistakes:
         names = names_of(mistakes, files)
-        head = f"{split}: the {len(mistakes)} surest of {images - right:,} mistakes"
+        head = f"{title}: the {len(mistakes)} surest of {images - right:,} mistakes"
         pictures["mistakes"] = mistakes_figure(mistakes, classes, names, head)
     return pictures
 
@@ -190,13 +206,13 @@ def row(score: ClassScore) -> list[str | int]:
     return [*score[:4], *fractions]
 
 
-def class_lines(scores: list[ClassScore], split: str) -> list[str]:
+def class_lines(scores: list[ClassScore], title: str) -> list[str]:
     """What is printed: all classes, or of many the worst."""
     shown = scores if len(scores) <= ALL else worst(scores, FEW)
     which = "" if len(scores) <= ALL else f", the {len(shown)} worst of {len(scores)}"
     width = max(len(score.name) for score in shown)
     head = f"  {'':<{width}}  images  precision   recall       F1"
-    lines = [f"{split}: class by class{which}", head]
+    lines = [f"{title}: class by class{which}", head]
     for score in shown:
         fractions = "".join(f"{percent(value):>9}" for value in score[4:])
         lines.append(f"  {score.name:<{width}}  {score.images:>6}  {fractions}")

@@ -6,7 +6,7 @@ from vit.callbacks.best_metric import BestMetric
 from vit.callbacks.checkpoints import Checkpoints
 from vit.callbacks.collapse_monitor import CollapseMonitor
 from vit.callbacks.early_cooldown import EarlyCooldown
-from vit.callbacks.estimate import Estimate
+from vit.callbacks.estimate import FitEstimate
 from vit.callbacks.header import Header
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.keep_lineage import KeepLineage
@@ -47,7 +47,7 @@ def default_callbacks(
         Run(plan, files),
         EarlyCooldown(metric),
         Header(),
-        *([Estimate()] if estimate else []),
+        *([FitEstimate()] if estimate else []),
         StepLogging(files),
         Speed(files),
         ValidateLastStep(),

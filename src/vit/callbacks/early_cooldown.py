@@ -70,10 +70,11 @@ class EarlyCooldown(Callback):
             self.end = end
             shorten(trainer, pl_module, end)
             if trainer.is_global_zero:
+                name = self.metric.name(trainer.datamodule, pl_module)
                 print(
-                    f"early stopping: {self.since} validations without a better "
-                    f"{self.metric.name(trainer.datamodule, pl_module)}; the learning rate falls to 0 until "
-                    f"step {end:,}, the last one"
+                    f"early stopping: {self.since} validations without a better {name}; the "
+                    f"learning rate falls to 0 until step {end:,}, the last one",
+                    flush=True,
                 )
 
     def state_dict(self) -> dict[str, Any]:

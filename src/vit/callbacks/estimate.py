@@ -39,7 +39,7 @@ class StepTimes:
     gigabytes: float
 
 
-class Estimate(Callback):
+class FitEstimate(Callback):
     """Print a line before the first step: minutes, steps, memory."""
 
     def on_train_start(self, trainer: Trainer, pl_module: ViTModule) -> None:

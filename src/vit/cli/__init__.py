@@ -6,6 +6,7 @@ import sys
 
 from vit.cli.errors import UsageError
 from vit.cli.help import VERBS, help_of, overview
+from vit.cli.once import complain, launch_id
 from vit.cli.paths import check_paths
 from vit.cli.predict import asks_for_images, predict_images
 
@@ -27,20 +28,21 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(rest):
         print(help_of(verb), end="")
         return 0
-    try:
-        if verb == "predict" and asks_for_images(rest):
-            return predict_images(rest)
-        check_paths(verb, rest)
-    except UsageError as error:
-        return _usage(str(error))
+    if verb == "predict" and asks_for_images(rest):
+        return predict_images(rest)
     gc.disable()  # loading makes many objects and no garbage: a fifth of the start-up time
     try:
+        check_paths(verb, rest)
         from vit.cli.verbs import run  # torch and Lightning load here
+    except UsageError as error:
+        complain(f"error: {error}", launch_id())
+        return 2
     except KeyboardInterrupt:
         print("interrupted before the start", file=sys.stderr)
         return 130
+    finally:
+        gc.enable()
     gc.freeze()
-    gc.enable()
     try:
         return run(verb, rest, main)
     finally:

@@ -4,7 +4,7 @@ VERBS = {
     "fit": "train: python train.py fit --config configs/quickstart.yaml",
     "validate": "score a run on the validation split: --from <run folder | checkpoint>",
     "test": "score it on the test split: --from <run folder | checkpoint>",
-    "predict": "write predictions.csv for the test split: --from <run folder | checkpoint>",
+    "predict": "tell the classes of pictures: --from <run | weights> --images <folder>",
     "evaluate": "judge frozen features by kNN, ridge, linear and attentive probes",
     "export": "write a run for others, verified: --to onnx, torch-export, timm, huggingface",
     "prepare": "get, check and show data: --check --data configs/data/image_folder.yaml",
@@ -51,9 +51,28 @@ The run's own config and weights: a folder means its best.ckpt where there is on
   --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
   --debug                     show tracebacks
 
-Writes summary.{verb}.json (predict: predictions.csv too) into the run folder.
+Writes summary.{verb}.json into the run folder.
 """
 
+
+PREDICT_HELP = """\
+usage: python train.py predict --from <run | weights | export> --images <files or folder>
+       python train.py predict --from <run folder | checkpoint> [--data FILE]
+
+Tells the classes of pictures. Classes, size and transform come with the model; no data set is asked
+for. A folder is searched with those below it; what cannot be read is listed.
+
+  --images FILES              pictures, or folders of them
+  --top K                     so many classes a picture (default 5); of several labels, all of them
+  --to csv | json             how to write them (default csv, or what --out ends in)
+  --out FILE                  where (default predictions.images.csv in the run folder, or
+                              predictions.csv here)
+  --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md
+  --debug                     show tracebacks
+
+Without --images: the test split of the run's data, or of --data, into the run's predictions.csv;
+--trainer FILE, --seed_everything N, --name NAME and --logs DIR as for test.
+"""
 
 EVALUATE_HELP = """\
 usage: python train.py evaluate <run folder | checkpoint> [options]
@@ -83,6 +102,8 @@ stopped. Every key of the study can be given here too: --seeds 3 --tuning.trials
   --dry-run                   what it would run, take and be able to see; run nothing
   --list                      the same, and every run and its command before it
   --report FOLDER             write a study's report anew (logs/compare/quick); run nothing
+  --weights A B ...           released encoders, an arm each: files, folders or names
+  --finetune                  released.yaml: fine-tune them too, and scratch beside them
   --jobs N                    runs at a time (default: one per core, or one per GPU)
   --emit slurm                write the runs as job arrays instead of running them
   --rerun-stale               repeat runs that were made by other code
@@ -98,7 +119,8 @@ PREPARE_HELP = """\
 usage: python train.py prepare --data <file.yaml> [--data.root DIR] [--check | --show]
        python train.py prepare --vtab <task,task,... | all> [--raw DIR] [--out DIR]
 
-Gets a data set (downloads what can be downloaded, else says what to put where) and counts it.
+Gets a data set (downloads what can be downloaded, else says what to put where), counts it, says how
+large its pictures are and what is not used, and the command to go on with.
 
   --check                     read every image in parallel: the unreadable, the doubled across
                               splits or classes, empty classes; exit code 1 if there are any
@@ -134,6 +156,7 @@ An ONNX folder holds example.py, which needs onnxruntime, Pillow and NumPy, no t
 HELP = {
     "fit": FIT_HELP,
     "evaluate": EVALUATE_HELP,
+    "predict": PREDICT_HELP,
     "compare": COMPARE_HELP,
     "prepare": PREPARE_HELP,
     "export": EXPORT_HELP,

@@ -1,15 +1,17 @@
-"""What a command line names on disk, looked at before anything that takes seconds is loaded."""
+"""What a command line names on disk, looked at before Lightning is loaded, which takes seconds."""
 
 import difflib
 import re
 from itertools import pairwise
 from pathlib import Path
 
-from vit.cli.errors import UsageError
+from vit.cli.cut_off import is_cut_off
+from vit.cli.errors import UsageError, one_line
 
 START = 512  # bytes of a file that tell what it seems to be
 WEIGHTS = "a run folder, a checkpoint (.ckpt, .pth, .bin), .safetensors, .npz or .onnx"
 NAME = re.compile(r"[a-z_]{2,}:[^/\\]\S*")  # timm:vit_small_patch16_224, fetched by its library
+FIRST = ("evaluate", "export")  # verbs whose first word is a run or weights
 KINDS = (  # how files begin that hold no weights we could read, and what they are
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x89PNG", "a PNG picture"),
@@ -34,9 +36,13 @@ def check_paths(verb: str, argv: list[str]) -> None:
     Raises:
         UsageError: it is not there, or is something else.
     """
-    for key, value in options_in(argv):
-        if key == "--model.pretrained" or (key == "--from" and verb != "fit"):
+    given = options_in(argv)
+    if verb in FIRST and argv and not argv[0].startswith("-"):
+        given.append((verb, argv[0]))
+    for key, value in given:
+        if key in ("--model.pretrained", verb) or (key == "--from" and verb != "fit"):
             check_weights_path(key, value)
+            check_weights_format(value)
         elif key == "--resume" and not Path(value).is_dir():
             raise UsageError(f"--resume: {value} is not a run folder{nearest(Path(value))}")
 
@@ -67,10 +73,43 @@ def check_weights_path(key: str, value: str) -> None:
     try:
         with path.open("rb") as file:
             kind = seems_to_be(file.read(START))
+        cut_off = not kind and path.suffix != ".ckpt" and is_cut_off(path)  # ours are named later
     except OSError as error:
         raise UsageError(f"{key}: {value}: {error.strerror}") from error
+    if cut_off:
+        raise UsageError(f"{key}: {value} is not whole (an interrupted download?); fetch it again")
     if kind:
         raise UsageError(f"{key}: {value} is {kind}; give {WEIGHTS}")
+
+
+def check_weights_format(value: str) -> None:
+    """Do its tensors' names and shapes make an encoder? Lightning is not loaded, nor any number.
+
+    Raises:
+        UsageError: the file is damaged or foreign; the line says what it holds.
+    """
+    if value == "null" or NAME.fullmatch(value):
+        return
+    from vit.models.weights.checkpoint import checkpoint_in, encoder_in  # torch loads here
+    from vit.models.weights.exported import is_exported
+    from vit.models.weights.opening import open_weights, weights_in
+    from vit.models.weights.recognise import format_of
+
+    path = Path(value)
+    try:
+        if path.is_dir() and weights_in(path) is None:
+            path = checkpoint_in(path)
+        try:
+            file = open_weights(path)
+        except ValueError:
+            if path.suffix == ".ckpt":
+                encoder_in(path)  # it says better what is wrong with one of ours
+            raise
+        ours = {"format", "encoder", "global_step"} <= file.about.keys()
+        if not ours and not is_exported(file):
+            format_of(file).convert(file)
+    except (ValueError, OSError) as error:
+        raise UsageError(one_line(error)) from error
 
 
 def seems_to_be(start: bytes) -> str:

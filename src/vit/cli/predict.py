@@ -113,6 +113,8 @@ def told(options: dict[str, str], images: list[str]) -> int:
             f"predict: {options['--from']} tells no classes; fine-tune it first: python train.py "
             f"fit --config configs/finetune/default.yaml --model.pretrained {options['--from']}"
         )
+    for note in model.notes:
+        print(f"note: {note}", file=sys.stderr)
     with progress_bar("pictures") as show:
         answers = list(
             predictions_of(model, files, lambda done: show("pictures", done, len(files)))
@@ -126,7 +128,8 @@ def told(options: dict[str, str], images: list[str]) -> int:
     for answer in lost if len(answers) > SHOWN else ():
         print(f"unreadable: {answer.file}: {answer.error}", file=sys.stderr)
     unread = f", {len(lost):,} of them unreadable" if lost else ""
-    print(f"{len(answers):,} pictures{unread}; predictions: {out}")
+    count = f"{len(answers):,} picture" + "s" * (len(answers) != 1)
+    print(f"{count}{unread}; predictions: {out}")
     return 1 if len(lost) == len(answers) else 0
 
 
@@ -185,7 +188,7 @@ def predictions_of(
         warnings.simplefilter("ignore")  # of odd files; filters belong to all threads together
         for start in range(0, len(files), BATCH):
             some = files[start : start + BATCH]
-            read: list[ReadPicture] = list(pool.map(partial(shown, model), some))
+            read: list[ReadPicture] = list(pool.map(partial(read_picture, model), some))
             good = [item.pixels for item in read if not item.error]
             chances = iter(model.predict(good).tolist() if good else [])
             for file, item in zip(some, read, strict=True):
@@ -193,7 +196,7 @@ def predictions_of(
             tell(start + len(some))
 
 
-def shown(model: Any, file: str) -> ReadPicture:
+def read_picture(model: Any, file: str) -> ReadPicture:
     """A picture as the model sees it, or why it cannot be read."""
     from PIL import Image
 

@@ -4,6 +4,7 @@ import itertools
 import shlex
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -15,6 +16,7 @@ from vit.callbacks.run import Run, callback_of
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.speed import Speed
 from vit.cli.engine import CLI
+from vit.data import ImageFolder
 from vit.module import ViTModule
 
 FRACTIONS = (  # endings of their names; shown in percent
@@ -49,8 +51,9 @@ def finish(cli: CLI, files: RunLog) -> int:
     figures = summary_table(run.metrics, speed, older(cli))
     for line in [*figures, *interval_lines(run.plan.extra), *itertools.chain(*tables)]:
         say(line)
-    if cli.plan.verb == "fit":
-        say(f"next: {next_command(cli.model, run, sys.argv)}")
+    if cli.plan.verb in ("fit", "test"):
+        for line in next_lines(cli.model, run, cli.datamodule, sys.argv):
+            say(line)
     say(f"run: {files.folder}")
     return 0
 
@@ -124,23 +127,37 @@ def older(cli: CLI) -> str:
     return f"{'note':<28} val/ figures are of step {step}, not of the last one"
 
 
-def next_command(module: ViTModule, run: Run, argv: list[str]) -> str:
-    """What people mostly do after such a fit.
+def next_lines(module: ViTModule, run: Run, data: Any, argv: list[str]) -> list[str]:
+    """What people mostly do after such a fit or test, to be pasted.
 
     Args:
-        module: trained.
+        module: trained, or tested.
         run: its metrics and its folder.
-        argv: the command line of the fit.
+        data: what it was fitted to, or tested on.
+        argv: the command line.
     """
-    folder = run.files.folder
+    folder, script = run.files.folder, "python train.py"
+    weights = shlex.quote(str(run.plan.extra.get("checkpoint", folder)))
+    if (folder / "checkpoints").is_dir():
+        weights = shlex.quote(str(folder))
     if not hasattr(module.eval_objective, "predict"):
-        return (
-            "python train.py fit --config configs/finetune/default.yaml "
-            f"{data_argv(argv)}--model.pretrained {folder}"
-        )
-    if any(name.startswith("test/") for name in run.metrics):
-        return f"python train.py predict --from {folder}"
-    return f"python train.py test --from {folder}"
+        tuned = f"{data_argv(argv)}--model.pretrained {weights}"
+        return [f"next: {script} fit --config configs/finetune/default.yaml {tuned}"]
+    if not any(name.startswith("test/") for name in run.metrics):
+        return [f"next: {script} test --from {weights}"]
+    pictures = f" --images {loose_pictures(data)}" if isinstance(data, ImageFolder) else ""
+    return [
+        f"next: {script} predict --from {weights}{pictures}",
+        f"  or: {script} export {weights} --to onnx",
+    ]
+
+
+def loose_pictures(data: ImageFolder) -> str:
+    """A folder of pictures to predict, as a shell takes it: the tested ones where they have one."""
+    test = data.root / "test"
+    folder = test if test.is_dir() else data.root
+    inside = folder.is_relative_to(Path.cwd())
+    return shlex.quote(str(folder.relative_to(Path.cwd()) if inside else folder))
 
 
 def data_argv(argv: list[str]) -> str:

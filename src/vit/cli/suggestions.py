@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from vit.cli.errors import condense
 from vit.cli.once import complain, launch_id
 from vit.cli.renamed import CLASSES, KEYS
+from vit.cli.synonyms import SYNONYMS
 from vit.data.base import Images
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
@@ -67,6 +68,9 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
     wrong = wrong_key(line, known)
     if wrong and (now := KEYS.get(wrong.rpartition(".")[2])):
         return f"{line}: it is called {now} now{where(wrong, argv)}"
+    meant = SYNONYMS.get(wrong.rpartition(".")[2]) if wrong else None
+    if meant and meant != wrong:
+        return f"{line}; did you mean {meant}?{where(wrong, argv)}"
     return line + suggestion(line, wrong, known) + (where(wrong, argv) if wrong else "")
 
 

@@ -17,6 +17,7 @@ from vit.callbacks.run import Plan, Run, callback_of
 from vit.callbacks.run_folder import CONFIG, read_config, read_json
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.terminal import outlive_terminals
+from vit.cli.all_keys import augmentation_help
 from vit.cli.argv import (
     FROM_MAY,
     OPTIONS,
@@ -35,7 +36,6 @@ from vit.cli.compare import compare
 from vit.cli.engine import CLI
 from vit.cli.errors import DISK, Failure, UsageError, disk, misconfigured, misfit, one_line
 from vit.cli.evaluate import evaluate
-from vit.cli.export import run_export
 from vit.cli.find import find_settings
 from vit.cli.once import complain, launch_id
 from vit.cli.prepare import run_prepare
@@ -48,7 +48,7 @@ from vit.models.weights import checkpoint_in, open_checkpoint
 
 def run(verb: str, argv: list[str], main: Callable[[list[str]], int]) -> int:
     """One verb, and one line for whatever goes wrong; `main` runs the commands of a study."""
-    debug, launch = "--debug" in argv, launch_id()
+    debug, every_key, launch = "--debug" in argv, "--help-all" in argv, launch_id()
     argv = ["--help" if word == "--help-all" else word for word in argv if word != "--debug"]
     outlive_terminals()
     workarounds.quieten()
@@ -72,7 +72,7 @@ def run(verb: str, argv: list[str], main: Callable[[list[str]], int]) -> int:
         print("interrupted before the start", file=sys.stderr)
         return 130
     except SystemExit as stop:  # the parser's own exits, and Lightning's after an interruption
-        return stop.code if isinstance(stop.code, int) else 1
+        return ended_by(stop, every_key)
     except Exception as error:  # the end of the road: one line for people, a traceback on demand
         if debug:
             traceback.print_exc()
@@ -80,6 +80,13 @@ def run(verb: str, argv: list[str], main: Callable[[list[str]], int]) -> int:
         hint = "" if code == 2 or debug or isinstance(error, OSError) else "  (--debug shows where)"
         complain(f"error: {line}{hint}", launch)
         return code
+
+
+def ended_by(stop: SystemExit, every_key: bool) -> int:
+    """The exit code of what ended itself; the parser's help gets the keys that it does not show."""
+    if every_key:
+        print(augmentation_help())
+    return stop.code if isinstance(stop.code, int) else 1
 
 
 def answer(error: Exception, argv: list[str]) -> tuple[str, int]:
@@ -262,4 +269,11 @@ def warn_of_change(cli: CLI, content: dict[str, Any], split: str) -> None:
         )
 
 
-VERBS = {"fit": fit, "evaluate": evaluate, "prepare": run_prepare, "export": run_export}
+def export(options: dict[str, str], rest: list[str]) -> int:
+    """Write a model for others."""
+    from vit.cli.export import run_export  # torch.export is slow to load, and only needed here
+
+    return run_export(options, rest)
+
+
+VERBS = {"fit": fit, "evaluate": evaluate, "prepare": run_prepare, "export": export}

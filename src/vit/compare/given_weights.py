@@ -57,7 +57,7 @@ class GivenWeights(NamedTuple):
     @property
     def kind(self) -> Kind:
         """What they were trained by, as far as their files say."""
-        return kind_of([learned_labels(link) for link in self.lineage])
+        return kind_of_trainings([learned_labels(link) for link in self.lineage])
 
     def shown_at(self, most: int) -> int:
         """The pixels that it is shown: its own, or as many patches as fit into `most`."""
@@ -71,7 +71,7 @@ def learned_labels(link: Link) -> bool | None:
     return card.uses_labels if card else link.uses_labels
 
 
-def kind_of(learned: list[bool | None]) -> Kind:
+def kind_of_trainings(learned: list[bool | None]) -> Kind:
     """One training with labels makes an arm supervised; one of which nobody knows, imported."""
     if True in learned:
         return "supervised"

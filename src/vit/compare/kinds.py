@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vit.compare.dry_run import DryRun
-from vit.compare.given_weights import kind_of, known_weights, learned_labels
+from vit.compare.given_weights import kind_of_trainings, known_weights, learned_labels
 from vit.compare.study import Arm
 from vit.compare.verdict import Kind
 
@@ -20,7 +20,7 @@ def kinds_of(arms: dict[str, Arm], dry_runs: dict[tuple[str, str], DryRun]) -> d
         if arm.pretrain:
             before = dry_runs[name, "pretrain"]  # its teacher's labels are labels too
             known = [before.uses_labels, *map(learned_labels, before.lineage)]
-            kinds[name] = kind_of(known)
+            kinds[name] = kind_of_trainings(known)
         else:
             kinds[name] = imported_kind(Path(arm.pretrained)) if arm.pretrained else "none"
     return kinds

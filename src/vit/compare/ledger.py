@@ -53,13 +53,13 @@ def upstream(link: Link) -> list[str]:
     if card := card_of(link):
         labels = 0 if card.uses_labels is False else card.labels
         return [
-            card.objective or UNKNOWN, card.data or UNKNOWN, count(card.images), count(labels),
+            card.objective or UNKNOWN, card.data or UNKNOWN, amount(card.images), amount(labels),
             UNKNOWN if card.flops is None else f"{card.flops:.2g}", card.licence or UNKNOWN,
         ]  # fmt: skip
     settings = load_yaml(link.config, "lineage") or {}
     kinds = [class_in(settings, "model", "objective"), class_in(settings, "data")]
     pictures = len(link.hashes) * link.every
-    images = f"about {pictures:,}" if link.every > 1 else count(pictures or None)
+    images = f"about {pictures:,}" if link.every > 1 else amount(pictures or None)
     return [*kinds, images, images if link.uses_labels else "0", UNKNOWN, "yours"]
 
 
@@ -72,6 +72,6 @@ def class_in(settings: dict, *keys: str) -> str:
     return str(path).rpartition(".")[2] if path else UNKNOWN
 
 
-def count(number: int | None) -> str:
+def amount(number: int | None) -> str:
     """A number of pictures, or that nobody said it."""
     return UNKNOWN if number is None else f"{number:,}"

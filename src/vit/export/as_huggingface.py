@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vit.data.preprocessing import Preprocessing
 from vit.export.as_safetensors import FILE, save_tensors
-from vit.export.as_timm import refuse
+from vit.export.as_timm import refuse_settings
 from vit.export.subject import Subject
 from vit.whole_files import write_text
 
@@ -78,7 +78,7 @@ def check_holds(subject: Subject) -> None:
     gate = (int(of["width"] * 4 * 2 / 3) + 7) // 8 * 8  # as Dinov2 makes it of mlp_ratio 4
     gated, ratio = of["mlp"] == "swiglu", of["mlp_width"] / of["width"]
     dinov2 = kind_of_model(subject) != "vit"
-    refuse(
+    refuse_settings(
         {
             "class_token: false": not of["class_token"],
             "position: rope": of["position"] == "rope",
@@ -109,7 +109,9 @@ def config_of_model(subject: Subject, kind: str) -> dict[str, Any]:
     of, spec = subject.answers.encoder.settings, subject.stored.spec
     side = spec.image_size
     config = {
-        "architectures": [CLASSES[kind] + ("ForImageClassification" if subject.classes else "Model")],
+        "architectures": [
+            CLASSES[kind] + ("ForImageClassification" if subject.classes else "Model")
+        ],
         "model_type": kind,
         "hidden_size": of["width"],
         "num_hidden_layers": of["depth"],

@@ -17,8 +17,8 @@ OPSET = 18  # the first that holds all of the exporter's graph; runtimes since 2
 def write_onnx(subject: Subject, folder: Path) -> list[str]:
     """Write model.onnx; the names of the files.
 
-    Its input `images` is uint8, B H W 3 with any B, H and W; its outputs are named as `Answers`
-    names them.
+    Its input `images` is uint8, B H W 3 with any B, H and W; its outputs have the names of
+    `AnswerNetwork`.
     """
     extra("onnx", "onnxscript")
     program = traced(FromPixels(subject.preprocess, subject.answers))

@@ -1,4 +1,4 @@
-"""safetensors: the weights by our names, which are timm's, and in the header all that rebuilds them.
+"""safetensors: weights by our names, which are timm's, and in the header all that rebuilds them.
 
 `stored_encoder` reads the file again, whatever it is called: architecture, normalisation and
 classes stand in its metadata under `vit`.

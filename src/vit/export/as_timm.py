@@ -53,7 +53,7 @@ def vision_transformer(subject: Subject) -> tuple[dict[str, Any], dict[str, Tens
     """Config and tensors of a ViT."""
     encoder, spec = subject.answers.encoder, subject.stored.spec
     of = encoder.settings
-    refuse(
+    refuse_settings(
         {
             "position: rope": of["position"] == "rope",
             f"norm_eps: {of['norm_eps']:g} (timm's is {EPS:g})": of["norm_eps"] != EPS,
@@ -102,7 +102,7 @@ def with_register_rows(encoder: torch.nn.Module) -> Tensor:
 def resnet(subject: Subject) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config and tensors of a torchvision ResNet, whose names timm's has."""
     of = subject.answers.encoder.settings
-    refuse({"small_stem: true": of["small_stem"]}, "timm's ResNet")
+    refuse_settings({"small_stem: true": of["small_stem"]}, "timm's ResNet")
     tensors = {
         name.removeprefix("net."): tensor
         for name, tensor in subject.answers.encoder.state_dict().items()
@@ -126,7 +126,7 @@ def crop_of(preprocess: Preprocessing) -> dict[str, Any]:
     return {"crop_pct": part, "crop_mode": mode, "interpolation": preprocess.interpolation}
 
 
-def refuse(reasons: dict[str, bool], where: str) -> None:
+def refuse_settings(reasons: dict[str, bool], where: str) -> None:
     """Say what a format cannot hold.
 
     Args:

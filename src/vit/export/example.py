@@ -18,7 +18,7 @@ from PIL import Image{more}
 
 
 '''
-CLASSES = '''
+CLASSES = """
 
 here = Path(__file__).parent
 session = onnxruntime.InferenceSession(here / "model.onnx")
@@ -26,14 +26,14 @@ classes = json.loads((here / "export.json").read_text(encoding="utf-8"))["classe
 for path in sys.argv[1:]:
     chances = session.run(None, {"images": pixels(path)[None]})[0][0]
     print(path, *(f"{classes[i]} {chances[i]:.4f}" for i in chances.argsort()[::-1][:3]))
-'''
-FEATURES = '''
+"""
+FEATURES = """
 
 session = onnxruntime.InferenceSession(Path(__file__).parent / "model.onnx")
 for path in sys.argv[1:]:
     pooled = session.run(["pooled"], {"images": pixels(path)[None]})[0][0]
     print(path, *pooled)
-'''
+"""
 
 
 def example_for(subject: Subject) -> str:

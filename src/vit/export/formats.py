@@ -17,7 +17,7 @@ from vit.export.subject import Subject, answers_of, subject_of
 from vit.export.verify import (
     EXACT,
     THEIRS,
-    Difference,
+    ExportDifference,
     answer_from_files,
     answer_from_pixels,
     batched,
@@ -38,42 +38,42 @@ class Format:
     """
 
     write: Callable[[Subject, Path], list[str]]
-    measure: Callable[[Subject, Path, list[Path], Expected], Difference]
+    measure: Callable[[Subject, Path, list[Path], Expected], ExportDifference]
     bound: float
 
 
 def measure_graph(
     open_graph: Callable[[Path], Callable[[Tensor], list[Tensor]]],
-) -> Callable[[Subject, Path, list[Path], Expected], Difference]:
+) -> Callable[[Subject, Path, list[Path], Expected], ExportDifference]:
     """A format whose preprocessing is inside."""
 
     def measure(
         subject: Subject, folder: Path, pictures: list[Path], expected: Expected
-    ) -> Difference:
+    ) -> ExportDifference:
         ask, relative = open_graph(folder), not subject.classes
         theirs = answer_from_files(subject, ask, pictures)
         files = largest(expected, theirs, relative)
-        return Difference(files, None, batched(ask, relative), len(pictures))
+        return ExportDifference(files, None, batched(ask, relative), len(pictures))
 
     return measure
 
 
 def measure_library(
     library: str, runner: type
-) -> Callable[[Subject, Path, list[Path], Expected], Difference]:
+) -> Callable[[Subject, Path, list[Path], Expected], ExportDifference]:
     """A format that another library opens and shows pictures to; without it nothing is known."""
 
     def measure(
         subject: Subject, folder: Path, pictures: list[Path], expected: Expected
-    ) -> Difference:
+    ) -> ExportDifference:
         if not installed(library):
-            return Difference(None, None, None, 0)
+            return ExportDifference(None, None, None, 0)
         ask, relative = runner(folder, subject), not subject.classes
         kept = [n for n, path in enumerate(pictures) if is_showable(subject, path)]
         pictures, expected = [pictures[n] for n in kept], [expected[n] for n in kept]
         same = answer_from_pixels(subject, ask.forward, pictures)
         theirs = answer_from_files(subject, ask, pictures)
-        return Difference(
+        return ExportDifference(
             largest(expected, theirs, relative),
             largest(expected, same, relative),
             None,
@@ -92,10 +92,10 @@ def is_showable(subject: Subject, picture: Path) -> bool:
 
 def measure_stored(
     subject: Subject, folder: Path, pictures: list[Path], expected: Expected
-) -> Difference:
+) -> ExportDifference:
     """A file that this project reads again, with the transform that stands in it."""
     theirs = answers_of(subject_of(folder), pictures)
-    return Difference(
+    return ExportDifference(
         largest(expected, theirs, not subject.classes), None, None, len(pictures)
     )
 

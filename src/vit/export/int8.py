@@ -1,8 +1,8 @@
 """int8: onnxruntime's static quantisation, kept only where measured accuracy stays.
 
 Weights and what linear layers read become 8-bit numbers with a scale (QDQ form; weights a scale a
-row); preprocessing, attention and norms stay float. Scales come from calibration pictures. A ViT may
-lose little or half of its accuracy by it, so it is measured on validation pictures, from files.
+row); preprocessing, attention and norms stay float. Scales come from calibration pictures. A ViT
+may lose little or half of its accuracy, so it is measured on validation pictures, from files.
 """
 
 import logging
@@ -100,9 +100,7 @@ def write_int8(folder: Path, subject: Subject, calibration: list[Path]) -> None:
     graph = onnx.load(str(folder / FLOAT), load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}
     layers = [
-        node.name
-        for node in graph.node
-        if node.op_type in LAYERS and weights & set(node.input)
+        node.name for node in graph.node if node.op_type in LAYERS and weights & set(node.input)
     ]
 
     class Reader(quantization.CalibrationDataReader):

@@ -1,4 +1,4 @@
-"""The page beside an export: what the model is, how it was made, how well it does, how to use it."""
+"""The page beside an export: what the model is, how it was made, what it reached, how to use it."""
 
 from vit.export.provenance import MADE_BY, Provenance
 from vit.export.subject import Subject

@@ -2,9 +2,9 @@
 
 A resize, its antialiasing, a centre crop and a letterbox are separable: one matrix for the rows and
 one for the columns, computed from the picture's size. Weights are those of Pillow and of torch's
-antialiased `interpolate`; where whole pixels are wanted, they are rounded to 16 bits as torch rounds
-them for uint8, and each of the two steps ends in whole pixels, columns first. So `Preprocessing`
-is met up to one level of 255 in a few of ten thousand pixels.
+antialiased `interpolate`; where whole pixels are wanted, they are rounded to 16 bits as torch does
+it for uint8, and each of the two steps ends in whole pixels, columns first. So the pixels are those
+of `Preprocessing`; one in a million is another level, where float32 falls short of a half.
 
 B batch, C channels, H W pixels of the picture, h w those that the model sees.
 """
@@ -122,12 +122,12 @@ def inside(placed: Placed, seen: int) -> Tensor:
     return (wanted >= 0) & (wanted < placed.length)
 
 
-def triangle(distance: Tensor) -> Tensor:
+def triangle_kernel(distance: Tensor) -> Tensor:
     """The kernel of bilinear resizing."""
     return (1 - distance.abs()).clamp(min=0)
 
 
-def cubic(distance: Tensor) -> Tensor:
+def cubic_kernel(distance: Tensor) -> Tensor:
     """The kernel of bicubic resizing, Keys's with a = -0.5 as Pillow has it."""
     x = distance.abs()
     near = (1.5 * x - 2.5) * x * x + 1
@@ -135,4 +135,4 @@ def cubic(distance: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-KERNELS = {"bilinear": triangle, "bicubic": cubic}
+KERNELS = {"bilinear": triangle_kernel, "bicubic": cubic_kernel}

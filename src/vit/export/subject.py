@@ -3,7 +3,7 @@
 B batch, C channels, h w pixels that the encoder sees, N patches, D width, L classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from vit.models.prefixes import config_value
 from vit.models.weights import Stored, load_into, stored_encoder
 
 
-class Answers(nn.Module):
+class AnswerNetwork(nn.Module):
     """Normalised pixels to what an export gives: tensors, in the order of `names`.
 
     With a classifier these are probabilities (softmax, or a sigmoid a class where an image may have
@@ -67,7 +67,7 @@ class Subject:
     """
 
     stored: Stored
-    answers: Answers
+    answers: AnswerNetwork
     preprocess: Preprocessing
     run: Path | None
 
@@ -85,6 +85,9 @@ def subject_of(path: str | Path) -> Subject:
         FileNotFoundError: there is no such file.
     """
     stored = stored_encoder(path)
+    if stored.classifier and not stored.spec.classes:  # whose names nobody knows: their numbers
+        numbers = tuple(map(str, range(len(stored.classifier["bias"]))))
+        stored = replace(stored, spec=replace(stored.spec, classes=numbers))
     spec = stored.spec
     if spec.channels not in (1, 3):
         raise ValueError(
@@ -93,7 +96,7 @@ def subject_of(path: str | Path) -> Subject:
     encoder = stored.build(spec)
     load_into(encoder, stored, spec.channels)
     head = stored.classifier
-    answers = Answers(encoder, head.get("weight"), head.get("bias"), spec.multi_label)
+    answers = AnswerNetwork(encoder, head.get("weight"), head.get("bias"), spec.multi_label)
     preprocess = Preprocessing(spec, **stored.preprocessing)
     above = stored.path.parent.parent
     run = above if (above / "config.yaml").is_file() else None

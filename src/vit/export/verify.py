@@ -18,7 +18,9 @@ from torch import Tensor
 from vit.export.decoding import decoder_of
 from vit.export.subject import Subject, answers_of
 
-NETWORK = 1e-4  # the most that answers may differ by for the same pixels: other kernels, other order
+NETWORK = (
+    1e-4  # the most that answers may differ by for the same pixels: other kernels, other order
+)
 EXACT = 1e-3  # from files, where preprocessing is inside the export: decoders may differ a little
 # from files, where another library shows the picture: pixels differ by a level here and there, and
 # transformers cuts an odd middle one pixel aside; a wrong size or normalisation differs by more
@@ -29,7 +31,7 @@ Ask = Callable[[Tensor], list[Tensor]]  # of a batch of pictures: one tensor a n
 
 
 @dataclass(frozen=True)
-class Difference:
+class ExportDifference:
     """The largest differences between a model and its export.
 
     Args:
@@ -85,18 +87,18 @@ def batched(ask: Ask, relative: bool) -> float:
     return largest(alone, rows, relative)
 
 
-def check_difference(difference: Difference, bound: float, where: str) -> None:
+def check_difference(difference: ExportDifference, bound: float, where: str) -> None:
     """Refuse an export that says something else.
 
     Raises:
         ValueError: with the difference.
     """
-    bounds = {"files": bound, "network": NETWORK, "batch": NETWORK}
-    for name, most in bounds.items():
-        value = getattr(difference, name)
+    for value, most, what in (
+        (difference.files, bound, "of encoded files"),
+        (difference.network, NETWORK, "of the same pixels"),
+        (difference.batch, NETWORK, "of pictures in a batch"),
+    ):
         if value is not None and not value <= most:
-            kinds = {"files": "of encoded files", "network": "of the same pixels"}
-            what = kinds.get(name, "of pictures in a batch")
             raise ValueError(
                 f"export: {where} answers {value:.2g} differently {what}, more than {most:g}; "
                 "it was not kept"

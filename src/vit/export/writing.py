@@ -1,4 +1,4 @@
-"""An export from beginning to end: written aside, verified twice, described, then put in its place."""
+"""An export from beginning to end: written aside, verified, described, then put in its place."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from vit.export.odd_pictures import write_odd_pictures
 from vit.export.provenance import provenance_of
 from vit.export.readme import model_card
 from vit.export.subject import Subject, answers_of
-from vit.export.verify import Difference, check_difference, unchanged
+from vit.export.verify import ExportDifference, check_difference, unchanged
 from vit.whole_files import write_text
 
 VERSION = 1
@@ -37,7 +37,7 @@ class Written:
     folder: Path
     kind: str
     megabytes: float
-    difference: Difference
+    difference: ExportDifference
 
 
 def export_model(
@@ -113,7 +113,7 @@ def written_into(part: Path, kind: str, subject: Subject) -> list[str]:
 
 def verified(
     subject: Subject, kind: str, part: Path, pictures: list[Path], expected: list
-) -> Difference:
+) -> ExportDifference:
     """Open a written format and compare.
 
     Raises:
@@ -125,7 +125,7 @@ def verified(
 
 
 def describe_folder(
-    subject: Subject, kind: str, part: Path, difference: Difference, extra: dict[str, Any]
+    subject: Subject, kind: str, part: Path, difference: ExportDifference, extra: dict[str, Any]
 ) -> None:
     """Write export.json, README.md, and example.py where onnxruntime runs it."""
     known, spec = provenance_of(subject), subject.stored.spec
@@ -157,7 +157,7 @@ def describe_folder(
     write_text(part / ABOUT, json.dumps(about, indent=1) + "\n")
 
 
-def as_sentence(difference: Difference) -> str:
+def as_sentence(difference: ExportDifference) -> str:
     """How an export was verified."""
     if difference.files is None:
         return "not verified: the library that opens it is not installed"

@@ -20,7 +20,8 @@ class Features(NamedTuple):
         pooled: B D, the vector that a probe reads.
         tokens: B N D, one vector per patch; None for encoders without patches.
         cls: B D, the class token; None where there is none.
-        grid: rows and columns of the patches; None without patches.
+        grid: rows and columns of the patches; None without patches, and in a traced graph, whose
+            outputs are tensors only.
         layers: intermediate layers by name, as they were asked for; None where none was. A ViT's
             "block3" is B T D, prefix tokens and patches after its third block and before the last
             norm; a ResNet's "stage2" is B N D, the map after its second stage in raster order.

@@ -248,6 +248,8 @@ class ViT(TokenEncoder):
         else:
             tokens, between = self.encode(patches, grid=grid), None
         cls = tokens[:, 0] if self.cls_token is not None else None
+        if torch.compiler.is_exporting():
+            grid = None  # a graph gives tensors only
         return Features(self.pool(tokens), tokens[:, self.front :], cls, grid, between)
 
     def encode_with_layers(

@@ -29,7 +29,7 @@ def overview_of(data: Images, argv: list[str]) -> list[str]:
     """
     lines = [f"{split}: {len(data.open(split)):,} images" for split in SPLITS]
     if not isinstance(data, FileImages):
-        return [*lines, f"next: python train.py fit --config {FROM_SCRATCH} {typed(argv)}"]
+        return [*lines, f"next: python train.py fit --config {FROM_SCRATCH} {quoted(argv)}"]
     sides, looked = short_sides(data)
     if sides:
         least, middle, most = min(sides), round(statistics.median(sides)), max(sides)
@@ -76,16 +76,16 @@ def next_fit(argv: list[str], side: int) -> str:
     size_argv = "" if sized else f" --data.image_size {size}"
     if patch:
         return (
-            f"python train.py fit --config {FROM_SCRATCH} {typed(argv)}{size_argv} "
+            f"python train.py fit --config {FROM_SCRATCH} {quoted(argv)}{size_argv} "
             f"--model.encoder.patch_size {patch}"
         )
-    chosen = typed(argv).replace("--data configs/data/image_folder.yaml ", "")  # the recipe has it
+    chosen = quoted(argv).replace("--data configs/data/image_folder.yaml ", "")  # the recipe has it
     return (
         f"python train.py fit --config {OWN} {chosen}{size_argv} "
         "--model.pretrained <run or released weights>"
     )
 
 
-def typed(argv: list[str]) -> str:
+def quoted(argv: list[str]) -> str:
     """A command line's words as a shell takes them."""
     return " ".join(map(shlex.quote, argv))

@@ -42,8 +42,8 @@ def stored_from(file: WeightsFile, released: Released) -> Stored:
         settings = settings_in(shapes, released, notes)
         settings["position"] = position_in(shapes, settings)
         grid = grid_in(shapes, released, settings)
-        state = placed(body, settings, math.prod(grid))
-        spec = spec_of(shapes, released, grid, head["weight"], notes)
+        state = with_our_positions(body, settings, math.prod(grid))
+        spec = released_spec(shapes, released, grid, head["weight"], notes)
         check_whole(spec, grid, settings, state.shapes)
     except (ValueError, IndexError) as error:
         raise ValueError(f"pretrained: {file.path} {error}") from error
@@ -145,7 +145,7 @@ def position_in(shapes: dict[str, tuple[int, ...]], settings: dict[str, Any]) ->
     return position
 
 
-def placed(tensors: Tensors, settings: dict[str, Any], count: int) -> Tensors:
+def with_our_positions(tensors: Tensors, settings: dict[str, Any], count: int) -> Tensors:
     """Positions as ours are: one for the class token, none for registers, then the patches.
 
     A file may have none for the class token (big_vision, DeiT III): zeros are put there. Or some
@@ -187,7 +187,7 @@ def replaced(tensors: Tensors, name: str, names: tuple[str, ...], make: Any) -> 
     return tensors | tensors.made({name: Origin(names, make)})
 
 
-def spec_of(
+def released_spec(
     shapes: dict[str, tuple[int, ...]],
     released: Released,
     grid: tuple[int, int],

@@ -5,23 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vit.models.weights.known_cards import IN21K, TUNED, Known, known_by, supervised
+from vit.models.weights.known_cards import IN21K, TUNED, Facts, known_by, supervised
+from vit.models.weights.released import HALF
 
 GOOGLE = re.compile(r"google/vit-(base|large|huge)-patch\d\d-\d+(-in21k)?")  # arXiv:2010.11929
 
 
 def hub_name(path: Path, config: dict[str, Any]) -> str:
-    """Publisher and name, from config.json or the hub's cache; else the name of the folder."""
+    """Publisher and name, from config.json or the hub's cache; else that of the file."""
     said = str(config.get("_name_or_path", ""))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", said):
         return said
     for folder in path.parts:
         if folder.startswith("models--"):
             return folder.removeprefix("models--").replace("--", "/", 1)
-    return path.parent.name if path.is_file() and path.stem.endswith("model") else path.name
+    if path.is_file():
+        return path.parent.name if path.stem in ("model", "pytorch_model") else path.stem
+    return path.name
 
 
-def known_on_hub(name: str, classes: tuple[str, ...]) -> Known:
+def known_on_hub(name: str, classes: tuple[str, ...]) -> Facts:
     """What a name on the hub tells; of an unknown one nothing but the name.
 
     Args:
@@ -31,6 +34,6 @@ def known_on_hub(name: str, classes: tuple[str, ...]) -> Known:
     known = known_by(name.rpartition("/")[2].replace("-", "_"))
     if google := GOOGLE.fullmatch(name):
         data = "ImageNet-21k" if google[2] else TUNED
-        known = Known(supervised(data, IN21K))
+        known = Facts(supervised(data, IN21K), HALF)
     source = f"https://huggingface.co/{name}" if "/" in name else ""
     return replace(known, card=replace(known.card, name=name, source=source, classes=classes))

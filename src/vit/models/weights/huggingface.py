@@ -6,7 +6,7 @@ what is a default. Positions are resampled as each of them does it.
 L classes, D width.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from vit.models.weights.hub_cards import hub_name, known_on_hub
 from vit.models.weights.huggingface_names import origins, prefix_of_encoder, theirs_by_ours
@@ -94,6 +94,7 @@ def converted(file: WeightsFile, kind: str) -> Released:
         norm_eps=float(config.get("layer_norm_eps", family.norm_eps)),
         resize=family.resize,
         epochs=known.epochs,
+        pool=half_read(file, file.tensors.shapes[made["patch_embed.proj.weight"].names[0]][0]),
         settings=settings,
         notes=tuple(notes),
         **shown,
@@ -153,19 +154,35 @@ def classifier_of(
     name = next((name for name in HEADS if f"{name}.weight" in shapes), None)
     if name is None:
         return {}, (), []
-    rows = shapes[f"{name}.weight"]
-    if rows[-1] != width:
+    rows, half = shapes[f"{name}.weight"], half_read(file, width)
+    if rows[-1] != width and half is None:
         return {}, (), [f"{name} reads {rows[-1]:,} numbers, class token and patches; not used"]
     if file.config.get("problem_type") == "multi_label_classification":
         return {}, (), [f"{name} answers several labels an image; not used"]
     parts = [kind for kind in ("weight", "bias") if f"{name}.{kind}" in shapes]
     head = {f"head.{kind}": Origin((f"{name}.{kind}",)) for kind in parts}
+    if half is not None:
+        columns = slice(0, width) if half == "cls" else slice(width, None)
+        head["head.weight"] = Origin((f"{name}.weight",), lambda weight: weight[:, columns])
     names = {str(key): str(value) for key, value in file.config.get("id2label", {}).items()}
     other = "distillation_classifier.weight" in shapes
     said = ["distillation_classifier is not used"] if other else []
     if names.keys() != {str(number) for number in range(rows[0])}:
         return head, (), [*said, f"config.json has no names for its {rows[0]:,} classes"]
     return head, tuple(names[str(number)] for number in range(rows[0])), said
+
+
+def half_read(file: WeightsFile, width: int) -> Literal["cls", "mean"] | None:
+    """What a Dinov2's head reads of class token and mean of the patches, where it is one of them.
+
+    Such a head has zeros for the other: `export --to huggingface` writes it so.
+    """
+    if file.tensors.shapes.get("classifier.weight", (0,))[-1] != 2 * width:
+        return None
+    cls, mean = file.tensors["classifier.weight"].split(width, 1)
+    if cls.any() and mean.any():
+        return None
+    return "cls" if cls.any() else "mean"
 
 
 def shown_as(file: WeightsFile, family: Family) -> dict[str, Any]:

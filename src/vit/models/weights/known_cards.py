@@ -17,7 +17,7 @@ IN1K, IN21K, LVD142M, IG3B = 1_281_167, 14_197_122, 142_109_386, 3_600_000_000  
 
 
 @dataclass(frozen=True)
-class Known:
+class Facts:
     """What a name tells.
 
     Args:
@@ -48,48 +48,48 @@ def unlabelled(objective: str, data: str, images: int | None, licence: str) -> C
 
 TUNED = "ImageNet-21k, then ImageNet-1k"
 KNOWN = (  # the first whose pattern is in the name counts
-    (r"augreg\d?_in21k_ft_in1k", Known(supervised(TUNED, IN21K), HALF, 0.9, 300)),
+    (r"augreg\d?_in21k_ft_in1k", Facts(supervised(TUNED, IN21K), HALF, 0.9, 300)),
     (r"augreg_in21k|-i21k-300ep(?!.*--imagenet2012)",
-     Known(supervised("ImageNet-21k", IN21K), HALF, 0.9, 300)),
-    (r"-i21k-300ep.*--imagenet2012", Known(supervised(TUNED, IN21K), HALF, 0.9, 300)),
-    (r"augreg_in1k|-i1k-300ep", Known(supervised("ImageNet-1k", IN1K), HALF, 0.9, 300)),
-    (r"orig_in21k_ft_in1k", Known(supervised(TUNED, IN21K), HALF, 0.9)),
-    (r"orig_in21k", Known(supervised("ImageNet-21k", IN21K), HALF, 0.9)),
-    (r"sam_in1k", Known(supervised("ImageNet-1k", IN1K), HALF, 0.9)),
-    (r"deit3.*in22k", Known(supervised("ImageNet-21k, then ImageNet-1k", IN21K), IMAGENET, 1.0)),
-    (r"deit3", Known(supervised("ImageNet-1k", IN1K), IMAGENET, 0.9)),
+     Facts(supervised("ImageNet-21k", IN21K), HALF, 0.9, 300)),
+    (r"-i21k-300ep.*--imagenet2012", Facts(supervised(TUNED, IN21K), HALF, 0.9, 300)),
+    (r"augreg_in1k|-i1k-300ep", Facts(supervised("ImageNet-1k", IN1K), HALF, 0.9, 300)),
+    (r"orig_in21k_ft_in1k", Facts(supervised(TUNED, IN21K), HALF, 0.9)),
+    (r"orig_in21k", Facts(supervised("ImageNet-21k", IN21K), HALF, 0.9)),
+    (r"sam_in1k", Facts(supervised("ImageNet-1k", IN1K), HALF, 0.9)),
+    (r"deit3.*in22k", Facts(supervised("ImageNet-21k, then ImageNet-1k", IN21K), IMAGENET, 1.0)),
+    (r"deit3", Facts(supervised("ImageNet-1k", IN1K), IMAGENET, 0.9)),
     (r"deit.*distilled",
-     Known(supervised("ImageNet-1k", IN1K, objective="labels and a RegNetY-16GF's answers"),
+     Facts(supervised("ImageNet-1k", IN1K, objective="labels and a RegNetY-16GF's answers"),
            IMAGENET, 0.9, 300)),
-    (r"deit_(tiny|small|base)", Known(supervised("ImageNet-1k", IN1K), IMAGENET, 0.9, 300)),
+    (r"deit_(tiny|small|base)", Facts(supervised("ImageNet-1k", IN1K), IMAGENET, 0.9, 300)),
     (r"mae_finetuned",
-     Known(supervised("ImageNet-1k", IN1K, "cc-by-nc-4.0",
+     Facts(supervised("ImageNet-1k", IN1K, "cc-by-nc-4.0",
                       objective="masked pixels (MAE), then labels"), IMAGENET, 0.875)),
     (r"(^|[._-])mae($|[._-])",
-     Known(unlabelled("masked pixels (MAE)", "ImageNet-1k", IN1K, "cc-by-nc-4.0"),
+     Facts(unlabelled("masked pixels (MAE)", "ImageNet-1k", IN1K, "cc-by-nc-4.0"),
            IMAGENET, 0.9)),
-    (r"dinov3.*sat", Known(unlabelled("DINOv3", "SAT-493M", 493_000_000, "dinov3-license"),
+    (r"dinov3.*sat", Facts(unlabelled("DINOv3", "SAT-493M", 493_000_000, "dinov3-license"),
                            ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143)), 1.0)),
-    (r"dinov3", Known(unlabelled("DINOv3", "LVD-1689M", 1_689_000_000, "dinov3-license"),
+    (r"dinov3", Facts(unlabelled("DINOv3", "LVD-1689M", 1_689_000_000, "dinov3-license"),
                       IMAGENET, 1.0)),
-    (r"dinov2", Known(unlabelled("DINOv2", "LVD-142M", LVD142M, "apache-2.0"), IMAGENET, 1.0)),
+    (r"dinov2", Facts(unlabelled("DINOv2", "LVD-142M", LVD142M, "apache-2.0"), IMAGENET, 1.0)),
     (r"(^|[._-])dino($|[._-])|dino_(deit|vit)",
-     Known(unlabelled("DINO", "ImageNet-1k", IN1K, "apache-2.0"), IMAGENET, 0.9)),
+     Facts(unlabelled("DINO", "ImageNet-1k", IN1K, "apache-2.0"), IMAGENET, 0.9)),
     (r"vit_[blh]_\d\d_lc_swag|_imagenet1k_swag_linear",
-     Known(supervised("Instagram, hashtags; head: ImageNet-1k", IG3B, "cc-by-nc-4.0",
+     Facts(supervised("Instagram, hashtags; head: ImageNet-1k", IG3B, "cc-by-nc-4.0",
                       objective="hashtags (SWAG)"), IMAGENET, 1.0)),
     (r"vit_[blh]_\d\d_swag|_imagenet1k_swag_e2e",
-     Known(supervised("Instagram, hashtags, then ImageNet-1k", IG3B, "cc-by-nc-4.0",
+     Facts(supervised("Instagram, hashtags, then ImageNet-1k", IG3B, "cc-by-nc-4.0",
                       objective="hashtags (SWAG), then labels"), IMAGENET, 1.0)),
     (r"vit_[blh]_\d\d([-.]|$)",
-     Known(supervised("ImageNet-1k", IN1K, "bsd-3-clause"), IMAGENET, 0.875, 300)),
+     Facts(supervised("ImageNet-1k", IN1K, "bsd-3-clause"), IMAGENET, 0.875, 300)),
     (r"siglip",
-     Known(Card("", "pictures and their captions (SigLIP)", True, "WebLI", licence="apache-2.0"),
+     Facts(Card("", "pictures and their captions (SigLIP)", True, "WebLI", licence="apache-2.0"),
            HALF, 0.9)),
 )  # fmt: skip
 
 
-def known_by(name: str, source: str = "") -> Known:
+def known_by(name: str, source: str = "") -> Facts:
     """What a published name tells; a card with the name alone where it tells nothing.
 
     Args:
@@ -99,7 +99,7 @@ def known_by(name: str, source: str = "") -> Known:
     for pattern, known in KNOWN:
         if re.search(pattern, name.lower()):
             return replace(known, card=replace(known.card, name=name, source=source))
-    return Known(Card(name, source=source))
+    return Facts(Card(name, source=source))
 
 
 def imagenet_classes() -> tuple[str, ...]:

@@ -48,12 +48,12 @@ def open_weights(path: Path) -> WeightsFile:
         tensors, about = open_shards(file)
         kind = "safetensors" if "safetensors" in file.name else "torch"
     else:
-        kind = kind_of(file)
+        kind = file_kind(file)
         tensors, about = open_one(file, kind)
     return WeightsFile(path, kind, tensors, config, preprocessor, about)
 
 
-def kind_of(file: Path) -> str:
+def file_kind(file: Path) -> str:
     """What a file is, by its first bytes: torch, npz, safetensors or onnx."""
     with file.open("rb") as opened:
         start = opened.read(16)
@@ -98,7 +98,7 @@ def open_shards(index: Path) -> tuple[Tensors, dict[str, Any]]:
     for name in sorted(set(listed.values())):
         if Path(name).name != name or not (index.parent / name).is_file():
             raise ValueError(f"weights: {index} lists {name}, which is not beside it")
-        tensors |= open_one(index.parent / name, kind_of(index.parent / name))[0]
+        tensors |= open_one(index.parent / name, file_kind(index.parent / name))[0]
     lacking = [name for name in listed if name not in tensors]
     if lacking:
         raise ValueError(f"weights: {index} lists {lacking[0]}, which its files do not hold")

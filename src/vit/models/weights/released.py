@@ -160,7 +160,7 @@ class Released:
     notes: tuple[str, ...] = ()
 
 
-class Format(NamedTuple):
+class ReleasedFormat(NamedTuple):
     """One way in which released weights are written.
 
     Args:

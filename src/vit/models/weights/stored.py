@@ -142,9 +142,10 @@ def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
     left = f", not used: {' '.join(unused)}" if unused else ""
     moved = getattr(encoder, "grid", None)
     resized = "" if moved == stored.grid else f", positions resized from {stored.grid} to {moved}"
+    notes = "".join(f"; {note}" for note in stored.notes)
     return (
         f"pretrained: {len(stored.state)} tensors, {total:,} numbers, 100 % of the encoder "
-        f"from {stored.path}{resized}{left}"
+        f"from {stored.path}{resized}{left}{notes}"
     )
 
 

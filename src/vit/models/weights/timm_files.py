@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from vit.models.weights.card import Card
-from vit.models.weights.known_cards import Known, known_by
+from vit.models.weights.hub_cards import hub_name
+from vit.models.weights.known_cards import Facts, known_by
 from vit.models.weights.parameter_names import by_our_names, prefix_in
 from vit.models.weights.released import Released, Tensors, WeightsFile
 
@@ -33,7 +34,8 @@ def from_timm(file: WeightsFile) -> Released:
     """
     about = file.config.get("pretrained_cfg") or {}
     arguments = file.config.get("model_args") or {}
-    architecture = str(file.config.get("architecture") or file.path.stem)
+    short = hub_name(file.path, {}).rpartition("/")[2]
+    architecture = str(file.config.get("architecture") or short)
     tag = f".{about['tag']}" if about.get("tag") else ""
     known = known_by(architecture + tag, "timm" if file.config else "")
     tensors, notes = by_our_names(file)
@@ -47,8 +49,8 @@ def from_timm(file: WeightsFile) -> Released:
         gelu=gelu_of(file, architecture, arguments),
         norm_eps=1e-5 if rotated else 1e-6,
         normalisation=normalisation_of(about, known, notes),
-        image_size=pair_of(size),
-        center_crop_ratio=crop_of(about, known),
+        image_size=size_pair(size),
+        center_crop_ratio=crop_ratio_in(about, known),
         interpolation="bilinear" if about.get("interpolation") == "bilinear" else "bicubic",
         pool=POOLS.get(pool),
         epochs=known.epochs,
@@ -96,7 +98,7 @@ def gelu_of(file: WeightsFile, architecture: str, arguments: dict[str, Any]) -> 
 
 
 def normalisation_of(
-    about: dict[str, Any], known: Known, notes: list[str]
+    about: dict[str, Any], known: Facts, notes: list[str]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation: of the config, of the name, or ImageNet's with a note."""
     if about.get("mean") and about.get("std"):
@@ -108,7 +110,7 @@ def normalisation_of(
     return known.normalisation
 
 
-def crop_of(about: dict[str, Any], known: Known) -> float | None:
+def crop_ratio_in(about: dict[str, Any], known: Facts) -> float | None:
     """The middle that evaluation shows, as a fraction of the short side; None: all, squeezed."""
     if about.get("crop_mode") == "squash":
         return None
@@ -116,7 +118,7 @@ def crop_of(about: dict[str, Any], known: Known) -> float | None:
     return None if ratio is None else min(float(ratio), 1.0)
 
 
-def pair_of(size: Any) -> tuple[int, int] | None:
+def size_pair(size: Any) -> tuple[int, int] | None:
     """Height and width out of a number, a pair, or nothing."""
     if isinstance(size, int):
         return size, size

@@ -30,6 +30,8 @@ def open_torch(path: Path) -> tuple[Tensors, dict[str, Any]]:
         ValueError: it is no whole torch file, holds something that would run, or no tensors.
     """
     with refusals(path, "weights"):
+        if path.suffix == ".safetensors":  # torch.load goes by the name
+            raise ValueError("torch's file by another's name; call it .pth")
         mapped = zipfile.is_zipfile(path)
         if mapped:
             check_archive(path)
