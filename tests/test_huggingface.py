@@ -308,13 +308,16 @@ def test_a_missing_key_matrix_is_named(tmp_path):
         stored(tmp_path)
 
 
-def test_a_name_on_the_hub_comes_from_the_config_or_the_cache(tmp_path):
+def test_a_name_on_the_hub_comes_from_the_cache_and_not_from_what_a_model_began_as(tmp_path):
     cached = tmp_path / "models--facebook--dinov2-small" / "snapshots" / "abc"
-    assert hub_name(cached, {}) == "facebook/dinov2-small"
-    assert hub_name(tmp_path, {"_name_or_path": "google/vit-base-patch16-224"}) == (
-        "google/vit-base-patch16-224"
+    assert hub_name(cached) == "facebook/dinov2-small"
+    tuned = edited(
+        tmp_path / "mine", lambda c: c.update(_name_or_path="google/vit-base-patch16-224")
     )
-    assert hub_name(tmp_path / "mine", {"_name_or_path": "/home/me/x"}) == "mine"
+    assert hub_name(tuned) == "mine"
+    card = card_of(stored(tuned).lineage[0])
+    assert card is not None
+    assert (card.name, card.data) == ("mine", "")
 
 
 def test_a_known_name_brings_its_card_and_an_unknown_one_nothing(tmp_path):
@@ -326,7 +329,7 @@ def test_a_known_name_brings_its_card_and_an_unknown_one_nothing(tmp_path):
     assert known_on_hub("facebook/vit-mae-base", ()).card.objective == "masked pixels (MAE)"
     unknown = known_on_hub("mine", ("a", "b")).card
     assert (unknown.uses_labels, unknown.data, unknown.classes) == (None, "", ("a", "b"))
-    folder = edited(tmp_path, lambda c: c.update(_name_or_path="facebook/dino-vits16"))
-    card = card_of(stored(folder).lineage[0])
+    folder = tmp_path / "models--facebook--dino-vits16" / "snapshots" / "abc"
+    card = card_of(stored(edited(folder, dict)).lineage[0])
     assert card is not None
     assert (card.objective, card.name) == ("DINO", "facebook/dino-vits16")

@@ -32,3 +32,7 @@ def test_two_ranks_write_what_one_writes(tmp_path):
     again = launch("test", "--from", str(run), *words, cwd=tmp_path, ranks=2)
     assert again.code == 0, again.everything
     assert (run / "correct.csv").read_bytes() == (tmp_path / alone).read_bytes()
+    again = json.loads((run / "summary.test.json").read_text())
+    for name in ("test/images", "test/accuracy_low", "test/accuracy_high"):
+        assert again[name] == summary[name]
+    assert summary["test/images"] == 361

@@ -176,7 +176,7 @@ def attacked(run: Path, cwd: Path, change: dict) -> Path:
 
 
 VERBS = [("test", "--from"), ("validate", "--from"), ("predict", "--from"), ("evaluate",),
-         ("fit", "--resume")]  # fmt: skip
+         ("fit", "--resume"), ("export", "--to", "timm")]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])

@@ -102,7 +102,9 @@ class Checkpoints(Checkpoint):
             self.save(trainer)
         if self.best is not None and self.best_step >= 0 and trainer.is_global_zero:
             name = self.metric.name(trainer.datamodule, pl_module)
-            print(f"best.ckpt: {name} {self.best:.4f} at step {self.best_step:,}", flush=True)
+            percent = name.endswith(("accuracy", "top5"))
+            value = f"{100 * self.best:.1f} %" if percent else f"{self.best:.4f}"
+            print(f"best.ckpt: {name} {value} at step {self.best_step:,}", flush=True)
 
     def save(self, trainer: Trainer) -> None:
         """Keep the last one until the new one is whole. Every rank must call this."""

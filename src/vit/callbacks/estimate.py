@@ -20,8 +20,8 @@ from vit.optim.groups import parameter_groups
 from vit.optim.schedules import WarmupStableDecay
 
 STEPS, WARM_UP = 20, 2  # timed, and before them, which also set something up
-SECONDS = 20.0  # the steps together, about
-VALIDATION = 4  # timed batches of validation
+SECONDS = 20.0  # after which no further step is begun
+VALIDATION = 64  # images of validation that are timed
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,14 @@ def time_copy(trainer: Trainer, module: ViTModule) -> StepTimes:
             learner.after_step(0.0)
             optimizer.zero_grad()
             seconds.append(now(module) - start)
-            if len(seconds) > WARM_UP and now(module) - begun > SECONDS:
+            if now(module) - begun > SECONDS:
                 break
         batches.close()
         image = time_validation(trainer, module, learner)
         doubled = sum(p.numel() * p.element_size() for p in learner.parameters())
         used = memory(module.device) - doubled / 1e9
-    return StepTimes(median(seconds[WARM_UP:]), image, used)
+        timed = seconds[WARM_UP:] or seconds[-1:]  # where a step takes many seconds, the last one
+    return StepTimes(median(timed), image, used)
 
 
 def training_batches(trainer: Trainer, module: ViTModule) -> Iterator[Batch]:
@@ -99,14 +100,14 @@ def time_validation(trainer: Trainer, module: ViTModule, learner: torch.nn.Modul
         return 0.0
     data, context = trainer.datamodule, module.loader_context()
     learner.eval()
-    images, start = 0, now(module)
-    for number, batch in enumerate(data.evaluation_loader("val", context)):
+    images, seconds = 0, 0.0
+    for batch in data.evaluation_loader("val", context, VALIDATION):
+        start = now(module)  # the next batch is loaded meanwhile
         with trainer.precision_plugin.val_step_context():
             learner(data.show(batch.to(module.device), context, training=False), 0.0)
+        seconds += now(module) - start
         images += int(batch.valid.sum())
-        if number + 1 >= VALIDATION or now(module) - start > SECONDS / 4:
-            break
-    return (now(module) - start) / max(images, 1)
+    return seconds / max(images, 1)
 
 
 def now(module: ViTModule) -> float:

@@ -19,7 +19,7 @@ from vit.export.subject import Subject, other_head, subject_of
 from vit.export.writing import Written, as_sentence, export_model
 from vit.models.weights import open_checkpoint
 
-VERIFIED_ON, CALIBRATED_ON, TESTED_ON = 12, 100, 1000  # pictures at most
+VERIFIED_ON, CALIBRATED_ON, TESTED_ON = 12, 64, 1000  # pictures at most
 
 
 def run_export(options: dict[str, str], rest: list[str]) -> int:

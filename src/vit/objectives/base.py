@@ -22,7 +22,8 @@ class Losses(NamedTuple):
         loss: scalar to minimise, over the whole batch.
         per_image: B (or B k for a histogram), exact in evaluation whatever the batches and ranks.
         monitors: scalars of the batch, for watching; never claimed exact.
-        predicted: scores and truth that `metrics` are fed with in evaluation, B rows each.
+        predicted: probabilities of classes (B L) and truth (labels, B; or which hold, B L) that
+            `metrics` and tables of mistakes are fed with in evaluation.
         masked: as per_image, and for each which images count (B, bool); the others have no such
             value. Only in evaluation.
     """

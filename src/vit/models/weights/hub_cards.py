@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vit.models.weights.known_cards import IN21K, TUNED, Facts, known_by, supervised
 from vit.models.weights.released import HALF
@@ -11,11 +10,11 @@ from vit.models.weights.released import HALF
 GOOGLE = re.compile(r"google/vit-(base|large|huge)-patch\d\d-\d+(-in21k)?")  # arXiv:2010.11929
 
 
-def hub_name(path: Path, config: dict[str, Any]) -> str:
-    """Publisher and name, from config.json or the hub's cache; else that of the file."""
-    said = str(config.get("_name_or_path", ""))
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", said):
-        return said
+def hub_name(path: Path) -> str:
+    """Publisher and name, as the hub's cache has them; else the name of the file or folder.
+
+    config.json's _name_or_path is not asked: in a folder that was fine-tuned it names the start.
+    """
     for folder in path.parts:
         if folder.startswith("models--"):
             return folder.removeprefix("models--").replace("--", "/", 1)

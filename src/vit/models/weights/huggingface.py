@@ -82,7 +82,7 @@ def converted(file: WeightsFile, kind: str) -> Released:
         notes.append(f"no config.json: epsilon {family.norm_eps:g}, 64 numbers a head")
     shown = shown_as(file, family)
     notes += shown.pop("notes")
-    known = known_on_hub(hub_name(file.path, config), classes)
+    known = known_on_hub(hub_name(file.path), classes)
     settings = {}
     if kind == "dinov3_vit":
         settings = {"position": "rope", "rope_base": float(config.get("rope_theta", 100.0))}

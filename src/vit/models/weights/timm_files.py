@@ -34,7 +34,7 @@ def from_timm(file: WeightsFile) -> Released:
     """
     about = file.config.get("pretrained_cfg") or {}
     arguments = file.config.get("model_args") or {}
-    short = hub_name(file.path, {}).rpartition("/")[2]
+    short = hub_name(file.path).rpartition("/")[2]
     architecture = str(file.config.get("architecture") or short)
     tag = f".{about['tag']}" if about.get("tag") else ""
     known = known_by(architecture + tag, "timm" if file.config else "")
