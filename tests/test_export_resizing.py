@@ -1,5 +1,6 @@
 """A graph's preprocessing is that of evaluation, pixel for pixel, at any size."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -70,3 +71,14 @@ def test_pillow_decodes_odd_files_as_the_project_does(tmp_path, spec, own):
     for path in write_odd_pictures(tmp_path):
         seen = graph(torch.from_numpy(decode(path).copy())[None])[0][0]
         torch.testing.assert_close(seen, preprocess(path), atol=1e-5, rtol=0, msg=path.name)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("most", [1, 255])
+def test_pillow_decodes_floats_as_the_project_does(tmp_path, own, most):
+    fractions = np.linspace(0, most, 20 * 30, dtype=np.float32).reshape(20, 30)
+    Image.fromarray(fractions).save(tmp_path / "float.tif")
+    preprocess = Preprocessing(RGB, rounded=True, apply_exif_and_alpha=own)
+    pixels = torch.from_numpy(decoder_of(preprocess)(tmp_path / "float.tif").copy())
+    seen = FromPixels(preprocess, Same())(pixels[None])[0][0]
+    torch.testing.assert_close(seen, preprocess(tmp_path / "float.tif"), atol=1e-5, rtol=0)

@@ -15,8 +15,9 @@ from vit.data.preprocessing import Preprocessing
 
 def decode_turned(path: Path) -> np.ndarray:
     image = ImageOps.exif_transpose(Image.open(path))
-    if image.mode.startswith("I"):  # 16 bits
-        image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
+    if image.mode[0] in "IF":  # 16 bits, or fractions
+        scale = 1 / 257 if image.mode[0] == "I" else 255 if np.max(image) <= 1 else 1
+        image = Image.fromarray((np.asarray(image) * scale).round().clip(0, 255).astype(np.uint8))
     elif "A" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.new("RGBA", layer.size, "white")
@@ -26,8 +27,9 @@ def decode_turned(path: Path) -> np.ndarray:
 
 def decode_as_stored(path: Path) -> np.ndarray:
     image = Image.open(path)
-    if image.mode.startswith("I"):  # 16 bits
-        image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
+    if image.mode[0] in "IF":  # 16 bits, or fractions
+        scale = 1 / 257 if image.mode[0] == "I" else 255 if np.max(image) <= 1 else 1
+        image = Image.fromarray((np.asarray(image) * scale).round().clip(0, 255).astype(np.uint8))
     return np.asarray(image.convert("RGB"))  # H W 3, uint8
 
 
