@@ -7,8 +7,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
+import transformers
 import yaml
+from PIL import Image
+from safetensors.torch import save_file
 
 from launch import ROOT, launch
 
@@ -77,8 +82,26 @@ def readme_commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if "train.py" in line]
 
 
+def somebodys_files(cwd: Path) -> None:
+    """The pictures and the released weights of the README's commands, tiny."""
+    draw = np.random.default_rng(0)
+    for name, count in {"my_pictures/cat": 60, "my_pictures/dog": 60, "loose_pictures": 3}.items():
+        (cwd / name).mkdir(parents=True)
+        for number in range(count):  # no two look alike: copies across splits are refused
+            noise = draw.integers(0, 256, (36, 40, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(cwd / name / f"{number}.png")
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1}
+    network = timm.create_model("vit_tiny_patch16_224", **shape, num_classes=0)
+    save_file(network.state_dict(), cwd / "a.safetensors")
+    shape = {"image_size": 32, "patch_size": 8, "hidden_size": 64, "num_hidden_layers": 2}
+    kind = transformers.ViTConfig(**shape, num_attention_heads=1, intermediate_size=128)
+    transformers.utils.logging.disable_progress_bar()
+    transformers.ViTModel(kind).save_pretrained(cwd / "b")
+
+
 def test_the_readme_s_commands_run_in_order(tmp_path):
     """As printed, for a few batches; <run> is the newest folder of that name."""
+    somebodys_files(tmp_path)
     commands = readme_commands()
     assert len(commands) >= 9
     for command in commands:

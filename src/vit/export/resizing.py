@@ -51,12 +51,13 @@ class FromPixels(nn.Module):
         self.kernel = preprocess.interpolation if self.whole else "bilinear"
         self.network = network
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
-        self.register_buffer("scale", 1 / (255 * std))
-        self.register_buffer("bias", -mean / std)
+        # names of their own: the ONNX exporter calls its constants `fill`, `scale` and the like
+        self.register_buffer("pixel_scale", 1 / (255 * std))
+        self.register_buffer("pixel_bias", -mean / std)
         self.register_buffer("steps", 2.0 ** torch.arange(1, MOST_BITS + 1, dtype=torch.float64))
         self.register_buffer("luma", torch.tensor(LUMA))
         colour = letterbox_colour(spec.mean) if self.letterbox else (0,) * spec.channels
-        self.register_buffer("fill", torch.tensor(colour).float().view(1, -1, 1, 1))
+        self.register_buffer("box_colour", torch.tensor(colour).float().view(1, -1, 1, 1))
         self.eval()
 
     def forward(self, images: UInt8[Tensor, "B H W 3"]) -> tuple[Tensor, ...]:
@@ -72,8 +73,8 @@ class FromPixels(nn.Module):
         pixels = self.stepped(down @ pixels.double()).float()  # B 3 h w
         if self.letterbox:
             seen = inside(rows, self.size[0])[:, None] & inside(columns, self.size[1])
-            pixels = torch.where(seen, pixels, self.fill)
-        return self.network(pixels * self.scale + self.bias)
+            pixels = torch.where(seen, pixels, self.box_colour)
+        return self.network(pixels * self.pixel_scale + self.pixel_bias)
 
     def stepped(self, pixels: Tensor) -> Tensor:
         """Whole pixels again, halves upwards as uint8 resizing has it."""
