@@ -1,5 +1,7 @@
 """The lines that a fit prints before its first step: data, encoder, batch, length, groups."""
 
+from typing import Any
+
 from lightning.pytorch import Callback, Trainer
 
 from vit.module import ViTModule
@@ -41,10 +43,25 @@ def header_lines(trainer: Trainer, module: ViTModule) -> list[str]:
         lines.append(f"resumed at step {trainer.global_step:,}")
     elif module.coverage:
         lines.append(module.coverage)
+    return lines + group_lines(groups)
+
+
+def group_lines(groups: list[dict[str, Any]]) -> list[str]:
+    """A line for each kind of parameters; where layers learn at rates of their own, with the range.
+
+    Args:
+        groups: of the optimiser.
+    """
+    kinds: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for group in groups:
-        count = sum(p.numel() for p in group["params"])
-        decay = group["base_weight_decay"]
-        lines.append(f"group: {group['name']}: {count:,} parameters, weight decay {decay:g}")
+        kind = group["name"].partition(", ")[2], group["base_weight_decay"]
+        kinds.setdefault(kind, []).append(group)
+    lines = []
+    for (kind, decay), members in kinds.items():
+        low, high = (pick(group["lr_factor"] for group in members) for pick in (min, max))
+        factor = f"{high:.4g}" if low == high else f"{low:.4g} to {high:.4g} by layer"
+        count = sum(p.numel() for group in members for p in group["params"])
+        lines.append(f"group: lr x {factor}, {kind}: {count:,} parameters, weight decay {decay:g}")
     return lines
 
 

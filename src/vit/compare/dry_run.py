@@ -64,10 +64,10 @@ class DryRun(NamedTuple):
         return START + self.flops * images / SPEED
 
     @property
-    def evaluation_seconds(self) -> float:
-        """The time of the protocols on frozen features, guessed from FLOPs and past runs."""
+    def feature_seconds(self) -> float:
+        """The time in which an encoder sees every picture once, guessed from FLOPs."""
         images = sum(self.data.spec.counts.values())
-        return EVALUATION + self.flops * images * FORWARD / SPEED
+        return self.flops * images * FORWARD / SPEED
 
     def varied(
         self, steps: int | None, draw: int | None, val_draw: int | None, seed: int | None

@@ -1,6 +1,6 @@
 """One run of a study: where in the study it stands, what it is for, and what it costs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from vit.compare.command import Command
@@ -80,6 +80,7 @@ class Job:
         tested: images of the test split that can be read.
         parameters: of the objective.
         seconds: that it may take: guessed from its FLOPs, until timing.py has timed some steps.
+        feature_seconds: of them, those in which an encoder sees the pictures, which happens once.
         about: what the id is the hash of.
         fold: which part of the data is tested; None: its own test split.
         alone: a fit's command without what it needs first, whose steps take as long.
@@ -104,6 +105,7 @@ class Job:
     tested: int = 0
     parameters: int = 0
     seconds: float = 5.0
+    feature_seconds: float = field(default=0.0, compare=False)
     about: dict[str, Any] = field(default_factory=dict, compare=False)
     fold: int | None = None
     alone: Command | None = field(default=None, compare=False)
@@ -132,5 +134,13 @@ class Job:
 
 
 def unique(jobs: list[Job]) -> list[Job]:
-    """Each run once, in order."""
-    return list({job.id: job for job in reversed(jobs)}.values())[::-1]
+    """Each run once, in order; the features of an encoder are kept, so they take time once."""
+    once, seen = list({job.id: job for job in reversed(jobs)}.values())[::-1], set()
+    for place, job in enumerate(once):
+        untrained = job.seed if job.stage == "control" else None  # each seed draws another
+        encoder = (*job.needs, str(job.about.get("upstream")), untrained, job.data)
+        if job.feature_seconds and encoder in seen:
+            seconds = job.seconds - job.feature_seconds
+            once[place] = replace(job, seconds=seconds, feature_seconds=0.0)
+        seen.add(encoder)
+    return once

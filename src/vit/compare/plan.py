@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from vit.compare.command import UPSTREAM, Command
-from vit.compare.dry_run import DryRun, DryRuns
+from vit.compare.dry_run import EVALUATION, DryRun, DryRuns
 from vit.compare.given_weights import weights_hash
 from vit.compare.identity import VERSION, data_identity, fit_identity, without_defaults
 from vit.compare.job import FORWARD, SPEED, START, Cell, Job, Point, Repetition, Stage
@@ -284,7 +284,8 @@ class Planner:
             fold=cell.fold,
             labels=counts["train"],
             validation=dry_run.chosen_on,
-            seconds=dry_run.evaluation_seconds,
+            seconds=EVALUATION + dry_run.feature_seconds,
+            feature_seconds=dry_run.feature_seconds,
             about=about,
             **tested_images(dry_run.data),
         )
