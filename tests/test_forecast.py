@@ -8,7 +8,9 @@ import pytest
 from launch import ROOT, forget_other_class_arguments
 from vit.cli.compare import read_study
 from vit.cli.dry_run import dry_run
+from vit.compare.command import Command
 from vit.compare.forecast import Forecast, some
+from vit.compare.job import Job, unique
 from vit.compare.plan import Planner
 from vit.compare.preflight import check_arms
 from vit.compare.store import Store
@@ -88,3 +90,21 @@ def test_the_beginning_is_one_line(quick):
 def test_many_names_are_counted():
     assert some([str(number) for number in range(9)], ", ") == "0, 1, 2, 3, 4, 5, 6, 7, 8"
     assert some([str(number) for number in range(19)], ", ").endswith("6, 7, and 11 more")
+
+
+def test_the_features_of_an_encoder_take_their_time_once():
+    """Two folds of the same weights, others, and an untrained one that each seed draws anew."""
+    evaluation = Command("evaluate")
+
+    def job(name: str, stage: str, upstream: str, seed: int = 0) -> Job:
+        return Job(
+            name, evaluation, stage, name, seed, data="mine", about={"upstream": upstream},
+            seconds=65.0, feature_seconds=60.0,
+        )  # fmt: skip
+
+    jobs = [
+        job("fold0", "probe", "a"), job("fold1", "probe", "a", seed=1), job("other", "probe", "b"),
+        job("seed0", "control", "c"), job("again", "control", "c"),
+        job("seed1", "control", "c", seed=1),
+    ]  # fmt: skip
+    assert [one.seconds for one in unique(jobs)] == [65, 5, 65, 65, 5, 65]
