@@ -30,7 +30,7 @@ pretrain       10     0  5 min
 transfer       40     0  14 min
 test           40     0  1 min
 probe          20     0  53 s
-control        10     0  27 s
+control        10     0  26 s
 120 runs, 0 done; the rest: about 22 min, 2 at a time on this machine's CPU
 times      guessed from floating-point operations; nothing was timed
 disk       0.2 GB more

@@ -42,6 +42,13 @@ def test_what_may_hold_weights_is_left_to_those_who_read_it(start):
     assert seems_to_be(start) == ""
 
 
+def test_a_name_that_is_not_here_is_told_before_anything_heavy_loads(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UsageError, match=r"is not on this machine.*put its model.safetensors"):
+        check_paths("fit", ["--model.pretrained", "hf:facebook/dinov2-small"])
+
+
 def test_each_option_is_looked_at_in_either_spelling(tmp_path):
     file = tmp_path / "weights.ckpt"
     torch.save(
@@ -49,7 +56,6 @@ def test_each_option_is_looked_at_in_either_spelling(tmp_path):
     )
     (tmp_path / "notes.md").write_text("# notes")
     check_paths("test", ["--from", str(file), "--model.pretrained", "null"])
-    check_paths("test", ["--model.pretrained", "timm:vit_small_patch16_224.augreg_in21k"])
     for option in ("--from", "--model.pretrained"):
         for argv in ([option, str(tmp_path / "notes.md")], [f"{option}={tmp_path / 'notes.md'}"]):
             with pytest.raises(UsageError, match=f"^{option}: .*notes.md is a text file; give"):

@@ -86,17 +86,19 @@ def check_weights_format(value: str) -> None:
     """Do its tensors' names and shapes make an encoder? Lightning is not loaded, nor any number.
 
     Raises:
-        UsageError: the file is damaged or foreign; the line says what it holds.
+        UsageError: the file is damaged or foreign; the line says what it holds. Or a name means
+            nothing that is here or can be fetched.
     """
-    if value == "null" or NAME.fullmatch(value):
+    if value == "null":
         return
     from vit.models.weights.checkpoint import checkpoint_in, encoder_in  # torch loads here
     from vit.models.weights.exported import is_exported
+    from vit.models.weights.fetch import is_published_name, weights_by_name
     from vit.models.weights.opening import open_weights, weights_in
     from vit.models.weights.recognise import format_of
 
-    path = Path(value)
     try:
+        path = weights_by_name(value) if is_published_name(value) else Path(value)
         if path.is_dir() and weights_in(path) is None:
             path = checkpoint_in(path)
         try:

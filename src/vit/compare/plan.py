@@ -285,7 +285,7 @@ class Planner:
             labels=counts["train"],
             validation=dry_run.chosen_on,
             seconds=EVALUATION + dry_run.feature_seconds,
-            feature_seconds=dry_run.feature_seconds,
+            feature_seconds=0.0 if command.subject else dry_run.feature_seconds,  # those are kept
             about=about,
             **tested_images(dry_run.data),
         )
