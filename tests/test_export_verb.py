@@ -13,8 +13,12 @@ from PIL import Image
 import vit
 from launch import launch
 from pictures import folder
+from vit.cli.export import next_line
 from vit.export.example import example_for
+from vit.export.formats import FORMATS
 from vit.export.subject import subject_of
+from vit.export.verify import ExportDifference
+from vit.export.writing import Written
 
 TINY = (
     *("--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"),
@@ -64,6 +68,17 @@ def test_the_lines_say_what_was_written_how_far_it_is_and_what_to_type(written):
     assert f"next: python train.py predict --from {place} --images" in out
     assert re.search(r"int8: accuracy [\d.]+ % -> [\d.]+ % on 4 validation pictures", out)
     assert "warning" not in out.lower()
+
+
+def test_predict_is_the_next_step_only_of_what_it_opens(tmp_path):
+    none = ExportDifference(None, None, None, 0)
+    folders = {kind: Written(tmp_path / kind, kind, 0.0, none) for kind in FORMATS}
+    everything, graph = list(folders.values()), [folders["torch-export"]]
+    assert f"predict --from {tmp_path / 'onnx'} " in next_line(everything, tells_classes=True)
+    assert f"{tmp_path / 'onnx' / 'README.md'} says" in next_line(everything, tells_classes=False)
+    for tells in (True, False):
+        assert "--images" not in next_line(graph, tells)
+    assert f"predict --from {tmp_path / 'timm'} " in next_line([*graph, folders["timm"]], True)
 
 
 def test_the_folder_describes_itself(run, written):

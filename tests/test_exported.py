@@ -14,6 +14,7 @@ import vit
 from launch import launch
 from pictures import picture
 from test_predict import odd, run  # noqa: F401  fixtures
+from vit.exported import check_several
 
 NAMES = ("plain.jpg", "grey.png", "inks.jpg", "deep/turned.jpg", "clear.png", "dot.png", "wide.jpg")
 
@@ -68,6 +69,30 @@ def test_pictures_in_memory_are_taken_too(odd, exports):  # noqa: F811
     model = vit.load(exports["onnx"])
     opened = Image.open(odd / "plain.jpg")
     torch.testing.assert_close(model.predict([opened]), model.predict([odd / "plain.jpg"]))
+
+
+@pytest.mark.parametrize("single", ["a.png", Path("a.png"), Image.new("L", (2, 2))])
+def test_one_picture_is_told_to_come_in_a_list(single):
+    with pytest.raises(ValueError, match="is one picture, and a list is needed"):
+        check_several(single)
+    check_several([single])
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "onnx"])
+def test_an_empty_list_is_named_by_every_model(exports, kind):
+    with pytest.raises(ValueError, match="no picture in the list"):
+        vit.load(exports[kind]).predict([])
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "timm"])
+def test_an_export_inside_its_run_s_folder_is_exported_again(odd, exports, kind, tmp_path):  # noqa: F811
+    out = tmp_path / "again"
+    ended = launch(
+        *("export", str(exports[kind]), "--to", "safetensors", "--out", str(out)), cwd=tmp_path
+    )
+    assert ended.code == 0, ended.everything
+    expected = vit.load(exports[kind]).predict([odd / "plain.jpg"])
+    torch.testing.assert_close(vit.load(out).predict([odd / "plain.jpg"]), expected)
 
 
 def test_a_damaged_description_is_one_line(exports, tmp_path):

@@ -173,6 +173,8 @@ MISTAKES = {
     "--to: 'xml' is not written; known: csv, json": ("--from", "x", "--images", ".", "--to=xml"),
     "needs to be a file in a folder that is there": (
         "--from", "blank.ckpt", "--images", "a.png", "--out", "gone/x.csv"),
+    "--out: a.png is one of the pictures": (
+        "--from", "blank.ckpt", "--images", "empty/../a.png", "--out", "./a.png"),
     "notes.txt is a text file; give a run folder": ("--from", "notes.txt", "--images", "a.png"),
     "--images needs files": ("--from", "x", "--top", "3"),
 }  # fmt: skip

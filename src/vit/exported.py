@@ -55,8 +55,21 @@ class OnnxModel:
         Args:
             images: what `preprocess` returns, or pictures or paths; they may differ in size.
         """
+        check_several(images)
         shown = [x if isinstance(x, Tensor) else self.preprocess(x) for x in images]
         return torch.cat([self.run(x[None])[0] for x in shown])
+
+
+def check_several(images: object) -> None:
+    """Pictures come in a list.
+
+    Raises:
+        ValueError: it is a single one, or empty.
+    """
+    if isinstance(images, str | Path | Image.Image):
+        raise ValueError(f"{images!r} is one picture, and a list is needed: [picture]")
+    if isinstance(images, list | tuple) and not images:
+        raise ValueError("no picture in the list")
 
 
 def export_about(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vit.batch import DataSpec
 from vit.cli.recorded import importable_rooms, objective_in, trusted_modules
 from vit.data.preprocessing import Preprocessing
-from vit.exported import OnnxModel, export_about, exported_spec
+from vit.exported import OnnxModel, check_several, export_about, exported_spec
 from vit.models.base import Encoder, Features
 from vit.models.classifier import WithHead
 from vit.models.prefixes import tensors_below
@@ -95,6 +95,7 @@ class Model(nn.Module):
 
     def _batch(self, images: Pictures) -> Tensor:
         if not isinstance(images, Tensor):
+            check_several(images)
             shown = (x if isinstance(x, Tensor) else self.preprocess(x) for x in images)
             images = torch.stack(list(shown))
         return images.to(next(self.encoder.parameters()).device)

@@ -48,7 +48,7 @@ def run_export(options: dict[str, str], rest: list[str]) -> int:
 
         files = validation.files[:: max(len(validation.files) // VERIFIED_ON, 1)][:VERIFIED_ON]
         written = export_model(subject, places, files, more)
-    report_written(written, quantised)
+    report_written(written, quantised, bool(subject.classes))
     return 1 if quantised and not quantised[0].kept else 0
 
 
@@ -138,12 +138,19 @@ def calibration_of(options: dict[str, str], data: Images | None, scratch: Path) 
     return samples_of(data, "train", CALIBRATED_ON, scratch / "train").files
 
 
-def report_written(written: list[Written], quantised: list[Quantised]) -> None:
+def report_written(written: list[Written], quantised: list[Quantised], tells_classes: bool) -> None:
     """A line a format, what quantising brought, and what to type next."""
     for one in written:
         print(f"{one.kind}: {one.folder}, {one.megabytes:.1f} MB; {as_sentence(one.difference)}")
     for result in quantised:
         print(result.line() + (f" ({INT8})" if result.kept else ""))
+    print(next_line(written, tells_classes))
+
+
+def next_line(written: list[Written], tells_classes: bool) -> str:
+    """What to do with an export: `predict` opens it, or its README says how others do."""
     # the one that predicts without this project's encoders, where there is one
-    folder = next((one for one in written if one.kind == "onnx"), written[0]).folder
-    print(f"next: python train.py predict --from {folder} --images <files or folder>")
+    one = min(written, key=lambda one: (one.kind != "onnx", one.kind == "torch-export"))
+    if not tells_classes or one.kind == "torch-export":
+        return f"next: {one.folder / 'README.md'} says how to open it"
+    return f"next: python train.py predict --from {one.folder} --images <files or folder>"

@@ -105,6 +105,8 @@ def told(options: dict[str, str], images: list[str]) -> int:
     check_weights_path("--from", options["--from"])
     files = named_pictures(images)
     out = place_of(options)
+    if out.resolve() in map(Path.resolve, map(Path, files)):
+        raise UsageError(f"--out: {out} is one of the pictures; name another file")
     from vit.loading import load  # torch loads here, after whatever can be said without it
 
     model = load(options["--from"], options.get("--trust"))

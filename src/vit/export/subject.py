@@ -99,8 +99,8 @@ def subject_of(path: str | Path) -> Subject:
     answers = AnswerNetwork(encoder, head.get("weight"), head.get("bias"), spec.multi_label)
     preprocess = Preprocessing(spec, **stored.preprocessing)
     above = stored.path.parent.parent
-    run = above if (above / "config.yaml").is_file() else None
-    return Subject(stored, answers, preprocess, run)
+    trained = stored.path.parent.name == "checkpoints" and (above / "config.yaml").is_file()
+    return Subject(stored, answers, preprocess, above if trained else None)
 
 
 def other_head(subject: Subject) -> str:
