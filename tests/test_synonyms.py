@@ -13,8 +13,8 @@ from vit.data.file_images import FileImages
 from vit.data.transforms import Augmentation
 from vit.models import ViT
 from vit.module import ViTModule
-from vit.objectives.dino import DINO
 from vit.objectives.parts.mixing import Mixing
+from vit.objectives.parts.multi_crop import MultiCrop
 from vit.objectives.supervised import Supervised
 from vit.optim.schedules import Cosine, WarmupStableDecay
 
@@ -23,9 +23,9 @@ HOMES = {  # where the last part of a key is an argument
     "data.augmentation": (Augmentation,),
     "model": (ViTModule,),
     "model.encoder": (ViT,),
-    "model.objective": (Supervised, DINO),
+    "model.objective": (Supervised,),
     "model.objective.mixing": (Mixing,),
-    "model.objective.crops": (ViewSpec, inspect.signature(DINO).parameters["crops"].annotation),
+    "model.objective.crops": (ViewSpec, MultiCrop),
     "model.schedule": (Cosine, WarmupStableDecay),
 }
 

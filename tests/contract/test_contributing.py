@@ -27,7 +27,7 @@ def test_the_page_holds_an_objective_its_config_and_its_test():
 @pytest.fixture
 def copy(tmp_path):
     """The project with the page's files in it."""
-    away = shutil.ignore_patterns(".git", "logs", ".venv", "*cache*", "data/*")
+    away = shutil.ignore_patterns(".git", "logs", ".venv", "__pycache__", ".*_cache", "data/*")
     shutil.copytree(ROOT, tmp_path / "copy", ignore=away)
     for name, text in blocks().items():
         (tmp_path / "copy" / name).write_text(text)
