@@ -60,6 +60,32 @@ def test_the_same_architecture_receives_every_number(tmp_path):
     assert "not used" not in report
 
 
+def test_fresh_positions_stay_as_they_were_drawn_and_all_else_is_loaded(tmp_path):
+    first, again = trained(), small_vit()
+    drawn = {name: value.clone() for name, value in again.state_dict().items()}
+    stored = stored_encoder(save(content(first), tmp_path))
+    report = load_into(again, stored, channels=1, fresh=again.POSITIONS)
+    for name, value in again.state_dict().items():
+        positional = name in {"pos_embed", "cls_token"}
+        assert torch.equal(value, (drawn if positional else first.state_dict())[name]), name
+    assert "begun anew: cls_token pos_embed" in report
+    assert "100 %" not in report
+
+
+def test_a_run_with_fresh_positions_draws_them_from_its_own_seed(tmp_path):
+    file, spec = save(content(trained()), tmp_path), GREY
+    tables = []
+    for positions in ("kept", "fresh"):
+        torch.manual_seed(3)
+        module = ViTModule(
+            Supervised, pretrained=str(file), pretrained_positions=positions, spec=spec
+        )
+        tables.append(module.objective.encoder.pos_embed.detach())
+    kept, fresh = tables
+    assert torch.equal(kept, stored_encoder(file).state["pos_embed"])
+    assert 0.015 < fresh.std() < 0.025 < kept.std()
+
+
 def test_loaded_weights_are_copies(tmp_path):
     encoder, stored = small_vit(), stored_encoder(save(content(trained()), tmp_path))
     load_into(encoder, stored, channels=1)

@@ -90,6 +90,8 @@ class ViTModule(LightningModule):
         pretrained: run folder, checkpoint or released weights (docs/weights.md) whose encoder is
             the start.
         pretrained_average: start from that run's averaged weights, where it kept some (ema).
+        pretrained_positions: fresh: the learned position table and class token begin as they are
+            drawn, not as they were trained; small encoders fine-tune better so (docs/findings.md).
         spec: linked from the data; not to be given.
     """
 
@@ -109,6 +111,7 @@ class ViTModule(LightningModule):
         compile: bool = False,  # noqa: A002  the word that people look for
         pretrained: str | None = None,
         pretrained_average: bool = True,
+        pretrained_positions: Literal["kept", "fresh"] = "kept",
         spec: Any = None,
     ) -> None:
         super().__init__()
@@ -137,6 +140,7 @@ class ViTModule(LightningModule):
 
         stored = stored_encoder(pretrained, pretrained_average) if pretrained else None
         self.lineage = stored.lineage if stored else ()  # trainings behind the starting weights
+        self.fresh_positions = pretrained_positions == "fresh"
         encoder, self.spec = self._encoder(encoder, stored, spec)
         self.objective = objective(encoder, self.spec)
         freeze(self.objective.encoder, frozen_layers)
@@ -153,7 +157,8 @@ class ViTModule(LightningModule):
             return build(spec), spec
         self.random_encoder = lambda: (build or stored.build)(spec)
         encoder = self.random_encoder()
-        self.coverage = load_into(encoder, stored, spec.channels)
+        fresh = encoder.POSITIONS if self.fresh_positions else ()
+        self.coverage = load_into(encoder, stored, spec.channels, fresh)
         return encoder, replace(spec, mean=stored.spec.mean, std=stored.spec.std)
 
     def untrained_encoder(self) -> Encoder:

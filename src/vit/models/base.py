@@ -47,6 +47,7 @@ class Encoder(nn.Module, ABC):
     settings: dict[str, Any]
     STEPS: ClassVar[tuple[str, ...]] = ()  # public methods besides forward that run parameters
     FREE: ClassVar[tuple[str, ...]] = ()  # settings that may change between pre-training and use
+    POSITIONS: ClassVar[tuple[str, ...]] = ()  # tensors that say where, not what
 
     def __init__(self) -> None:
         super().__init__()

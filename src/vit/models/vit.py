@@ -61,6 +61,7 @@ class ViT(TokenEncoder):
 
     STEPS: ClassVar[tuple[str, ...]] = (*TokenEncoder.STEPS, "encode_with_layers")
     FREE: ClassVar[tuple[str, ...]] = ("pool", "dropout", "drop_path", "drop_path_form", "resize")
+    POSITIONS: ClassVar[tuple[str, ...]] = ("cls_token", "pos_embed")
 
     def __init__(
         self,

@@ -112,8 +112,14 @@ def describe(encoder: Encoder, spec: DataSpec) -> dict[str, Any]:
     }
 
 
-def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
+def load_into(encoder: Encoder, stored: Stored, channels: int, fresh: tuple[str, ...] = ()) -> str:
     """Copy the stored weights into an encoder and say what was covered.
+
+    Args:
+        encoder: as it was drawn.
+        stored: of a checkpoint or a released file.
+        channels: of the data.
+        fresh: tensors of the encoder that stay as they were drawn.
 
     Raises:
         ValueError: the architectures differ; the first differing field is named. Or the file
@@ -137,15 +143,19 @@ def load_into(encoder: Encoder, stored: Stored, channels: int) -> str:
                 f"pretrained: {setting} is {value} in the config and {theirs} in "
                 f"{stored.path}; set model.encoder: null to take the checkpoint's"
             )
-    unused = copy_into(encoder, encoder.adapt(stored.state, stored.grid), stored.path)
+    drawn = {k: v.clone() for k, v in encoder.state_dict().items() if k in fresh}
+    state = {**encoder.adapt(stored.state, stored.grid), **drawn}
+    unused = copy_into(encoder, state, stored.path)
     total = sum(tensor.numel() for tensor in encoder.state_dict().values())
+    kept = total - sum(tensor.numel() for tensor in drawn.values())
+    anew = f", begun anew: {' '.join(drawn)}" if drawn else ""
     left = f", not used: {' '.join(unused)}" if unused else ""
     moved = getattr(encoder, "grid", None)
     resized = "" if moved == stored.grid else f", positions resized from {stored.grid} to {moved}"
     notes = "".join(f"; {note}" for note in stored.notes)
     return (
-        f"pretrained: {len(stored.state)} tensors, {total:,} numbers, 100 % of the encoder "
-        f"from {stored.path}{resized}{left}{notes}"
+        f"pretrained: {len(stored.state) - len(drawn)} tensors, {kept:,} numbers, "
+        f"{100 * kept / total:.4g} % of the encoder from {stored.path}{resized}{anew}{left}{notes}"
     )
 
 
