@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from vit.collectives import active, gather_rows, mean_over_ranks, rank, sum_over_ranks, world_size
+from ranks import in_a_group
+from vit.collectives import (
+    active,
+    gather_rows,
+    gather_with_gradient,
+    mean_over_ranks,
+    rank,
+    sum_over_ranks,
+    sum_with_gradient,
+    world_size,
+)
 from vit.metrics import Means
 
 NAN = float("nan")
@@ -69,5 +79,42 @@ def test_gradients_do_not_stay_alive_in_the_sums():
 def test_without_a_process_group_every_sum_is_the_identity():
     rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert (active(), rank(), world_size()) == (False, 0, 1)
-    for same in (sum_over_ranks, mean_over_ranks, gather_rows):
+    every = (sum_over_ranks, mean_over_ranks, sum_with_gradient, gather_rows, gather_with_gradient)
+    for same in every:
         assert torch.equal(same(rows), rows)
+
+
+ROWS = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0], [0.0, 1.0]])
+
+
+def _gathered(rank: int) -> list[torch.Tensor]:
+    """A loss of all pairs of rows, and this rank's gradient."""
+    mine = ROWS[2 * rank : 2 * rank + 2].clone().requires_grad_()
+    every = gather_with_gradient(mine)
+    loss = (every @ every.T).square().sum()
+    loss.backward()
+    return [every.detach(), loss.detach(), mine.grad]
+
+
+def test_a_loss_of_gathered_rows_has_the_gradient_of_one_process_after_averaging(tmp_path):
+    whole = ROWS.clone().requires_grad_()
+    expected = (whole @ whole.T).square().sum()
+    expected.backward()
+    (every, loss, first), (_, _, second) = in_a_group(_gathered, tmp_path)
+    assert torch.equal(every, ROWS)
+    assert loss == expected
+    torch.testing.assert_close(torch.cat([first, second]) / 2, whole.grad)
+
+
+def _summed(rank: int) -> list[torch.Tensor]:
+    """Each rank uses the sum of both in another way."""
+    mine = torch.tensor([float(rank + 1)], requires_grad=True)
+    total = sum_with_gradient(mine)
+    (total * (10 if rank else 1)).sum().backward()
+    return [total.detach(), mine.grad]
+
+
+def test_the_gradients_of_all_users_of_a_sum_come_back(tmp_path):
+    for total, gradient in in_a_group(_summed, tmp_path):
+        assert total.tolist() == [3.0]
+        assert gradient.tolist() == [11.0]

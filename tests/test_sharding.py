@@ -13,7 +13,7 @@ from builders import GREY, batch_of, small_vit
 from launch import CONTEXT
 from vit.models import ResNet
 from vit.objectives.supervised import Supervised
-from vit.sharding import shard_objective
+from vit.sharding import fill_unstepped, shard_objective
 
 
 def _compare(answers: Connection, store: Path) -> None:
@@ -58,3 +58,25 @@ def test_a_sharded_vit_gives_the_same_layers_and_gradients(answers):
 def test_a_sharded_resnet_gives_the_same_stages_and_gradients(answers):
     assert len(answers[1]) > 20
     assert max(answers[1]) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "build", [torch.optim.AdamW, lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.9)]
+)
+def test_a_state_of_zeros_is_where_a_parameter_that_never_stepped_begins(build):
+    """In both runs one of two parameters is skipped at first; in one it is given zeros then."""
+    results = []
+    for filled in (False, True):
+        both = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+        optimizer = build([{"params": both}])
+        for step in range(4):
+            for number, parameter in enumerate(both):
+                late = number == 1 and step < 2
+                parameter.grad = None if late else torch.arange(3.0) + number + step
+            optimizer.step()
+            if filled and step == 1:
+                assert both[1] not in optimizer.state
+                fill_unstepped(optimizer)
+                assert optimizer.state[both[1]].keys() == optimizer.state[both[0]].keys()
+        results.append(torch.stack([p.detach() for p in both]))
+    assert torch.equal(*results)

@@ -1,5 +1,7 @@
 """The few sums that cross processes; without a process group each is the identity."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -37,9 +39,44 @@ def gather_rows(rows: Tensor) -> Tensor:
     """Rows of all processes, one below the other; every process must bring equally many."""
     if not active():
         return rows
+    rows = rows.contiguous()
     parts = [torch.empty_like(rows) for _ in range(world_size())]
-    dist.all_gather(parts, rows.contiguous())
+    dist.all_gather(parts, rows)
     return torch.cat(parts)
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """Rows of all processes, for a loss that every process computes alike from all of them.
+
+    Its gradient reaches this process's rows alone, times the number of processes: they average
+    their gradients afterwards, so that each ends with the gradient of that loss. Every process
+    must call it and bring equally many rows.
+    """
+    if not active():
+        return rows
+    parts = list(gather_rows(rows.detach()).split(len(rows)))
+    parts[rank()] = rows + (world_size() - 1) * (rows - rows.detach())  # the same numbers
+    return torch.cat(parts)
+
+
+class _Sum(torch.autograd.Function):
+    """What each process brings reaches all of them, and so their gradients come back as a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return sum_over_ranks(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return sum_over_ranks(gradient.contiguous())
+
+
+def sum_with_gradient(values: Tensor) -> Tensor:
+    """The sum over all processes, for what each then uses on images of its own (a statistic).
+
+    The gradients of all processes are added, in the backward pass, for each of them.
+    """
+    return _Sum.apply(values) if active() else values
 
 
 def share_statistics(module: nn.Module) -> None:

@@ -11,6 +11,7 @@ from torch.distributed.fsdp import (
     fully_shard,
     register_fsdp_forward_method,
 )
+from torch.optim import Optimizer
 
 from vit.models.base import Encoder
 from vit.objectives.base import Objective
@@ -41,10 +42,30 @@ class FullyShard(ModelParallelStrategy):
             reduce_dtype=torch.float32,
         )
 
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The state for a checkpoint, which cannot be loaded where a parameter has none.
+
+        One that an objective kept from stepping so far has none; zeros are what it begins with.
+        """
+        fill_unstepped(optimizer)
+        return super().optimizer_state(optimizer)
+
     def setup_environment(self) -> None:
         """Set the mesh before the base class guesses it."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
+
+
+def fill_unstepped(optimizer: Optimizer) -> None:
+    """Give parameters that have never stepped the state of those of their group, as zeros."""
+    for group in optimizer.param_groups:
+        state = next((optimizer.state[p] for p in group["params"] if optimizer.state.get(p)), {})
+        for parameter in group["params"]:
+            if state and not optimizer.state.get(parameter):
+                optimizer.state[parameter] = {
+                    name: torch.zeros_like(value if value.ndim == 0 else parameter)
+                    for name, value in state.items()
+                }
 
 
 def shard_once(module: LightningModule, objectives: list[Objective]) -> None:

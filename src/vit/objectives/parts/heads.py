@@ -90,3 +90,11 @@ class PrototypeHead(nn.Module):
         rows = self.prototypes
         rows = rows.detach() + 0 * rows if fixed_prototypes else rows
         return F.linear(F.normalize(self.mlp(features), dim=-1), F.normalize(rows, dim=-1))
+
+    def skip_prototypes(self) -> None:
+        """Let the optimiser pass over the prototypes at this step, as DINO's code does.
+
+        With zeros instead, Adam would count the step, and its updates after the thaw would be
+        several times lr; and weight decay would go on.
+        """
+        self.prototypes.grad = None
