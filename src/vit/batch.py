@@ -112,6 +112,8 @@ class LoaderContext:
         device: where data in memory lives and views are cut.
         normalisation: whose mean and deviation are used; None: the data's own.
         needs_labels: the objective learns from labels and is evaluated by them.
+        unlabelled: fraction of each training micro-batch that needs no label, its last rows: they
+            are drawn from all training images, the first ones from those with a label.
         limit: micro-batches of an epoch (int) or the fraction of them (float), as Lightning's
             limit_train_batches.
     """
@@ -125,6 +127,7 @@ class LoaderContext:
     device: torch.device = torch.device("cpu")  # noqa: RUF009  a constant
     normalisation: DataSpec | None = None
     needs_labels: bool = False
+    unlabelled: float = 0.0
     limit: int | float = 1.0
 
     def whole_images(self) -> "LoaderContext":
@@ -200,6 +203,17 @@ class Batch:
 def numbered(index: Int[Tensor, " B"], repeat: Int[Tensor, " B"] | None) -> Int[Tensor, " B"]:
     """What draws are keyed by: an image that comes again in an epoch is drawn anew."""
     return index if repeat is None else index + repeat * 2**40
+
+
+def labelled_rows(count: int, unlabelled: float) -> int:
+    """How many of a training micro-batch's rows come with a label, its first ones: at least one.
+
+    Args:
+        count: rows.
+        unlabelled: fraction that needs none; above 0 it is at least one row.
+    """
+    rows = max(round(count * (1 - unlabelled)), 1)
+    return min(rows, count - 1) if unlabelled else rows
 
 
 def dummy_batch(spec: DataSpec, views: tuple[ViewSpec, ...], count: int) -> Batch:

@@ -34,6 +34,7 @@ def header_lines(trainer: Trainer, module: ViTModule) -> list[str]:
         f"length: {module.total_steps:,} steps, {images:,} images, "
         f"{module.flops_per_image * images:.3g} FLOPs",
         *few_images(module, images),
+        *filter(None, [module.length_note]),
     ]
     still = sum(p.numel() for p in encoder.parameters() if not p.requires_grad)
     if still:
@@ -73,7 +74,20 @@ def data_lines(trainer: Trainer, module: ViTModule) -> list[str]:
     return [
         f"data: {type(data).__name__}, {counts}, {size} pixels",
         *(f"data: {note}" for note in data.notes),
+        *label_lines(trainer, module),
         *left_out_augmentation(trainer, module),
+    ]
+
+
+def label_lines(trainer: Trainer, module: ViTModule) -> list[str]:
+    """A line where the objective needs a label of some rows of a batch only."""
+    unlabelled = module.objective.unlabelled
+    if not unlabelled:
+        return []
+    labels = trainer.train_dataloader.dataset.labels
+    return [
+        f"data: {unlabelled:.0%} of each batch without labels, from all {len(labels):,} training "
+        f"images; the rest from the {int((labels >= 0).sum()):,} that have one"
     ]
 
 

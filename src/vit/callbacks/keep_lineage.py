@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from vit.data.content import image_hashes
+from vit.data.partly_labelled import partly_labelled
 from vit.models.lineage import Link
 from vit.module import ViTModule
 
@@ -33,7 +34,7 @@ class KeepLineage(Callback):
 def link_of(trainer: Trainer, module: ViTModule) -> Link:
     """What the training of a module learns from."""
     data = trainer.datamodule
-    dataset = data.open("train")
+    dataset = partly_labelled(data) if module.objective.unlabelled else data.open("train")
     every = -(-len(dataset) // HASHED)
     return Link(
         config=module.config,

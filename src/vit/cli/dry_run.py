@@ -14,6 +14,7 @@ from vit.compare.command import Command
 from vit.compare.dry_run import DryRun
 from vit.data.transforms import Augmentation
 from vit.flops import training_flops
+from vit.objectives.base import Objective
 
 HERE = {  # planning needs no GPU, also for runs that do
     "trainer.accelerator": "cpu",
@@ -47,9 +48,10 @@ def dry_run(command: Command) -> DryRun:
         flops=training_flops(objective, built.model.spec),
         uses_labels=objective.uses_labels,
         parameters=sum(p.numel() for p in objective.parameters()),
-        views_text=f"{views_text(objective.views)}; {changes}",
+        views_text=f"{views_text(objective.views)}; {changes}{unlabelled_text(objective)}",
         trivial_baseline=objective.trivial_baseline,
         validity_protocols=objective.validity_protocols,
+        unlabelled=objective.unlabelled,
         lineage=(*built.model.lineage, *objective.lineage),
     )
 
@@ -58,6 +60,13 @@ def augmentation_text(augmentation: Augmentation) -> str:
     """The changes that are made to images, in words."""
     made = {name: value for name, value in vars(augmentation).items() if value}
     return ", ".join(f"{name} {value}" for name, value in made.items()) or "no augmentation"
+
+
+def unlabelled_text(objective: Objective) -> str:
+    """What it sees beside images with a label, in words; empty: nothing."""
+    if not objective.unlabelled:
+        return ""
+    return f"; {objective.unlabelled:.0%} of a batch from all training images, no label read"
 
 
 def views_text(specs: tuple[ViewSpec, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from vit.compare.command import Command
 from vit.compare.job import FORWARD, SPEED, START
 from vit.data.base import Images
+from vit.data.partly_labelled import every_image
 from vit.models.lineage import Link
 
 EVALUATION = 5.0  # seconds of the protocols' own work and of the start
@@ -33,6 +34,7 @@ class DryRun(NamedTuple):
             Objective.trivial_baseline.
         lineage: the trainings behind the weights that it starts from, and behind its teacher's.
         validity_protocols: that suit the objective, the best first; see Objective.
+        unlabelled: fraction of a training batch that needs no label; see Objective.
     """
 
     settings: dict[str, Any]
@@ -44,6 +46,15 @@ class DryRun(NamedTuple):
     trivial_baseline: tuple[str, str] | None
     lineage: tuple[Link, ...] = ()
     validity_protocols: tuple[str, ...] = ()
+    unlabelled: float = 0.0
+
+    @property
+    def learned_from(self) -> dict[str, str]:
+        """The hash of each split that training reads, and of all images where it reads those."""
+        hashes = {split: self.data.split_hash(split) for split in ("train", "val")}
+        if not self.unlabelled:
+            return hashes
+        return hashes | {"every image": every_image(self.data).split_hash("train")}
 
     @property
     def chosen_on(self) -> int:

@@ -231,12 +231,11 @@ class Planner:
             command = command.with_file("model.encoder", "model.pretrained", UPSTREAM)
         elif given:
             upstream = weights_hash(given)
-        splits = {split: dry_run.data.split_hash(split) for split in ("train", "val")}
         settings = dry_run.settings | {"seed_everything": seed}
         changes = self.study.finetune.set | self.arms[arm].finetune
         if upstream and not any(key.startswith("model.encoder") for key in leaves(changes)):
             settings |= {"model": settings["model"] | {"encoder": None}}  # the checkpoint's own
-        about = fit_identity(settings, splits, upstream)
+        about = fit_identity(settings, dry_run.learned_from, upstream)
         images = dry_run.settings["trainer"]["max_steps"] * dry_run.data.batch_size
         counts = dry_run.data.spec.counts
         return Job(

@@ -19,8 +19,9 @@ from vit.data.in_memory import InMemory
 from vit.data.lightning_hooks import LightningHooks
 from vit.data.multi_crop import compares_views, cut_views, named_views
 from vit.data.normalisation import normalise
+from vit.data.partly_labelled import PartlyLabelledBatches, partly_labelled
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
-from vit.data.splits import few, uneven
+from vit.data.splits import few, labels_to_balance
 from vit.data.transforms import Augmentation, cut_view, resize
 from vit.orphans import answer_to_parent_alone
 
@@ -204,9 +205,13 @@ class Images(LightningHooks):
                 f"data: batch_size {self.batch_size} is larger than the training split "
                 f"({len(dataset)} images)"
             )
-        labels = self.labels_to_balance(dataset)
         per_device = self.per_device(context)
-        batches = TrainingBatches(len(dataset), per_device, context, labels, self.repeats)
+        if context.unlabelled:
+            batches = PartlyLabelledBatches(dataset.labels, per_device, context)
+            batches.refuse(balanced=self.balanced is True, repeats=self.repeats > 1)
+        else:
+            labels = labels_to_balance(dataset.labels, self.balanced, self.spec.multi_label)
+            batches = TrainingBatches(len(dataset), per_device, context, labels, self.repeats)
         if batches.length % context.accumulation:
             raise ValueError(
                 f"trainer: limit_train_batches {context.limit} leaves {batches.length} "
@@ -214,15 +219,6 @@ class Images(LightningHooks):
                 f"{context.accumulation}, so an epoch would end inside a step"
             )
         return self._loader(dataset, batches)
-
-    def labels_to_balance(self, dataset: Dataset) -> Tensor | None:
-        """The labels that balanced training draws by; None: it shuffles."""
-        single = not (self.spec.multi_label or (dataset.labels < 0).any())
-        if self.balanced == "where_uneven" and not (single and uneven(dataset.labels)):
-            return None
-        if self.balanced and not single:
-            raise ValueError("data: balanced needs exactly one label of every training image")
-        return dataset.labels.cpu() if self.balanced else None
 
     def dataset(self, split: Split, context: LoaderContext, training: bool) -> Dataset:
         """The samples of a split, ready to be read in this run.
@@ -232,9 +228,10 @@ class Images(LightningHooks):
             context: its seed goes into each batch; data in memory moves to its device.
             training: augmentation may begin in the workers.
         """
-        dataset = self.open(split)
+        partly = training and context.unlabelled > 0
+        dataset = partly_labelled(self) if partly else self.open(split)
         dataset.seed = context.seed
-        if training and context.needs_labels and (dataset.labels < 0).any():
+        if training and context.needs_labels and not partly and (dataset.labels < 0).any():
             count = int((dataset.labels < 0).sum())
             raise ValueError(
                 f"data: {count} training images have no label, and the objective learns from "

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -112,3 +113,19 @@ def uneven(labels: torch.Tensor) -> bool:
     sizes = labels[labels >= 0].bincount()
     sizes = sizes[sizes > 0]
     return len(sizes) > 1 and bool(sizes.max() > UNEVEN * sizes.min())
+
+
+def labels_to_balance(
+    labels: torch.Tensor, balanced: bool | Literal["where_uneven"], multi_label: bool
+) -> torch.Tensor | None:
+    """The labels that balanced training draws by; None: it shuffles.
+
+    Raises:
+        ValueError: it shall balance, and not every image has exactly one label.
+    """
+    single = not (multi_label or (labels < 0).any())
+    if balanced == "where_uneven" and not (single and uneven(labels)):
+        return None
+    if balanced and not single:
+        raise ValueError("data: balanced needs exactly one label of every training image")
+    return labels.cpu() if balanced else None

@@ -50,6 +50,7 @@ class Objective(nn.Module, ABC):
 
     views: tuple[ViewSpec, ...] = (ViewSpec(),)
     uses_labels: ClassVar[bool] = False
+    unlabelled: float = 0.0  # fraction of a training batch, its last rows, that needs no label
     whole_step: ClassVar[bool] = False  # the loss compares all images of a step: no micro-batches
     best: ClassVar[tuple[str, str] | None] = None  # ("val/accuracy", "max") picks best.ckpt
     # ("val/x", "val/trivial x"): what was trained is above what needs no training
@@ -77,9 +78,28 @@ class Objective(nn.Module, ABC):
         """Normalised images back in [0, 1]."""
         return images.float() * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
 
+    @property
+    def kept_encoder(self) -> Encoder:
+        """What probes, evaluation and later runs read: what learns, or an average of it."""
+        return self.encoder
+
     @abstractmethod
     def forward(self, batch: Batch, progress: float) -> Losses:
         """One step; progress through the run, in [0, 1]."""
+
+    def begin(self, steps: int) -> str | None:
+        """Called before the first step, and again after a resume, with the length of the run.
+
+        Returns:
+            A line for the header, where the length asks for one.
+        """
+        return None
+
+    def before_step(self, progress: float) -> None:
+        """Called when a step's gradients are there: None as a gradient, and the optimiser skips it.
+
+        On every rank alike; a parameter that gets no gradient at all would keep DDP waiting.
+        """
 
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step: teachers and centres follow here."""

@@ -19,6 +19,7 @@ from vit.models.base import Encoder
 from vit.objectives.base import Losses, Objective
 from vit.objectives.parts.classification import (
     MOST_CLASSES,
+    TooFewClassesError,
     class_counts,
     class_loss,
     score_label,
@@ -66,9 +67,9 @@ class Supervised(Objective):
                 f"Supervised: label_smoothing must be in [0, 1), got {label_smoothing}"
             )
         if len(spec.classes) < 2:
-            raise ValueError(
-                f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}"
-                + (f" ({spec.classes[0]})" if spec.classes else "; it learns from labels alone")
+            only = f" ({spec.classes[0]})" if spec.classes else "; it learns from labels alone"
+            raise TooFewClassesError(
+                f"Supervised: needs at least 2 classes, the data has {len(spec.classes)}{only}"
             )
         if not math.isfinite(head_bias):
             raise ValueError(f"Supervised: head_bias must be a number, got {head_bias}")

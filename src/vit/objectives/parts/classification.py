@@ -13,6 +13,10 @@ from torch.nn import functional as F
 MOST_CLASSES = 2000  # for which averages over classes are made
 
 
+class TooFewClassesError(ValueError):
+    """An objective learns to tell classes apart, and the data has none, or one."""
+
+
 def class_loss(
     logits: Float[Tensor, "B L"],
     labels: Tensor,

@@ -1,9 +1,10 @@
 """Mixup and CutMix: blend each training image with another of its batch, and its label too.
 
 Papers: Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412; Yun et al.,
-"CutMix", arXiv:1905.04899, algorithm 1. Drawn for each image separately (timm's "elem" mode), so
-that a draw is a function of the image's key; the partner stands half a micro-batch further on: the
-order is random already, and the next image may be the same one again (data.repeats).
+"CutMix", arXiv:1905.04899, algorithm 1. Differs from their code and DeiT's: weights are drawn for
+each image separately (timm's "elem" mode), not once a batch, so that a draw is a function of the
+image's key; the partner stands half a micro-batch further on: the order is random already, and the
+next image may be the same one again (data.repeats).
 
 B batch, C channels, H W pixels.
 """
