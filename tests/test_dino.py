@@ -1,7 +1,7 @@
 """DINO against its formulas in NumPy; the teacher and the centre follow only after a step."""
 
 from functools import partial
-from math import log
+from math import log, prod
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor
 from builders import GREY, RGB, grouped, small_vit
 from launch import launch
 from vit.batch import Batch, DataSpec, ViewSpec
+from vit.callbacks import Probe
 from vit.data import Digits
 from vit.ema import EMA
 from vit.flops import training_flops
@@ -23,6 +24,7 @@ from vit.objectives.parts.self_distillation import (
     across_views,
     cosine_to_one,
     entropy,
+    remaining,
 )
 from vit.objectives.supervised import Supervised
 
@@ -240,6 +242,74 @@ def test_a_collapsed_run_is_told_once_with_what_to_change(
     assert "teacher_temperature" in ended.everything
 
 
+def fitted(steps: int = 4, **settings) -> tuple[ViTModule, Trainer]:
+    """A module after some steps on digits."""
+    data = Digits(batch_size=8)
+    learner = partial(DINO, **grouped(DINO, **SMALL | {"local_size": 4} | settings))
+    module = ViTModule(learner, small_vit, lambda groups: torch.optim.AdamW(groups, lr=0.01),
+                       spec=data.spec)  # fmt: skip
+    trainer = Trainer(
+        max_steps=steps, accelerator="cpu", logger=False, limit_val_batches=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    return module, trainer
+
+
+@pytest.mark.parametrize("evaluated", ["student", "teacher"])
+def test_later_runs_start_from_the_one_that_is_evaluated(tmp_path, evaluated):
+    module, trainer = fitted(evaluated=evaluated, momentum=0.5)
+    trainer.save_checkpoint(file := tmp_path / "last.ckpt")
+    taught = weights(module.objective.teacher.copy.encoder)
+    student = weights(module.objective.encoder)
+    assert not torch.equal(taught, student)
+    for average in (True, False):
+        later = ViTModule(
+            Supervised, pretrained=str(file), pretrained_average=average, spec=Digits().spec
+        )
+        teachers = evaluated == "teacher" and average
+        assert torch.equal(weights(later.objective.encoder), taught if teachers else student)
+        assert ("averaged: objective.teacher.copy." in later.coverage) == teachers
+
+
+def test_probes_read_the_one_that_is_evaluated(monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def see(self, trainer, module, encoder):
+        raise Seen(encoder is module.objective.teacher.copy.encoder)
+
+    monkeypatch.setattr(Probe, "features", see)
+    monkeypatch.setattr("vit.callbacks.probe.callback_of", lambda *_: None)
+    for evaluated in ("student", "teacher"):
+        module, trainer = fitted(1, evaluated=evaluated)
+        with pytest.raises(Seen, match=str(evaluated == "teacher")):
+            Probe().look(trainer, module)
+
+
+@pytest.mark.parametrize("steps", [78, 2000])
+def test_what_is_left_of_the_random_start_is_the_product_of_all_momenta(steps):
+    left = prod(cosine_to_one(0.99, step / steps) for step in range(steps))
+    assert remaining(0.99, steps) == pytest.approx(left, rel=0.05)
+
+
+@pytest.mark.parametrize(("steps", "momentum"), [(78, 0.8819), (390, 0.9764), (10_000, 0.996)])
+def test_without_a_momentum_a_hundredth_of_the_start_is_left_at_most(steps, momentum):
+    distillation = DINO(small_vit(), GREY, **grouped(DINO, **SMALL, momentum=None)).distillation
+    assert distillation.teacher_momentum(0.0, steps) == pytest.approx(momentum, abs=1e-4)
+    assert distillation.teacher_momentum(1.0, steps) == 1
+    assert remaining(distillation.teacher_momentum(0.0, steps), steps) <= 0.0101
+
+
+def test_a_fit_says_how_much_of_the_random_start_is_left():
+    module, _ = fitted(4, momentum=0.99)
+    assert module.length_note.startswith("teacher: 98% of its random start is left after 4 steps")
+    assert module.objective.distillation.note(2000) is None  # exp(-10)
+    module, _ = fitted(40, momentum=None)
+    assert module.length_note == "teacher: momentum 0.7697 to 1, which 40 steps allow"
+    assert module.objective.steps == 40
+
+
 @pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])
 def test_the_teachers_momentum_rises_to_one(progress, momentum):
     objective = dino(momentum=0.9)
@@ -302,6 +372,29 @@ def test_a_frozen_last_layer_stays_where_it_is_and_passes_gradients_on():
     torch.testing.assert_close(objective(crops(), 0.4).loss, same)
     objective(crops(), 0.5).loss.backward()
     assert objective.head.prototypes.grad.abs().max() > 0
+
+
+def test_the_optimiser_does_not_count_steps_while_the_last_layer_is_frozen():
+    """So that its first update is Adam's first, of lr, and weight decay begins with it."""
+    data, seen = Digits(batch_size=8), []
+    learner = partial(DINO, **grouped(DINO, **SMALL, local_size=4, last_layer_frozen=0.5))
+    module = ViTModule(learner, small_vit, lambda groups: torch.optim.AdamW(groups, lr=0.01),
+                       spec=data.spec)  # fmt: skip
+
+    class Seen(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            rows = pl_module.objective.head.prototypes
+            steps = trainer.optimizers[0].state.get(rows, {}).get("step", torch.zeros(()))
+            seen.append((rows.detach().clone(), float(steps)))
+
+    rows = module.objective.head.prototypes.detach().clone()
+    Trainer(
+        max_steps=4, accelerator="cpu", callbacks=[Seen()], logger=False, limit_val_batches=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(module, data)  # fmt: skip
+    assert [steps for _, steps in seen] == [0, 0, 1, 2]
+    assert torch.equal(seen[1][0], rows)
+    assert 0 < (seen[2][0] - rows).abs().max() < 1.1 * 0.01
 
 
 def test_the_student_sees_views_of_one_size_in_one_pass():

@@ -61,7 +61,9 @@ def test_a_probe_changes_no_weight_and_no_other_metric(tmp_path):
     assert "of 32" in probed.out
 
 
-@pytest.mark.parametrize("name", sorted({"dino", "ibot", "lejepa"} & every_objective().keys()))
+@pytest.mark.parametrize(
+    "name", sorted({"dino", "ibot", "lejepa", "vicreg"} & every_objective().keys())
+)
 def test_what_looks_at_a_run_changes_no_weight_of_teachers_centres_and_norms(tmp_path, name):
     own = ("--model.objective", f"configs/objective/{name}.yaml")
     plain = fit(tmp_path, *own, "--name", "plain")

@@ -553,6 +553,8 @@ def test_sine_cosine_positions_are_fixed_and_leave_the_class_token_alone():
     assert "pos_embed" not in dict(encoder.named_parameters())
     assert encoder.pos_embed[0, 0].abs().max() == 0
     assert torch.equal(encoder.pos_embed[0, 1:], sincos((4, 4), 32))
+    half = torch.zeros(1, 4, 32, dtype=torch.bfloat16)  # as autocast embeds patches
+    assert torch.equal(encoder.add_position(half, (2, 2))[0], sincos((2, 2), 32))
 
 
 def test_layers_count_from_the_input_through_the_blocks_to_the_norm():

@@ -86,6 +86,39 @@ def test_a_run_with_fresh_positions_draws_them_from_its_own_seed(tmp_path):
     assert 0.015 < fresh.std() < 0.025 < kept.std()
 
 
+def test_free_settings_of_the_checkpoints_encoder_can_be_others(tmp_path):
+    file = save(content(small_vit(dropout=0.1, drop_path=0.1)), tmp_path)
+    found = []
+    for given in (None, {"dropout": 0.0, "drop_path": 0.2}):
+        module = ViTModule(Supervised, pretrained=str(file), pretrained_settings=given, spec=GREY)
+        encoder = module.objective.encoder
+        found.append((encoder.pos_drop.p, encoder.blocks[-1].drop_path.fraction))
+        assert module.untrained_encoder().settings == encoder.settings
+    assert found == [(0.1, 0.1), (0.0, 0.2)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"depth": 3}, "depth of a ViT stays as its weights were trained; .* pool, dropout"),
+        ({"dropout": 1.5}, "pretrained_settings: ViT: dropout"),
+        ({"dropout": "much"}, "pretrained_settings: "),
+        ({"resize": "none"}, "pretrained_settings: resize is 'none'; known: bilinear_corners"),
+    ],
+)
+def test_other_settings_of_a_checkpoints_encoder_are_refused_in_one_line(tmp_path, given, message):
+    file = save(content(trained()), tmp_path)
+    with pytest.raises(ValueError, match=message):
+        ViTModule(Supervised, pretrained=str(file), pretrained_settings=given, spec=GREY)
+
+
+def test_settings_are_given_in_one_place_only(tmp_path):
+    file = save(content(trained()), tmp_path)
+    with pytest.raises(ValueError, match=r"needs model\.encoder: null"):
+        ViTModule(Supervised, small_vit, pretrained=str(file),
+                  pretrained_settings={"dropout": 0.0}, spec=GREY)  # fmt: skip
+
+
 def test_loaded_weights_are_copies(tmp_path):
     encoder, stored = small_vit(), stored_encoder(save(content(trained()), tmp_path))
     load_into(encoder, stored, channels=1)
@@ -150,7 +183,8 @@ def run_with(average: bool, head: str | None = "head") -> nn.Module:
     """A module of unusual names: an objective, and perhaps an average of it."""
     objective = nn.Module()
     objective.body, objective.head = small_vit(), nn.Linear(32, 10)
-    objective.encoder, objective.classifier_head = objective.body, head
+    objective.encoder = objective.kept_encoder = objective.body
+    objective.classifier_head = head
     run = nn.Module()
     run.learner = objective
     if average:

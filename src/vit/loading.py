@@ -120,7 +120,10 @@ def load(path: str | Path, trust: str | None = None) -> Model | OnnxModel:
     if about.get("format") == "onnx":
         return OnnxModel(Path(path), about)
     if about.get("format") == "torch-export":
-        raise ValueError(f"{path}: torch.export.load opens it; for vit.load, export to onnx")
+        raise ValueError(
+            f"{path}: torch.export.load opens it; predict and vit.load open an export to onnx, "
+            "safetensors, timm or huggingface"
+        )
     stored = stored_encoder(path)
     if about:  # config.json of other libraries says less than we know
         shown = about.get("preprocessing", {})

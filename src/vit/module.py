@@ -15,7 +15,7 @@ in this file:
     on_train_batch_start         the seed of dropout
     optimizer_step               the schedules; then, through the closure that it is given:
     training_step                    the objective's loss, and Lightning's backward pass
-    configure_gradient_clipping      the bound on the gradient
+    configure_gradient_clipping      what the objective skips; the bound on the gradient
                                  and then the optimiser's step, teachers and averages
     on_train_batch_end           metrics.csv: callbacks/step_logging.py
     on_validation_epoch_start    new sums
@@ -92,6 +92,8 @@ class ViTModule(LightningModule):
         pretrained_average: start from that run's averaged weights, where it kept some (ema).
         pretrained_positions: fresh: the learned position table and class token begin as they are
             drawn, not as they were trained; small encoders fine-tune better so (docs/findings.md).
+        pretrained_settings: of the checkpoint's encoder, other ones than there (dropout, drop_path
+            and kin), where `encoder` is null.
         spec: linked from the data; not to be given.
     """
 
@@ -112,6 +114,7 @@ class ViTModule(LightningModule):
         pretrained: str | None = None,
         pretrained_average: bool = True,
         pretrained_positions: Literal["kept", "fresh"] = "kept",
+        pretrained_settings: dict[str, Any] | None = None,
         spec: Any = None,
     ) -> None:
         super().__init__()
@@ -131,6 +134,7 @@ class ViTModule(LightningModule):
         self.consumed = 0  # micro-batches trained on, from the start of the run
         self.validated = -1  # step of the last validation
         self.total_steps = 0
+        self.length_note: str | None = None  # what the objective says of the run's length
         self.flops_per_image = 0.0
         self.coverage = ""  # what was loaded of a pre-trained encoder, in words
         self.results: dict[str, float] = {}
@@ -139,6 +143,12 @@ class ViTModule(LightningModule):
         self.eval_metrics = EvalMetrics()
 
         stored = stored_encoder(pretrained, pretrained_average) if pretrained else None
+        if pretrained_settings and encoder is not None:
+            raise ValueError(
+                "model.pretrained_settings: needs model.encoder: null; or set them in "
+                "model.encoder and add --model.pretrained_settings null"
+            )
+        stored = stored and stored.with_settings(pretrained_settings or {})
         self.lineage = stored.lineage if stored else ()  # trainings behind the starting weights
         self.fresh_positions = pretrained_positions == "fresh"
         encoder, self.spec = self._encoder(encoder, stored, spec)
@@ -216,6 +226,7 @@ class ViTModule(LightningModule):
         if steps in (0, float("inf")):
             raise ValueError("trainer: give max_epochs or max_steps; schedules need the length")
         self.total_steps = int(steps)
+        self.length_note = self.objective.begin(self.total_steps)
         self.trainer.fit_loop.epoch_loop.max_steps = self.total_steps  # also where epochs count
 
     def on_train_start(self) -> None:
@@ -240,6 +251,7 @@ class ViTModule(LightningModule):
             device=self.device,
             normalisation=self.spec,
             needs_labels=self.objective.uses_labels,
+            unlabelled=self.objective.unlabelled,
             limit=trainer.limit_train_batches,
         )
 
@@ -277,6 +289,7 @@ class ViTModule(LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Our own bound instead of the Trainer's, which knows no per-tensor one."""
+        self.objective.before_step(self.progress)
         if self.clip:
             self.clip([p for p in self.objective.parameters() if p.grad is not None])
 

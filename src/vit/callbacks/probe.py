@@ -74,7 +74,7 @@ class Probe(Callback):
     def look(self, trainer: Trainer, module: ViTModule) -> None:
         """Measure, record and print; every rank must call it."""
         run, step = callback_of(trainer, Run), trainer.global_step
-        features = self.features(trainer, module, module.eval_objective.encoder)
+        features = self.features(trainer, module, module.eval_objective.kept_encoder)
         metrics = {"probe/rank": rankme(features["val"].features)}
         task = task_of(features, module.spec, module.seed)
         if task is not None:

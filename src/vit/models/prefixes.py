@@ -27,10 +27,12 @@ def describe_prefixes(
     """
     names = {part: f"{name}." for name, part in module.named_modules()}
     head = trained.classifier_head
+    inside = names[trained.encoder].removeprefix(names[trained])
+    kept = (trained if average is None else average).kept_encoder  # or a teacher's, an average too
     return {
         "trained": names[trained],
-        "average": names[average] if average is not None else None,
-        "encoder": names[trained.encoder].removeprefix(names[trained]),
+        "average": None if kept is trained.encoder else names[kept].removesuffix(inside),
+        "encoder": inside,
         "head": f"{head}." if head else None,
         "head_kind": "linear" if head else None,
     }

@@ -174,7 +174,7 @@ class ViT(TokenEncoder):
         if self.pos_embed is None:
             return patches
         if grid != self.grid and self.settings["position"] == "sincos":
-            return patches + sincos(grid, self.width).to(patches)
+            return patches + sincos(grid, self.width).to(self.pos_embed)
         table = self.pos_embed[0, -math.prod(self.grid) :]  # N D
         rule = "bilinear_corners" if self.resize == "reset" else self.resize
         return patches + resize_grid(table, self.grid, grid, rule)

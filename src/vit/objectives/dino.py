@@ -3,10 +3,9 @@
 Paper: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
 arXiv:2104.14294, section 3 and algorithm 1: multi-crop, a teacher that is the student's moving
 average, centring and sharpening against collapse.
-Differs from it: the student's encoder is kept and evaluated, not the teacher's; schedules are
+Differs from it: the student's encoder is evaluated unless `evaluated: teacher`; schedules are
 fractions of the run instead of epochs; the last layer's length is fixed to 1 (their
-norm_last_layer: true); while it is frozen its gradient is 0, where the original's optimiser skips
-it.
+norm_last_layer: true); the encoder begins as ViT's does, not at deviation 0.02.
 
 B batch, V views, G large views, L prototypes.
 """
@@ -64,6 +63,7 @@ class DINO(Objective):
         super().__init__(encoder, spec)
         self.views = crops.teacher_views(encoder, spec)
         self.distillation = distillation
+        self.steps = 1  # of the run
         self.head = PrototypeHead(encoder.width, head)
         self.teacher = EMA(self.student())
         self.centre = Center(head.prototypes, distillation.center_momentum)
@@ -97,10 +97,27 @@ class DINO(Objective):
         """Encoder and projection as they are now."""
         return Branch(self.encoder, self.head)
 
+    @property
+    def kept_encoder(self) -> Encoder:
+        """The student's, or the teacher's."""
+        taught = self.distillation.evaluated == "teacher"
+        return self.teacher.copy.encoder if taught else self.encoder
+
+    def begin(self, steps: int) -> str | None:
+        """The teacher's momentum may follow from the length."""
+        self.steps = steps
+        return self.distillation.note(steps)
+
+    def before_step(self, progress: float) -> None:
+        """Frozen prototypes are skipped."""
+        if progress < self.distillation.last_layer_frozen:
+            self.head.skip_prototypes()
+
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """The teacher follows the student; the centre follows the teacher's mean logits."""
-        self.teacher.follow(self.student(), self.distillation.teacher_momentum(progress))
+        momentum = self.distillation.teacher_momentum(progress, self.steps)
+        self.teacher.follow(self.student(), momentum)
         self.centre.follow()
 
     def collapse_message(self, results: dict[str, float]) -> str | None:

@@ -2,8 +2,10 @@
 
 Paper: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", arXiv:2111.07832, section
 3: the student sees large views with hidden patches, the teacher sees them whole; one head for both.
-Differs from it: the student's encoder is kept and evaluated, not the teacher's; schedules are
-fractions of the run instead of epochs; the last layer's length is fixed to 1.
+Differs from it: the student's encoder is evaluated unless `evaluated: teacher`; schedules are
+fractions of the run instead of epochs; the last layer's length is fixed to 1; the encoder begins as
+ViT's does, not at deviation 0.02; the number of hidden patches is rounded and exact, where its code
+goes up to it and stops when no rectangle fits.
 
 B batch, V views, N patches, K patches that may be hidden, D width, L prototypes.
 """
@@ -19,7 +21,7 @@ from torch.nn import functional as F
 
 from vit.batch import Batch, DataSpec
 from vit.ema import EMA
-from vit.models.base import TokenEncoder
+from vit.models.base import Encoder, TokenEncoder
 from vit.objectives.base import Losses, Objective, check_fractions
 from vit.objectives.parts.heads import Projection, PrototypeHead
 from vit.objectives.parts.masking import block_mask, hidden_count, kept_patches, random_order
@@ -119,6 +121,7 @@ class IBOT(Objective):
         if not encoder.local_embedding:
             raise ValueError("IBOT: this encoder's stem mixes patches, so hidden pixels leak")
         self.distillation = distillation
+        self.steps = 1  # of the run
         self.masking = masking
         self.patch_weight = patch_weight
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
@@ -192,11 +195,28 @@ class IBOT(Objective):
             logits.append(self.head(small, fixed_prototypes).float())
         return torch.cat(logits).view(-1, len(batch), large.shape[1]), of_patches
 
+    @property
+    def kept_encoder(self) -> Encoder:
+        """The student's, or the teacher's."""
+        taught = self.distillation.evaluated == "teacher"
+        return self.teacher.copy.encoder if taught else self.encoder
+
+    def begin(self, steps: int) -> str | None:
+        """The teacher's momentum may follow from the length."""
+        self.steps = steps
+        return self.distillation.note(steps)
+
+    def before_step(self, progress: float) -> None:
+        """Frozen prototypes are skipped."""
+        if progress < self.distillation.last_layer_frozen:
+            self.head.skip_prototypes()
+
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """The teacher follows the student; the centres follow the teacher's mean logits."""
         student = PatchBranch(self.encoder, self.head)
-        self.teacher.follow(student, self.distillation.teacher_momentum(progress))
+        momentum = self.distillation.teacher_momentum(progress, self.steps)
+        self.teacher.follow(student, momentum)
         self.centre.follow()
         self.patch_centre.follow()
 

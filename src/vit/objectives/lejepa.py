@@ -3,9 +3,9 @@
 Paper: Balestriero and LeCun, "LeJEPA: Provable and Scalable Self-Supervised Learning Without the
 Heuristics", arXiv:2511.08544: no teacher, no stopped gradient, no schedule, one weight. SIGReg
 compares random projections of the cloud with a normal distribution by the Epps-Pulley statistic.
+As in its code, each view's cloud is tested alone and the statistics are averaged.
 Differs from it: directions are drawn from the seed and the run's progress, alike on all ranks;
-each view's cloud is tested alone and the statistics are averaged; saturation changes half as
-much as in its example (a rule of our photometric strength).
+saturation changes half as much as in its example (a rule of our photometric strength).
 
 B batch, V views, G large views, D width, E numbers of a projection, S directions, K knots.
 """

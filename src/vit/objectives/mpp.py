@@ -5,7 +5,8 @@ released; what the text leaves open is a documented setting here, with these def
 the un-normalised [0, 1] range evenly, the mean comes before the quantisation, exactly half of the
 patches are corrupted, patches kept as they are count in the loss as in BERT, and corruption
 happens before positions are added, so that a patch's place is always true.
-Differs from it: nothing known beyond those choices. The paper's two other targets are here too.
+Differs from it: a second LayerNorm, of its own, stands before the head (the text names none);
+nothing else is known beyond those choices. The paper's two other targets are here too.
 
 B batch, N patches, K corrupted patches, D width, C channels, S colours of a patch, L kinds of them,
 P numbers of a patch's pixels.

@@ -112,7 +112,8 @@ def heads_in(
     if "blocks.0.attn.q_norm.weight" in shapes:
         return width // shapes["blocks.0.attn.q_norm.weight"][0]
     heads = HEADS.get(width, max(width // 64, 1))
-    notes.append(f"{heads} heads of {width // heads} are assumed")
+    said = "1 head of {} is" if heads == 1 else f"{heads} heads of {{}} are"
+    notes.append(f"{said.format(width // heads)} assumed")
     return heads
 
 
@@ -209,7 +210,8 @@ def released_spec(
     if outputs == 1000 and not classes:
         classes = imagenet_classes()
         notes.append("1000 outputs: the classes are assumed to be ImageNet's")
-    return DataSpec(classes, image_size, channels, tuple(mean), tuple(std))
+    several = released.multi_label
+    return DataSpec(classes, image_size, channels, tuple(mean), tuple(std), multi_label=several)
 
 
 def classifier_in(

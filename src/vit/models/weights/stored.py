@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -36,6 +36,7 @@ class Stored:
         lineage: the trainings behind these weights, the last one first.
         preprocessing: how pictures were shown in evaluation, as arguments of `Preprocessing`.
         notes: what was assumed because the file does not say it, a line each.
+        averaged: these are an average of the weights that learned, or a teacher.
     """
 
     path: Path
@@ -49,6 +50,31 @@ class Stored:
     lineage: tuple[Link, ...] = ()
     preprocessing: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    averaged: bool = False
+
+    def with_settings(self, given: dict[str, Any]) -> "Stored":
+        """The same weights, in an encoder of which some settings are others.
+
+        Raises:
+            ValueError: one of them belongs to the weights; names those that are free.
+        """
+        if not given:
+            return self
+        kind = type(self.build(self.spec))
+        for name in given:
+            if name not in kind.FREE:
+                free = ", ".join(kind.FREE) or "none"
+                raise ValueError(
+                    f"model.pretrained_settings: {name} of a {kind.__name__} stays as its weights "
+                    f"were trained; those that may be set: {free}"
+                )
+        changed = replace(self, settings=self.settings | given)
+        try:
+            check_literals(kind, changed.settings)
+            kind(self.spec, **changed.settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"model.pretrained_settings: {error}") from error
+        return changed
 
     def build(self, spec: DataSpec) -> Encoder:
         """The same architecture for other data; its weights are not loaded yet."""
@@ -144,7 +170,7 @@ def load_into(encoder: Encoder, stored: Stored, channels: int, fresh: tuple[str,
                 f"{stored.path}; set model.encoder: null to take the checkpoint's"
             )
     drawn = {k: v.clone() for k, v in encoder.state_dict().items() if k in fresh}
-    state = {**encoder.adapt(stored.state, stored.grid), **drawn}
+    state = encoder.adapt(stored.state, stored.grid) | drawn  # still read one at a time
     unused = copy_into(encoder, state, stored.path)
     total = sum(tensor.numel() for tensor in encoder.state_dict().values())
     kept = total - sum(tensor.numel() for tensor in drawn.values())
@@ -153,9 +179,10 @@ def load_into(encoder: Encoder, stored: Stored, channels: int, fresh: tuple[str,
     moved = getattr(encoder, "grid", None)
     resized = "" if moved == stored.grid else f", positions resized from {stored.grid} to {moved}"
     notes = "".join(f"; {note}" for note in stored.notes)
+    whose = f"{stored.path}" + (f" (averaged: {stored.objective})" if stored.averaged else "")
     return (
         f"pretrained: {len(stored.state) - len(drawn)} tensors, {kept:,} numbers, "
-        f"{100 * kept / total:.4g} % of the encoder from {stored.path}{resized}{anew}{left}{notes}"
+        f"{100 * kept / total:.4g} % of the encoder from {whose}{resized}{anew}{left}{notes}"
     )
 
 

@@ -44,8 +44,9 @@ def block_mask(
 
     Bao et al. (BEiT), arXiv:2106.08254, algorithm 1: areas drawn evenly up to what is to be hidden,
     aspects from 0.3 to 1 / 0.3; a rectangle has at least a ninth of the grid (16 patches of 14x14,
-    as in iBOT's code). Differs from it: the last rectangle is cut where the count is reached; all
-    rectangles are drawn at once, so an area is not bounded by what is left to hide.
+    as in iBOT's code). Differs from it: the last rectangle is cut where the count is reached, row
+    by row from its top or its bottom; all rectangles are drawn at once, so an area is not bounded
+    by what is left to hide.
 
     Args:
         key: one per image.
@@ -53,7 +54,7 @@ def block_mask(
         count: hidden patches of each image; 0 hides nothing.
     """
     rows, columns = grid
-    draw = uniform(key, 4 * RECTANGLES + rows * columns)
+    draw = uniform(key, 4 * RECTANGLES + rows * columns + 1)
     area, aspect, down, right = draw[:, : 4 * RECTANGLES].view(-1, 4, RECTANGLES).unbind(1)
     least = max((min(grid) // 3) ** 2, LEAST)
     area = least + (count[:, None] - least).clamp(min=0) * area
@@ -67,7 +68,10 @@ def block_mask(
         inside.append((at >= start) & (at < start + size[..., None]))  # B R side
     covered = (inside[0][..., None] & inside[1][:, :, None]).flatten(2)  # B R N
     first = torch.where(covered.any(1), covered.int().argmax(1), RECTANGLES)  # B N
-    rank = (first + draw[:, 4 * RECTANGLES :]).argsort(1).argsort(1)
+    raster = torch.arange(rows * columns, device=key.device) / (rows * columns)  # [0, 1)
+    in_order = torch.where(draw[:, -1:] < 0.5, raster, raster.flip(0))  # of single patches specks
+    within = torch.where(first < RECTANGLES, in_order, draw[:, 4 * RECTANGLES : -1])
+    rank = (first + within).argsort(1).argsort(1)
     return rank < count[:, None]
 
 

@@ -9,6 +9,7 @@ B batch, V views, G large views, L prototypes, M tokens.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,8 @@ from vit.models.base import Encoder
 from vit.objectives.base import check_fractions
 from vit.objectives.parts.heads import PrototypeHead
 from vit.precision import as_given
+
+RANDOM_LEFT = 0.01  # of a teacher's random start, at most, after a run
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,26 @@ class SelfDistillation:
             (0.04, 0.04), or to 0.07; iBOT: (0.04, 0.07).
         temperature_warmup: fraction of the run over which it rises. DINO: 30 of 100 epochs; iBOT:
             30 of 800.
-        momentum: of the teacher at the start; a cosine takes it to 1. Papers: 0.996.
+        momentum: of the teacher at the start; a cosine takes it to 1. Papers: 0.996, for 100,000
+            steps. null: the highest up to that by which the teacher forgets its random start.
         center_momentum: of the mean of the teacher's logits. Papers: 0.9.
         last_layer_frozen: fraction of the run before the prototypes learn. Papers: 1 epoch.
+        evaluated: whose encoder probes, `evaluate` and later runs read; of the two the teacher is
+            the average. Papers: the teacher's.
     """
 
     student_temperature: float = 0.1
     teacher_temperature: tuple[float, float] = (0.04, 0.04)
     temperature_warmup: float = 0.3
-    momentum: float = 0.996
+    momentum: float | None = 0.996
     center_momentum: float = 0.9
     last_layer_frozen: float = 0.0
+    evaluated: Literal["student", "teacher"] = "student"
 
     def __post_init__(self) -> None:
         check_fractions(
             "SelfDistillation",
-            momentum=self.momentum,
+            momentum=1.0 if self.momentum is None else self.momentum,
             center_momentum=self.center_momentum,
             temperature_warmup=self.temperature_warmup,
             last_layer_frozen=self.last_layer_frozen,
@@ -62,9 +69,23 @@ class SelfDistillation:
         start, end = self.teacher_temperature
         return linear_warmup(start, end, self.temperature_warmup, progress)
 
-    def teacher_momentum(self, progress: float) -> float:
-        """How much of itself the teacher keeps at a step."""
-        return cosine_to_one(self.momentum, progress)
+    def teacher_momentum(self, progress: float, steps: int) -> float:
+        """How much of itself the teacher keeps at a step of a run of so many."""
+        start = forgetting_momentum(steps) if self.momentum is None else self.momentum
+        return cosine_to_one(start, progress)
+
+    def note(self, steps: int) -> str | None:
+        """What to say where the teacher is still its random start, in part, after so many steps."""
+        allowed = forgetting_momentum(steps)
+        if self.momentum is None:
+            return f"teacher: momentum {allowed:.4g} to 1, which {steps:,} steps allow"
+        left = remaining(self.momentum, steps)
+        if left <= RANDOM_LEFT:
+            return None
+        return (
+            f"teacher: {left:.0%} of its random start is left after {steps:,} steps at momentum "
+            f"{self.momentum:g} to 1; under {RANDOM_LEFT:.0%} from {allowed:.4g} down (null: that)"
+        )
 
 
 class Branch(nn.Module):
@@ -135,6 +156,19 @@ def cross_entropy(
 def entropy(target: Float[Tensor, "... L"]) -> Float[Tensor, "..."]:
     """The entropy of each row: near 0 all is one prototype, near ln L all prototypes are alike."""
     return -(target * target.clamp(min=1e-12).log()).sum(-1)
+
+
+def remaining(momentum: float, steps: int) -> float:
+    """The fraction of its start that a teacher still is after a run, its momentum rising to 1.
+
+    The product of `cosine_to_one` over the steps: 1 - momentum is halved by the cosine, on average.
+    """
+    return math.exp(-(1 - momentum) * steps / 2)
+
+
+def forgetting_momentum(steps: int) -> float:
+    """The highest momentum, up to the papers', that leaves RANDOM_LEFT of a teacher's start."""
+    return min(max(1 + 2 * math.log(RANDOM_LEFT) / max(steps, 1), 0.0), 0.996)
 
 
 def linear_warmup(start: float, end: float, fraction: float, progress: float) -> float:
