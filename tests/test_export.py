@@ -11,6 +11,7 @@ import timm
 import torch
 from transformers import AutoModelForImageClassification
 
+import vit
 from builders import GREY, RGB, small_vit
 from exports import FILES, subject
 from vit.export import as_torch_export, extras, formats
@@ -76,6 +77,20 @@ def test_a_classifier_comes_back_with_its_classes_and_its_transform(tmp_path, ki
     assert short == [20, 20]  # timm's fraction is made for its own rounding
     same = replace(back.preprocess, center_crop_ratio=0.8)
     assert same == model.preprocess
+
+
+def test_a_classifier_of_several_labels_comes_back_and_answers_each_on_its_own(tmp_path):
+    model = subject(replace(RGB, multi_label=True))
+    exported(model, "huggingface", tmp_path)
+    back = subject_of(tmp_path / "huggingface")
+    assert back.stored.spec.multi_label
+    assert torch.equal(back.answers.weight, model.answers.weight)
+    image = torch.rand(1, 3, *RGB.image_size)
+    with torch.no_grad():
+        torch.testing.assert_close(back.answers(image), model.answers(image))
+    loaded = vit.load(tmp_path / "huggingface")
+    assert loaded.several
+    assert loaded.tells_classes
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

@@ -14,11 +14,13 @@ import vit
 from launch import launch
 from pictures import folder
 from vit.cli.export import next_line
+from vit.export.as_onnx import OnnxRunner
 from vit.export.example import example_for
 from vit.export.formats import FORMATS
+from vit.export.int8 import Quantised
 from vit.export.subject import subject_of
 from vit.export.verify import ExportDifference
-from vit.export.writing import Written
+from vit.export.writing import Written, as_sentence
 
 TINY = (
     *("--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"),
@@ -68,6 +70,13 @@ def test_the_lines_say_what_was_written_how_far_it_is_and_what_to_type(written):
     assert f"next: python train.py predict --from {place} --images" in out
     assert re.search(r"int8: accuracy [\d.]+ % -> [\d.]+ % on 4 validation pictures", out)
     assert "warning" not in out.lower()
+
+
+def test_a_library_that_resizes_by_itself_is_named_beside_its_difference():
+    difference = ExportDifference(4e-3, 2e-7, None, 14)
+    why = "4.0e-03 from 14 encoded files (timm resizes them itself: some pixels differ by"
+    assert why in as_sentence(difference, "timm")
+    assert "itself" not in as_sentence(difference, "safetensors")
 
 
 def test_predict_is_the_next_step_only_of_what_it_opens(tmp_path):
@@ -130,6 +139,43 @@ def test_the_example_of_an_encoder_alone_prints_features(tmp_path, run):
     compile(text, "example.py", "exec")
 
 
+def test_predict_opens_the_graph_of_8_bits_by_its_file(written, tmp_path):
+    out, place = written
+    graph = place / "model.int8.onnx"
+    assert f"predict --from {graph}" in out
+    picture = folder(tmp_path / "few", {"": 1}, width=60, height=50) / "0000.jpg"
+    argv = ("--from", str(graph), "--images", str(picture))
+    ended = launch("predict", *argv, "--to", "json", "--top", "2", cwd=tmp_path)
+    assert ended.code == 0, ended.everything
+    (answer,) = json.loads((tmp_path / "predictions.json").read_text())
+    whole, eight = vit.load(place), vit.load(graph)
+    pixels = eight.preprocess(picture)[None]
+    said = dict(zip("ab", OnnxRunner(place, graph.name)(pixels)[0][0].tolist(), strict=True))
+    told = {one["class"]: one["probability"] for one in answer["predictions"]}
+    assert told == pytest.approx(said, abs=1e-6)
+    assert not torch.equal(whole.predict([picture]), eight.predict([picture]))
+
+
+def test_scales_of_8_bits_are_taken_from_the_pictures_of_calibration(run, tmp_path):
+    pictures = folder(tmp_path / "others", {"": 3, "below": 4}, width=60, height=50)
+    argv = ("export", str(run), "--to", "onnx", "--int8", "--int8_margin", "1")
+    out = ("--out", str(tmp_path / "out"))
+    ended = launch(*argv, *out, "--calibration", str(pictures), cwd=run.parents[2])
+    assert ended.code == 0, ended.everything
+    assert (tmp_path / "out" / "model.int8.onnx").is_file()
+    about = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert about["int8"]["calibrated_on"] == 7
+    (tmp_path / "empty").mkdir()
+    ended = launch(*argv, *out, "--calibration", str(tmp_path / "empty"), cwd=run.parents[2])
+    assert ended.code == 2
+    assert f"--calibration: no picture below {tmp_path / 'empty'}" in ended.everything
+
+
+def test_milliseconds_of_a_small_network_are_no_nought():
+    result = Quantised(True, 0.01, 4, 4, (1.0, 1.0), (0.034, 12.4), (1.0, 0.5))
+    assert "0.034 -> 12 ms a picture" in result.line()
+
+
 def test_int8_is_not_kept_where_it_falls_too_much(run, written, monkeypatch):
     from vit.export import int8
     from vit.export.samples import Samples
@@ -158,6 +204,7 @@ def test_int8_is_not_kept_where_it_falls_too_much(run, written, monkeypatch):
             "--int8_margin: needs a fraction",
         ),
         (["RUN", "--to", "onnx", "--opset", "3"], "export: unknown --opset"),
+        (["RUN", "--to", "onnx", "--int8", "--calibration", "x"], "--calibration: x is no folder"),
         (["nothing", "--to", "onnx"], "no such file"),
     ],
 )

@@ -5,7 +5,7 @@ import torch
 
 from vit.callbacks import figures
 from vit.callbacks.confusions import Mistake
-from vit.callbacks.figures import caption, matrix_figure, mistakes_figure
+from vit.callbacks.figures import caption, matrix_figure, mistakes_figure, wrapped_path
 from vit.published.decode import decode
 
 LONG = "a folder of pictures from the garden behind the house, $\\frac$, each summer"
@@ -87,6 +87,19 @@ def test_under_each_mistake_stand_both_classes_the_confidence_and_the_file(drawn
         shown = text.get_text().replace("\n", "")
         assert shown.endswith(f"98 %{names[number]}")
         assert axes.images[0].get_array()[0, 0].tolist() == pytest.approx([number / 20] * 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "lines"),
+    [
+        ("a/b.png", ["a/b.png"]),
+        ("flowers/colts-foot/image_0042.jpg", ["flowers/colts-foot/image_", "0042.jpg"]),
+        (f"{'x' * 31}.jpg", ["x" * 18, f"{'x' * 13}.jpg"]),
+        (f"deep/{'x' * 28}", ["deep/", "x" * 28]),
+    ],
+)
+def test_a_path_is_broken_behind_a_separator_and_its_ending_is_not(path, lines):
+    assert wrapped_path(path, 28).split("\n") == lines
 
 
 def test_captions_and_pictures_do_not_lie_on_each_other(drawn):

@@ -9,12 +9,13 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
 
 from launch import Ended, launch
 from pictures import folder
 from vit.callbacks.best_metric import BestMetric
 from vit.cli.engine import CLI
-from vit.cli.find import FEWEST, Search, Trial, short_length
+from vit.cli.find import FEWEST, SayLength, Search, Trial, short_length
 from vit.cli.resize_policy import Policy, discarded, other_policies, policy_of
 from vit.data import Digits, ImageFolder
 from vit.models.weights import open_checkpoint
@@ -62,7 +63,10 @@ def test_three_rates_then_three_policies_are_tried_and_the_table_is_kept(searche
     assert float(chosen["val/accuracy"]) == max(float(row["val/accuracy"]) for row in rows)
     # 48 x 24: the middle square of 21 px is 441 of 1152 pixels
     assert "discards 62 % of a training picture on average, 62 % at most" in ended.out
-    assert sum(line.startswith("find: lr") for line in ended.out.splitlines()) == 5
+    lines = [line for line in ended.out.splitlines() if line.startswith("find: lr")]
+    assert [line.count("more, about") for line in lines] == [1, 1, 1, 1, 0]
+    assert "find: 5 short runs of 16 steps" in ended.out
+    assert ended.out.count("find: their steps take about") == 1
 
 
 def test_what_was_chosen_stands_in_the_config_and_the_run_is_made_without_find(searched):
@@ -101,7 +105,7 @@ def test_a_search_killed_in_the_middle_leaves_nothing_and_starts_anew(tmp_path):
     pictures(tmp_path, width=24, height=24)  # squares: there is no policy to choose
     killed = launch(*FIT, "--find", "--name", "again", cwd=tmp_path, kill_at=5)
     assert killed.code == 9
-    assert "find: short runs of" in killed.out
+    assert "find: 3 short runs of" in killed.out
     assert not (tmp_path / "logs").exists()
     assert launch(*FIT, "--find", "--name", "again", cwd=tmp_path).code == 0
     assert len(table(only_run(tmp_path, "again"))) == 3
@@ -135,6 +139,35 @@ def test_a_short_run_is_a_tenth_of_the_length_and_no_longer_than_it(epochs, step
     whole.config = SimpleNamespace(trainer=trainer)
     whole.datamodule = SimpleNamespace(spec=spec, batch_size=16)  # ten steps an epoch
     assert short_length(whole) == expected
+
+
+def test_after_each_run_it_says_how_long_the_others_will_take():
+    search = searching(Trial(1.0, None, 0.8, 0.5, 100.0), Trial(2.0, None, 0.8, 0.5, 140.0))
+    search.count = 5
+    assert search.rest == "; 3 more, about 6.0 minutes"
+    search.count = 2
+    assert search.rest == ""
+
+
+def test_a_best_rate_at_the_end_of_those_tried_is_called_so():
+    low, middle, high = (
+        Trial(lr, None, value) for lr, value in ((1.0, 0.5), (2.0, 0.6), (4.0, 0.4))
+    )
+    assert searching(low, middle, high).edge == ""
+    assert searching(low, high).edge.startswith("; the lowest rate tried: a lower one may be")
+    assert searching(Trial(1.0, None, 0.1), middle).edge.startswith("; the highest rate tried")
+    assert searching(low, middle, Trial(4.0, None)).edge == ""  # the highest failed
+    assert searching(low, Trial(1.0, None, 0.7)).edge == ""  # one rate, two policies
+
+
+def test_the_length_is_that_of_timed_batches_times_all_steps(monkeypatch, capsys):
+    times = iter([100.0, 108.0])  # four batches of two seconds
+    monkeypatch.setattr("vit.cli.find.time.perf_counter", lambda: next(times))
+    clock, module = SayLength(steps=300), MagicMock(spec=ViTModule)
+    trainer = MagicMock(spec=Trainer, accumulate_grad_batches=2)
+    for batch in range(20):
+        clock.on_train_batch_start(trainer, module, None, batch)
+    assert capsys.readouterr().out == "find: their steps take about 20 minutes\n"
 
 
 def test_the_best_has_the_highest_figure_then_the_lowest_loss_and_never_failed():

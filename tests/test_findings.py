@@ -34,6 +34,18 @@ def test_validation_labels_count_where_something_was_tuned():
     assert (scores["b"].total_flops, scores["b"].images_seen) == (10.0, 100)
 
 
+def test_the_table_tells_labels_that_taught_from_those_that_something_was_chosen_on():
+    """The planted fits learn from 50 labels and choose on 20; a classical control chooses none."""
+    results = planted({"a": 0.2, "b": 0.9}, controls={"pixels": 0.3})
+    tuned = Results(results.study, results.arms, list(results.by_id.values()), results.store,
+                    Choice([-1, 0, 1]))  # fmt: skip
+    head, *rows = tables.headline(findings(tuned))
+    assert head[-1] == "labels: learned from + chosen on"
+    labels = {row[0]: row[-1] for row in rows}
+    assert labels["arm a"] == "50 + 20"
+    assert labels["raw pixels with a classical classifier"] == "50"
+
+
 def test_what_is_not_there_says_so():
     results = planted({"a": 0.5, "b": 0.5})
     statuses = {(c.arm, c.protocol): c.status for c in results.scores}

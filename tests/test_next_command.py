@@ -49,3 +49,23 @@ def test_a_tested_checkpoint_is_named_itself_and_not_the_folder_of_its_figures(t
     tested = launch("test", "--from", str(file), "--name", "tested", cwd=tmp_path)
     assert commands(tested)[0] == f"python train.py predict --from {shlex.quote(str(file))}"
     assert tested.run != first.run
+
+
+def test_after_self_supervision_on_own_pictures_comes_their_own_recipe(tmp_path):
+    """Of what was typed, the words that say which pictures there are go on; speed does not."""
+    root = folder(tmp_path / "my pictures", {"cat": 20, "dog": 20, "fox": 20})
+    short = (*("fit", "--config", "configs/pretrain/mpp.yaml", *SHORT[3:]), *PICTURES)
+    ended = launch(*short, "--data.classes", "[cat, dog]", cwd=tmp_path)
+    run = shlex.quote(str(ended.run))
+    (command,) = commands(ended)
+    assert command == (
+        "python train.py fit --config configs/finetune/own_images.yaml --data.root 'my pictures' "
+        f"--data.classes '[cat, dog]' --model.pretrained {run}"
+    )
+    tuned = launch(*shlex.split(command)[2:], "--trainer.max_epochs", "1", "--data.batch_size",
+                   "8", "--estimate", "false", cwd=tmp_path)  # fmt: skip
+    assert tuned.code == 0, tuned.everything
+    for path in sorted(root.rglob("*.jpg")):
+        path.rename(root / path.name)
+    loose = launch(*short, cwd=tmp_path)
+    assert "--data.root <pictures, a folder a class> --model" in commands(loose)[0]

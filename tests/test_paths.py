@@ -106,6 +106,22 @@ def test_a_foreign_file_is_refused_before_lightning_is_loaded(tmp_path, argv):
     assert told.stderr.count("\n") == 1
 
 
+def test_weights_that_a_file_names_are_looked_at_as_early(tmp_path):
+    def named(text: str, *argv: str) -> list[str]:
+        (tmp_path / "a.yaml").write_text(text)
+        return ["--config", str(tmp_path / "a.yaml"), *argv]
+
+    lost = named(f"model: {{pretrained: {tmp_path}/gone.pth}}")
+    with pytest.raises(UsageError, match=r"^--model.pretrained: no such file .*gone.pth"):
+        check_paths("fit", lost)
+    check_paths("fit", [*lost, "--model.pretrained", "null"])  # a word comes before a file
+    check_paths("compare", lost)  # whose own files are looked at when they are read
+    (tmp_path / "later.yaml").write_text("model: {pretrained: null}")
+    check_paths("fit", [*lost, "--config", str(tmp_path / "later.yaml")])
+    for text in ("model: vit.yaml", "[1, 2]", "model: [", "", "model: {encoder: null}"):
+        check_paths("fit", named(text))  # the parser says what is wrong, if anything is
+
+
 def test_real_names_of_this_project_s_configs_are_no_weights():
     with pytest.raises(UsageError, match="is a text file"):
         check_weights_path("--model.pretrained", str(ROOT / "configs" / "quickstart.yaml"))

@@ -54,6 +54,23 @@ def test_a_stage_is_corrected_by_its_own_runs():
     assert left(progress).startswith("about 1 min left")  # 70 s
 
 
+def test_features_that_took_long_say_nothing_of_the_runs_that_use_them():
+    """Two encoders of 100 s and 5 s of other work each; two runs of 5 s use the first one's.
+
+    The first took 305 s: features take thrice as long. Left are 300 + 5 s and twice 5 s.
+    """
+    jobs = [
+        Job(id_, Command("evaluate"), "probe", "x", 0, seconds=5.0 + part, feature_seconds=part)
+        for id_, part in {"a": 100.0, "b": 100.0, "c": 0.0, "d": 0.0}.items()
+    ]
+    progress = progress_of(jobs, at_a_time=1, seconds={"a": 305.0})
+    assert left(progress).startswith("about 5 min left")  # 315 s
+    assert progress.feature_factor(progress.factors()) == pytest.approx(3.0)
+    more = progress_of(jobs, at_a_time=1, seconds={"a": 310.0, "c": 10.0})
+    assert more.factors() == {"probe": 2.0}
+    assert more.feature_factor(more.factors()) == pytest.approx(3.0)
+
+
 def test_before_the_first_run_is_over_the_expected_times_are_told():
     jobs = jobs_of(dict.fromkeys("abcd", "transfer"))
     assert left(progress_of(jobs)).startswith("about 20 s left")

@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+import torch
 
 from launch import launch
 from vit.batch import ViewSpec
@@ -18,6 +19,10 @@ from vit.objectives.parts.multi_crop import MultiCrop
 from vit.objectives.supervised import Supervised
 from vit.optim.schedules import Cosine, WarmupStableDecay
 
+CHECKPOINT = {  # enough of one that options are what is wrong
+    "format": 1, "config": "model: {}", "encoder": {}, "global_step": 0,
+    "state_dict": {"w": torch.ones(1)},
+}  # fmt: skip
 HOMES = {  # where the last part of a key is an argument
     "data": (Images, FileImages, ImageFolder),
     "data.augmentation": (Augmentation,),
@@ -70,3 +75,24 @@ def test_help_all_shows_the_keys_of_augmentation(tmp_path):
         assert f"--data.augmentation.{key}" in told.out
     assert "--trainer.max_epochs" in told.out
     assert "--data.help ImageFolder" in told.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("fit", "--config", "configs/quickstart.yaml", "--weigths", "x"), "model.pretrained?"),
+        (("fit", "--config", "configs/quickstart.yaml", "--resmue", "x"), "'resume'?"),
+        (("compare", "--config", "configs/compare/released.yaml", "--weigths", "a", "b"),
+         "--weights?"),
+        (("export", "x.ckpt", "--too", "onnx"), "--to?"),
+        (("evaluate", "x.ckpt", "--protocol", "knn"), "--protocols?"),
+        (("predict", "--from", "x.ckpt", "--image", "."), "--images?"),
+        (("predict", "--form", "x.ckpt", "--images", "."), "--from?"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_an_option_of_ours_is_answered_with_the_option(tmp_path, typed, meant):
+    torch.save(CHECKPOINT, tmp_path / "x.ckpt")
+    told = launch(*typed, cwd=tmp_path)
+    assert told.code == 2
+    assert told.everything.rstrip().endswith(f"did you mean {meant}"), told.everything
+    assert told.everything.count("\n") == 1

@@ -170,7 +170,7 @@ def test_a_file_alone_says_what_was_assumed(tmp_path, name, nest):
     encoder, stored = loaded(tmp_path / name)
     close(logits(encoder, stored, pictures(16, 16)), model(pictures(16, 16)))
     assert stored.settings["heads"] == 1
-    assert "1 heads of 64 are assumed" in stored.notes
+    assert "1 head of 64 is assumed" in stored.notes
     assert any("mean and deviation are assumed" in note for note in stored.notes)
 
 

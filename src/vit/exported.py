@@ -26,23 +26,24 @@ class OnnxModel:
     """An exported graph, its classes, and how pictures are decoded for it.
 
     Args:
-        folder: of the export.
+        path: of the export's folder, or of one of its graphs: model.int8.onnx.
         about: its description.
     """
 
     tells_classes = True
     notes: tuple[str, ...] = ()
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        self.path = folder
-        self.run = OnnxRunner(folder)
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.path = path
+        folder, name = (path, "model.onnx") if path.is_dir() else (path.parent, path.name)
+        self.run = OnnxRunner(folder, name)
         spec = exported_spec(about, folder)
         self.transform = Preprocessing(spec, **about["preprocessing"])
         self.classes = spec.classes
         self.several = spec.multi_label
         if not self.classes:
             raise ValueError(
-                f"{folder}: this export tells no classes; its graph gives features to onnxruntime"
+                f"{path}: this export tells no classes; its graph gives features to onnxruntime"
             )
 
     def preprocess(self, picture: Image.Image | str | Path) -> UInt8[Tensor, "H W 3"]:
@@ -73,8 +74,9 @@ def check_several(images: object) -> None:
 
 
 def export_about(path: Path) -> dict[str, Any]:
-    """The description beside an export; empty where a path is none."""
-    return json_in(path / ABOUT) if path.is_dir() else {}
+    """The description of an export's folder, or beside one of its graphs; else empty."""
+    folder = path.parent if path.suffix in (".onnx", ".pt2") and path.is_file() else path
+    return json_in(folder / ABOUT) if folder.is_dir() else {}
 
 
 def exported_spec(about: dict[str, Any], folder: Path) -> DataSpec:

@@ -7,6 +7,8 @@ L classes.
 """
 
 import io
+import math
+import re
 import textwrap
 import warnings
 from typing import TYPE_CHECKING
@@ -120,7 +122,7 @@ def caption(mistake: Mistake, classes: tuple[str, ...], name: str) -> str:
     """What stands under an image."""
     sure = f"{100 * mistake.confidence:.0f} %"
     said = f"{classes[mistake.label]} → {classes[mistake.guess]}, {sure}"
-    return f"{wrapped(said, 28)}\n{wrapped(name, 28)}"
+    return f"{wrapped(said, 28)}\n{wrapped_path(name, 28)}"
 
 
 def wrapped(text: str, width: int) -> str:
@@ -145,3 +147,18 @@ def as_png(figure: "Figure") -> bytes:
         warnings.simplefilter("ignore")  # letters that the font lacks
         figure.savefig(stream, format="png", bbox_inches="tight", pad_inches=0.15)
     return stream.getvalue()
+
+
+def wrapped_path(path: str, width: int) -> str:
+    """Lines of at most so many characters, broken behind a separator where there is one.
+
+    A name without any is cut into lines of about equal length, so that its ending stays whole.
+    """
+    lines = [""]
+    for piece in re.findall(r"[^/_ -]*[/_ -]|[^/_ -]+", path):
+        if len(lines[-1]) + len(piece) <= width:
+            lines[-1] += piece
+            continue
+        size = math.ceil(len(piece) / math.ceil(len(piece) / width))
+        lines += [piece[start : start + size] for start in range(0, len(piece), size)]
+    return "\n".join(line for line in lines if line)

@@ -1,7 +1,9 @@
 """A command line: our options apart from the parser's arguments, and what they mean."""
 
+import difflib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ VERB_OPTIONS = {
     "export": ("--to", "--out", "--int8_margin", "--calibration"),
     "compare": ("--jobs", "--emit", "--report"),
     "prepare": ("--vtab", "--raw", "--out", "--to", "--form", "--short_side", "--per_shard"),
+}
+VERB_FLAGS = {  # they take no value
+    "fit": ("--find",),
+    "export": ("--int8",),
+    "compare": ("--dry-run", "--list", "--rerun-stale", "--finetune", "--weights"),
 }
 RESUME_MAY = ("data.workers", "trainer.enable_progress_bar", "trainer.enable_model_summary")
 FROM_MAY = ("data", "trainer", "seed_everything")
@@ -56,6 +63,19 @@ def split_options(argv: list[str], known: tuple[str, ...]) -> tuple[dict[str, st
     return options, rest
 
 
+def nearest_option(word: str, verb: str, more: Iterable[str] = ()) -> str:
+    """The option of ours that a word nearly is, as a question to stand behind an error.
+
+    Args:
+        word: as typed, `--weigths` or `--weigths=x`.
+        verb: whose options there are.
+        more: keys that it takes beside them.
+    """
+    known = [*OPTIONS, *VERB_OPTIONS.get(verb, ()), *VERB_FLAGS.get(verb, ()), *more]
+    near = difflib.get_close_matches(word.partition("=")[0], known, 1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
     """The same arguments, once each key among them is one that may be given.
 
@@ -66,6 +86,8 @@ def only(rest: list[str], allowed: tuple[str, ...], where: str) -> list[str]:
         key = word.split("=")[0].removeprefix("--")
         is_key = word.startswith("--") or key == "-c"
         if is_key and not any(key == name or key.startswith(name + ".") for name in allowed):
+            if near := nearest_option(word, where):
+                raise UsageError(f"{where}: unknown {word.partition('=')[0]}{near}")
             longer = (
                 " (a longer run is a new one: --model.pretrained)" if where == "--resume" else ""
             )

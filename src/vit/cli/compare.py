@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser
 
-from vit.cli.argv import folder_name, usable
+from vit.cli.argv import folder_name, nearest_option, usable
 from vit.cli.dry_run import dry_run
 from vit.cli.errors import UsageError, condense
 from vit.cli.recorded import trusted_modules
@@ -226,6 +226,9 @@ def parse_dataclass(kind: type, argv: list[str], file: Path) -> Any:
         wrong = re.search(r"Option '(?:[\w.]+\.)?(\w+)' is not accepted", text)
         now = KEYS.get(wrong[1]) if wrong else None
         hint = f": it is called {now} now" if now else ""
+        typed = re.search(r"unrecognized arguments: (--\S+)", text)
+        near = [f"--{part.name}" for part in fields(kind)]
+        hint = nearest_option(typed[1], "compare", near) if typed else hint
         raise UsageError(f"{file}: {text}{hint}") from error
     return kind(**{part.name: values[part.name] for part in fields(kind)})
 
@@ -238,10 +241,13 @@ def arm_files(study: Study, file: Path) -> list[Path]:
     files = []
     for name in study.arms:
         paths = [folder / f"{name}.yaml" for folder in folders]
-        paths = [file.parent / name] if name.endswith(".yaml") else paths
+        # a path is relative to the study's file, or, as typed on the command line, to the cwd
+        paths = [file.parent / name, Path(name)] if name.endswith(".yaml") else paths
         there = [path for path in paths if path.is_file()]
         if not there:
             names = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-            raise UsageError(f"{file}: arms: no file for {name!r}; known: {', '.join(names)}")
+            where = f" (looked for {', '.join(map(str, paths))})" if "." in name else ""
+            known = f"known: {', '.join(names)}, and paths of files"
+            raise UsageError(f"{file}: arms: no file for {name!r}{where}; {known}")
         files.append(there[0])
     return files

@@ -19,7 +19,9 @@ from vit.cli.recorded import walk_settings
 from vit.cli.suggestions import OneLineParser
 from vit.cli.weights_size import size_for_weights
 from vit.data import import_data_sets
+from vit.data.classes_seen import classes_seen
 from vit.module import ViTModule
+from vit.objectives.parts.classification import TooFewClassesError
 
 import_data_sets()  # short class names in YAML are those of classes that are loaded
 
@@ -158,7 +160,10 @@ class CLI(LightningCLI):
         self.settings = settings  # resolved, in plain values
         check_numbers(settings)
         self.config_dump = {}  # Lightning would make another, which nobody reads
-        super().instantiate_classes()
+        try:
+            super().instantiate_classes()
+        except TooFewClassesError as error:
+            raise UsageError(f"{error}{classes_of_folder(self.config.data)}") from error
         self.model.config = self.plan.config or yaml.safe_dump(settings, sort_keys=False)
         self.model.seed = self.plan.seed = self.config.seed_everything
 
@@ -180,6 +185,16 @@ class CLI(LightningCLI):
             return super().instantiate_trainer(logger=self.files, plugins=plugins)
         except (TypeError, AttributeError, ImportError) as error:
             raise UsageError(f"trainer: {one_line(error)}") from error
+
+
+def classes_of_folder(data: Any) -> str:
+    """What lies in a folder of pictures that has too few classes; of other data nothing."""
+    if not data.class_path.endswith(".ImageFolder"):
+        return ""
+    given = data.init_args
+    if given.classes is not None:
+        return f"; data.classes keeps {', '.join(given.classes) or 'none'}"
+    return f"; {classes_seen(Path(given.root), Path(given.labels) if given.labels else None)}"
 
 
 def check_numbers(settings: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from vit.cli.argv import (
     parent_folder,
     typed_command,
 )
-from vit.cli.engine import CLI
+from vit.cli.engine import CLI, classes_of_folder
 from vit.cli.errors import UsageError
 from vit.cli.recorded import importable, settings_of, trusted_modules
 from vit.compare.identity import data_identity
@@ -52,13 +52,13 @@ def evaluate(options: dict[str, str], rest: list[str]) -> int:
     trained = subject or cli.settings["model"]["pretrained"]
     if not trained:
         controls = [name for name in controls if name != "random"]  # the encoder is untrained
-    check_labels(cli.datamodule.spec)
+    check_labelled(cli)
     cli.datamodule.prepare_data()
     callback_of(cli.trainer, Run).setup(cli.trainer, cli.model, "test")
     cli.model.to(cli.trainer.strategy.root_device)
     with Console(stderr=True).status("") as status:  # only where a terminal is
         evaluation = Evaluation(
-            encoder=cli.model.eval_objective.encoder,
+            encoder=cli.model.eval_objective.kept_encoder,
             untrained=cli.model.untrained_encoder,
             data=cli.datamodule,
             context=LoaderContext(
@@ -103,6 +103,20 @@ def built(
         raise UsageError("evaluate: say what: python train.py evaluate <run folder | checkpoint>")
     plan = Plan("evaluate", folder, parent, 0, typed_command(), extra=extra)
     return CLI(rest, plan, RunLog(), allowed), extra
+
+
+def check_labelled(cli: CLI) -> None:
+    """Protocols need a label an image.
+
+    Raises:
+        UsageError: there is none, or several; of a folder without classes the line says more.
+    """
+    spec = cli.datamodule.spec
+    try:
+        check_labels(spec)
+    except ValueError as error:
+        seen = "" if spec.classes else classes_of_folder(cli.config.data)
+        raise UsageError(f"{error}{seen}") from error
 
 
 def listed_names(text: str, option: str, known: tuple[str, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 from vit import parser_workarounds
+from vit.cli.argv import nearest_option
 from vit.cli.errors import UsageError
 from vit.cli.evaluate import listed_names
 from vit.cli.recorded import importable, settings_of, trusted_modules
@@ -64,15 +65,28 @@ def check_export_options(
     if source is None:
         raise UsageError("export: say what: python train.py export <run | checkpoint | weights>")
     if rest:
-        raise UsageError(f"export: unknown {rest[0]}; python train.py export --help")
+        near = nearest_option(rest[0], "export") or "; python train.py export --help"
+        raise UsageError(f"export: unknown {rest[0]}{near}")
     kinds = listed_names(options.get("--to", ""), "--to", known)
     if not kinds:
         raise UsageError(f"export: say to what: --to {' | '.join(known)}, or several: a,b")
+    check_int8_options(options, kinds, int8)
+    return list(dict.fromkeys(kinds))
+
+
+def check_int8_options(options: dict[str, str], kinds: list[str], int8: bool) -> None:
+    """Refuse what --int8 cannot do, and what belongs to it alone.
+
+    Raises:
+        UsageError: naming the option.
+    """
     if int8 and "onnx" not in kinds:
         raise UsageError("export: --int8 belongs to --to onnx")
     lonely = {"--int8_margin", "--calibration"} & options.keys()
     if lonely and not int8:
         raise UsageError(f"export: {sorted(lonely)[0]} belongs to --int8")
+    if "--calibration" in options and not Path(options["--calibration"]).is_dir():
+        raise UsageError(f"--calibration: {options['--calibration']} is no folder")
     try:
         sound = 0 < float(options.get("--int8_margin", "0.01")) <= 1
     except ValueError:
@@ -82,7 +96,6 @@ def check_export_options(
             "--int8_margin: needs a fraction of accuracy above 0, as 0.01 for a point, got "
             f"{options['--int8_margin']}"
         )
-    return list(dict.fromkeys(kinds))
 
 
 def places_of(options: dict[str, str], kinds: list[str], subject: Subject) -> dict[str, Path]:
@@ -141,9 +154,11 @@ def calibration_of(options: dict[str, str], data: Images | None, scratch: Path) 
 def report_written(written: list[Written], quantised: list[Quantised], tells_classes: bool) -> None:
     """A line a format, what quantising brought, and what to type next."""
     for one in written:
-        print(f"{one.kind}: {one.folder}, {one.megabytes:.1f} MB; {as_sentence(one.difference)}")
+        said = as_sentence(one.difference, one.kind)
+        print(f"{one.kind}: {one.folder}, {one.megabytes:.1f} MB; {said}")
     for result in quantised:
-        print(result.line() + (f" ({INT8})" if result.kept else ""))
+        place = next(one.folder for one in written if one.kind == "onnx") / INT8
+        print(result.line() + (f"; use: predict --from {place}" if result.kept else ""))
     print(next_line(written, tells_classes))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from vit.callbacks.best_metric import BestMetric
+from vit.callbacks.estimate import in_minutes
 from vit.callbacks.run import Plan
 from vit.callbacks.run_log import RunLog
 from vit.callbacks.tables import csv_bytes
@@ -34,6 +35,7 @@ from vit.module import ViTModule
 
 FEWEST = 30  # validation pictures: of fewer, one is more than three points
 FACTORS = (1.0, 1 / 3, 3.0)  # of the recipe's learning rate, which is tried first
+WARM_UP, TIMED = 2, 4  # batches
 LENGTH, LEAST = 0.1, 20  # of a short run: fraction of the whole, and steps at least
 EPOCHS = 1000  # Lightning's length where nobody gave one
 LOSS = "val/loss"
@@ -90,6 +92,30 @@ class ForgetSteps(Callback):
         pl_module.step_losses.clear()
 
 
+class SayLength(Callback):
+    """After its first steps the first short run says how long the steps of all of them take.
+
+    Args:
+        steps: of all short runs.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.batches, self.begun = 0, 0.0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: ViTModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The first batches also set something up, and are not timed."""
+        self.batches += 1
+        if self.batches == WARM_UP + 1:
+            self.begun = time.perf_counter()
+        if self.batches == WARM_UP + TIMED + 1:
+            a_batch = (time.perf_counter() - self.begun) / TIMED
+            seconds = a_batch * self.steps * trainer.accumulate_grad_batches
+            say(f"find: their steps take about {in_minutes(seconds)}")
+
+
 class Search:
     """Short runs that differ from a fit in what is tried, in their length, and in leaving nothing.
 
@@ -103,6 +129,7 @@ class Search:
     def __init__(self, argv: list[str]) -> None:
         self.argv = argv
         self.trials: list[Trial] = []
+        self.count = 0  # of what will have been tried
         whole = self.build([])
         self.data = whole.datamodule
         self.module, self.metric = whole.model, BestMetric(whole.config.best_metric)
@@ -133,6 +160,8 @@ class Search:
             ]
         )
         cli.trainer.callbacks, cli.trainer.logger = [ValidateLastStep(), ForgetSteps()], None
+        if not self.trials:
+            cli.trainer.callbacks.append(SayLength(self.count * self.steps))
         try:
             cli.trainer.fit(cli.model, cli.datamodule)
             results = cli.model.results
@@ -142,9 +171,18 @@ class Search:
             raise KeyboardInterrupt from stop
         value, loss = (results.get(name, math.nan) for name in (self.name, LOSS))
         self.trials.append(Trial(lr, policy, value, loss, time.perf_counter() - begun))
-        say(f"find: {self.text(self.trials[-1])}, {self.trials[-1].seconds:.0f} s")
+        say(f"find: {self.text(self.trials[-1])}, {in_minutes(self.trials[-1].seconds)}{self.rest}")
         del cli
         gc.collect()  # its loader's processes end
+
+    @property
+    def rest(self) -> str:
+        """How long the others will take, by the time of those that are made."""
+        left = self.count - len(self.trials)
+        if left <= 0:
+            return ""
+        usual = sum(trial.seconds for trial in self.trials) / len(self.trials)
+        return f"; {left} more, about {in_minutes(left * usual)}"
 
     @property
     def best(self) -> Trial:
@@ -156,6 +194,16 @@ class Search:
             equal = trial.value == best.value and trial.loss < best.loss
             best = trial if not math.isnan(trial.value) and (better or equal) else best
         return best
+
+    @property
+    def edge(self) -> str:
+        """What is to be said of a best rate beyond which nothing was tried."""
+        rates = {trial.lr for trial in self.trials}
+        sides = {min(rates): ("lowest", "lower"), max(rates): ("highest", "higher")}
+        if len(rates) == 1 or self.best.lr not in sides:
+            return ""
+        end, beyond = sides[self.best.lr]
+        return f"; the {end} rate tried: a {beyond} one may be better (--model.optimizer.lr)"
 
     def text(self, trial: Trial) -> str:
         """A trial in words."""
@@ -189,15 +237,17 @@ def find_settings(argv: list[str]) -> Chosen:
             "the recipe's own are used"
         )
         return Chosen([], {})
+    others = policies_to_try(search.data, policy)
+    search.count = len(FACTORS) + len(others)
     say(
-        f"find: short runs of {search.steps} steps, compared on {count} validation pictures, of "
-        f"which one is {100 / count:.1f} points"
+        f"find: {search.count} short runs of {search.steps} steps, compared on {count} validation "
+        f"pictures, of which one is {100 / count:.1f} points"
     )
     for factor in FACTORS:
         search.try_out(float(f"{search.lr * factor:.2g}"), policy)
-    for other in policies_to_try(search.data, policy):
+    for other in others:
         search.try_out(search.best.lr, other)
-    say(f"find: chosen: {search.text(search.best)}")
+    say(f"find: chosen: {search.text(search.best)}{search.edge}")
     return Chosen(search.best.settings, {"find.csv": search.table})
 
 

@@ -144,7 +144,8 @@ from encoded picture files to answers, loaded anew. What differs is not kept.
                               timm, huggingface, safetensors (weights by our names); several: a,b
   --out DIR                   where it lies (default: <run>/export/<format>); with several formats
                               each has a folder in it
-  --int8                      of onnx: 8-bit weights too, where measured accuracy stays
+  --int8                      of onnx: model.int8.onnx too, where measured accuracy stays (predict
+                              --from opens that file)
   --int8_margin X             the fall of validation accuracy that is too much (default 0.01)
   --calibration DIR           pictures to take 8-bit scales from (default: the training split)
   --trust MODULES             classes of these that the file may name (a,b); see SECURITY.md

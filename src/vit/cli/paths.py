@@ -1,5 +1,6 @@
 """What a command line names on disk, looked at before Lightning is loaded, which takes seconds."""
 
+import contextlib
 import difflib
 import re
 from itertools import pairwise
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from vit.cli.cut_off import is_cut_off
 from vit.cli.errors import UsageError, one_line
+from vit.yaml_text import load_yaml
 
 START = 512  # bytes of a file that tell what it seems to be
 WEIGHTS = "a run folder, a checkpoint (.ckpt, .pth, .bin), .safetensors, .npz or .onnx"
@@ -36,7 +38,7 @@ def check_paths(verb: str, argv: list[str]) -> None:
     Raises:
         UsageError: it is not there, or is something else.
     """
-    given = options_in(argv)
+    given = with_files(verb, options_in(argv))
     if verb in FIRST and argv and not argv[0].startswith("-"):
         given.append((verb, argv[0]))
     for key, value in given:
@@ -56,6 +58,20 @@ def options_in(argv: list[str]) -> list[tuple[str, str]]:
         if key.startswith("--") and value and not value.startswith("--"):
             given.append((key, value))
     return given
+
+
+def with_files(verb: str, given: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The same, and the weights that the last of the files names, unless a word names others."""
+    files = [value for key, value in given if key == "--config" and Path(value).is_file()]
+    if verb == "compare" or any(key == "--model.pretrained" for key, _ in given):
+        return given
+    named = None
+    for file in files:
+        with contextlib.suppress(ValueError, OSError):  # the parser says what is wrong with it
+            content = load_yaml(Path(file).read_text(), file)
+            model = content.get("model") if isinstance(content, dict) else None
+            named = model.get("pretrained", named) if isinstance(model, dict) else named
+    return [*given, ("--model.pretrained", named)] if isinstance(named, str) else given
 
 
 def check_weights_path(key: str, value: str) -> None:
@@ -94,6 +110,7 @@ def check_weights_format(value: str) -> None:
     from vit.models.weights.checkpoint import checkpoint_in, encoder_in  # torch loads here
     from vit.models.weights.exported import is_exported
     from vit.models.weights.fetch import is_published_name, weights_by_name
+    from vit.models.weights.graph_export import refuse_graph
     from vit.models.weights.opening import open_weights, weights_in
     from vit.models.weights.recognise import format_of
 
@@ -101,6 +118,7 @@ def check_weights_format(value: str) -> None:
         path = weights_by_name(value) if is_published_name(value) else Path(value)
         if path.is_dir() and weights_in(path) is None:
             path = checkpoint_in(path)
+        refuse_graph(path)
         try:
             file = open_weights(path)
         except ValueError:

@@ -5,6 +5,7 @@ and Lightning, which takes longer than an answer, is not loaded. Without --image
 one of verbs.py: the test split of the run's own data.
 """
 
+import difflib
 import os
 import sys
 import traceback
@@ -34,7 +35,8 @@ PICTURES = frozenset(  # what a folder is searched for; files that are named are
 def asks_for_images(argv: list[str]) -> bool:
     """Is a command line of `predict` about loose pictures?"""
     keys = {word.partition("=")[0] for word in argv}
-    return bool(keys & {IMAGES, "--top", "--to", "--out"})
+    meant = any(difflib.get_close_matches(key, [IMAGES], cutoff=0.8) for key in keys)
+    return meant or bool(keys & {"--top", "--to", "--out"})
 
 
 def predict_images(argv: list[str]) -> int:
@@ -64,8 +66,12 @@ def options_of(argv: list[str]) -> tuple[dict[str, str], list[str]]:
     images, rest = split_images(argv)
     options, left = split_options(rest, OPTIONS)
     if left:
+        word = left[0].partition("=")[0]
+        near = difflib.get_close_matches(word, [IMAGES, *OPTIONS], 1, cutoff=0.75)
+        if near:
+            raise UsageError(f"predict: unknown {word}; did you mean {near[0]}?")
         raise UsageError(
-            f"predict {IMAGES}: {left[0].partition('=')[0]} is not needed: the model knows its "
+            f"predict {IMAGES}: {word} is not needed: the model knows its "
             f"classes, size and transform; known: {IMAGES}, {', '.join(OPTIONS)}"
         )
     if not images:

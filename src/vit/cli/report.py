@@ -30,6 +30,10 @@ FRACTIONS = (  # endings of their names; shown in percent
     "probe/linear",
 )
 
+SAME_PICTURES = tuple(  # keys that say which pictures are trained on and tested, beside the root
+    f"--data.{key}" for key in ("labels", "classes", "keep_splits", "folds", "fold", "val_fraction")
+)
+
 
 @rank_zero_only
 def say(line: str) -> None:
@@ -141,8 +145,10 @@ def next_lines(module: ViTModule, run: Run, data: Any, argv: list[str]) -> list[
     if (folder / "checkpoints").is_dir():
         weights = shlex.quote(str(folder))
     if not hasattr(module.eval_objective, "predict"):
-        tuned = f"{data_argv(argv)}--model.pretrained {weights}"
-        return [f"next: {script} fit --config configs/finetune/default.yaml {tuned}"]
+        recipe = f"configs/finetune/default.yaml {data_argv(argv)}"
+        if isinstance(data, ImageFolder):
+            recipe = f"configs/finetune/own_images.yaml {pictures_argv(data, argv)}"
+        return [f"next: {script} fit --config {recipe}--model.pretrained {weights}"]
     if not any(name.startswith("test/") for name in run.metrics):
         return [f"next: {script} test --from {weights}"]
     pictures = f" --images {loose_pictures(data)}" if isinstance(data, ImageFolder) else ""
@@ -155,17 +161,34 @@ def next_lines(module: ViTModule, run: Run, data: Any, argv: list[str]) -> list[
 def loose_pictures(data: ImageFolder) -> str:
     """A folder of pictures to predict, as a shell takes it: the tested ones where they have one."""
     test = data.root / "test"
-    folder = test if test.is_dir() else data.root
-    inside = folder.is_relative_to(Path.cwd())
-    return shlex.quote(str(folder.relative_to(Path.cwd()) if inside else folder))
+    return from_here(test if test.is_dir() else data.root)
+
+
+def from_here(path: Path) -> str:
+    """A path as a shell in this folder takes it."""
+    inside = path.is_relative_to(Path.cwd())
+    return shlex.quote(str(path.relative_to(Path.cwd()) if inside else path))
+
+
+def pictures_argv(data: ImageFolder, argv: list[str]) -> str:
+    """The words that give own_images.yaml the same pictures; others where these have no classes."""
+    if len(data.spec.classes) < 2:
+        return "--data.root <pictures, a folder a class> "
+    kept = "".join(f"{word} " for word in kept_words(argv, SAME_PICTURES))
+    return f"--data.root {from_here(data.root)} {kept}"
+
+
+def kept_words(argv: list[str], keys: tuple[str, ...]) -> list[str]:
+    """Those options of a command line, with their values, as a shell takes them."""
+    kept, inside = [], False
+    for word in argv:
+        if word.startswith("-"):
+            inside = word.split("=")[0] in keys
+        if inside:
+            kept.append(shlex.quote(word))
+    return kept
 
 
 def data_argv(argv: list[str]) -> str:
     """The part of a command line that chose the data, to be typed again."""
-    kept, is_data = [], False
-    for word in argv:
-        if word.startswith("-"):
-            is_data = word.split("=")[0] == "--data" or word.startswith("--data.root")
-        if is_data:
-            kept.append(shlex.quote(word))
-    return "".join(f"{word} " for word in kept)
+    return "".join(f"{word} " for word in kept_words(argv, ("--data", "--data.root")))

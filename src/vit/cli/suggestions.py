@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
+from vit.cli.argv import OPTIONS, VERB_FLAGS
 from vit.cli.errors import condense
 from vit.cli.once import complain, launch_id
 from vit.cli.renamed import CLASSES, KEYS
@@ -68,10 +69,26 @@ def explain(message: str, parser: LightningArgumentParser, argv: list[str]) -> s
     wrong = wrong_key(line, known)
     if wrong and (now := KEYS.get(wrong.rpartition(".")[2])):
         return f"{line}: it is called {now} now{where(wrong, argv)}"
-    meant = SYNONYMS.get(wrong.rpartition(".")[2]) if wrong else None
+    meant = meant_by(wrong, known, "arguments: --" in line) if wrong else None
     if meant and meant != wrong:
         return f"{line}; did you mean {meant}?{where(wrong, argv)}"
     return line + suggestion(line, wrong, known) + (where(wrong, argv) if wrong else "")
+
+
+def meant_by(wrong: str, known: set[str], typed: bool) -> str | None:
+    """The key that other programs call so; of a typed one, nearly so where none of ours is nearer.
+
+    Args:
+        wrong: the key.
+        known: keys that there are.
+        typed: on the command line, not in a file.
+    """
+    parent, _, leaf = wrong.rpartition(".")
+    siblings = {key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == parent}
+    if leaf in SYNONYMS or not typed:
+        return SYNONYMS.get(leaf)
+    near = difflib.get_close_matches(leaf, {*SYNONYMS, *siblings}, 1, cutoff=0.8)
+    return SYNONYMS.get(near[0]) if near and near[0] not in siblings else None
 
 
 def renamed_class(argv: list[str]) -> str:
@@ -201,6 +218,7 @@ def suggestion(line: str, wrong: str | None, known: set[str]) -> str:
 def known_keys(parser: LightningArgumentParser) -> set[str]:
     """Keys of the parser, and the arguments of every class that YAML can name."""
     keys = {action.dest for action in parser._actions if action.dest}
+    keys |= {option.removeprefix("--") for option in (*OPTIONS, *VERB_FLAGS["fit"])}
     for family in families():
         keys |= set(inspect.signature(family.__init__).parameters)
         keys |= {key for group in groups(family).values() for key in vars(group)}

@@ -7,6 +7,7 @@ import numpy as np
 
 from vit.compare import statistics
 from vit.compare.best_start import best_start
+from vit.compare.ceiling import ceiling_of
 from vit.compare.crossing import crossing
 from vit.compare.findings import Findings
 from vit.compare.settle import settling
@@ -27,6 +28,7 @@ class Conclusion:
         self.comparison = findings.declared
         self.evidence = findings.evidence()
         self.answer = decide(self.evidence)
+        self.ceiling = ceiling_of(self.answer, self.comparison, findings.study.margin or 0.0)
         self.titles = findings.titles
         table, controls = findings.results.table(*findings.primary)
         self.tables = {name: rows for name, rows in table.items() if name not in controls}
@@ -40,7 +42,7 @@ class Conclusion:
         return [line for line in [*lines, *rest] if line]
 
     def first_line(self) -> str:
-        """One of four answers, with its effect."""
+        """One of four answers, with its effect, and the ceiling where one limits it."""
         findings, task = self.findings, self.findings.study.primary.data
         given = tuple(name for name, arm in findings.arms.items() if arm.pretrained)
         reasons = {
@@ -52,7 +54,9 @@ class Conclusion:
         why = findings.why_no_interval() if self.comparison is None else ""
         spoiled = self._control_on_top() or self._odd_seed()
         parts = (self.answer, self.evidence, self.titles, reasons, why, spoiled, given)
-        return Wording(*parts).first_line()
+        line = Wording(*parts).first_line()
+        at = self.ceiling
+        return f"{line} {at.sentence(self.findings.title(at.arm))}" if at else line
 
     def _control_on_top(self) -> str:
         """A control that beats every arm; empty: none does."""
@@ -139,6 +143,8 @@ class Conclusion:
         """What would settle what noise left open, in seeds, draws or images, and minutes."""
         answer, study = self.answer, self.findings.study
         if answer.why not in ("noise", "which") or self._control_on_top():
+            return ""
+        if self.ceiling and self.ceiling.closed:  # more of the same changes nothing
             return ""
         if any(arm in self.evidence.failures for arm in answer.outside):
             return "Before more is run, mend what failed: its output.txt says why."

@@ -170,7 +170,8 @@ def arms_of(weights: Iterable[str], most_px: int, taken: Iterable[str] = ()) -> 
         try:
             given, key = given_weights(text), weights_hash(text)
         except (ValueError, OSError) as error:
-            raise ValueError(f"weights: {text}: {error}") from error
+            named = str(error).startswith(f"weights: {text} ")
+            raise ValueError(f"{'' if named else f'weights: {text}: '}{error}") from error
         if key in first:
             raise ValueError(f"weights: {text} holds the same as {first[key]}; leave one out")
         first[key] = text

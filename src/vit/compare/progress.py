@@ -43,24 +43,47 @@ class StudyProgress:
             self.task = self.bar.add_task("", left="")
 
     def factors(self) -> dict[Stage, float]:
-        """What finished runs took against what was expected; a stage without any goes by all."""
-        fresh = [job for job in self.jobs if job.id in self.pool.seconds]
-        took = sum(self.pool.seconds[job.id] for job in fresh)
-        usual = took / sum(job.seconds for job in fresh) if fresh else 1.0
-        factors = dict.fromkeys((job.stage for job in self.jobs), usual)
+        """What finished runs took against what was expected; a stage without any goes by all.
+
+        Runs that made features are left out: what these take says nothing of the rest's work.
+        """
+        fresh = self._fresh(makes_features=False)
+        factors = dict.fromkeys((job.stage for job in self.jobs), self._ratio(fresh))
         for stage in {job.stage for job in fresh}:
-            ended = [job for job in fresh if job.stage == stage]
-            took = sum(self.pool.seconds[job.id] for job in ended)
-            factors[stage] = took / sum(job.seconds for job in ended)
+            factors[stage] = self._ratio([job for job in fresh if job.stage == stage])
         return factors
+
+    def feature_factor(self, factors: dict[Stage, float]) -> float:
+        """What features took against what was expected; before any are made, as all other work.
+
+        Args:
+            factors: of the rest of a run's work, by stage.
+        """
+        made = self._fresh(makes_features=True)
+        if not made:
+            return self._ratio(self._fresh(makes_features=False))
+        rest = sum(factors[job.stage] * (job.seconds - job.feature_seconds) for job in made)
+        took = sum(self.pool.seconds[job.id] for job in made)
+        return max(took - rest, 0.0) / sum(job.feature_seconds for job in made)
+
+    def _fresh(self, makes_features: bool) -> list[Job]:
+        """The runs that ended in this session, with features of their own or without."""
+        fresh = (job for job in self.jobs if job.id in self.pool.seconds)
+        return [job for job in fresh if bool(job.feature_seconds) == makes_features]
+
+    def _ratio(self, jobs: list[Job]) -> float:
+        took = sum(self.pool.seconds[job.id] for job in jobs)
+        return took / sum(job.seconds for job in jobs) if jobs else 1.0
 
     def tick(self) -> None:
         """Show how far it is."""
         ended, factors, now = self.ended(), self.factors(), time.monotonic()
+        of_features = self.feature_factor(factors)
         begun = {run.job.id: run.begun for run in self.pool.running.values()}
         left, whole = [], 0.0  # seconds that one process would need
         for job in self.jobs:
-            seconds = job.seconds * factors[job.stage]
+            seconds = (job.seconds - job.feature_seconds) * factors[job.stage]
+            seconds += job.feature_seconds * of_features
             whole += seconds
             if job.id not in ended:
                 left.append(max(seconds - (now - begun.get(job.id, now)), 0.0))

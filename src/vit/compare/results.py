@@ -35,6 +35,7 @@ class Score:
         correct: D M, 1 where a test image was right; D label draws of the seed.
         status: done, missing, failed, or what makes it undefined.
         labels_used: that learning, tuning and probes looked at, validation included.
+        labels_chosen_on: those of them on validation, that something was chosen by; else 0.
         total_flops: pre-training, fine-tuning, and the arm's other tuning trials for the task,
             of one draw; images_seen and seconds likewise.
         lr_exponents: the learning-rate steps of its draws and folds, in their order.
@@ -53,6 +54,7 @@ class Score:
     total_flops: float = 0.0
     images_seen: int = 0
     labels_used: int = 0
+    labels_chosen_on: int = 0
     lr_exponents: tuple[int, ...] = ()
     seconds: float = 0.0
     runs: list[str] = field(default_factory=list)
@@ -122,7 +124,8 @@ class Results:
         score.total_flops = finals[0].flops + sum(job.flops for job in spent)
         score.images_seen = finals[0].images + sum(job.images for job in spent)
         score.labels_used = finals[0].labels + sum(job.labels for job in before)
-        score.labels_used += finals[0].validation if len(self.choice.trials) > 1 else 0
+        score.labels_chosen_on = finals[0].validation if len(self.choice.trials) > 1 else 0
+        score.labels_used += score.labels_chosen_on
         score.seconds = sum(map(self._seconds, finals)) / len(finals)
         score.seconds += sum(map(self._seconds, spent))
         score.runs = [str(self.store.folder(final) or "") for final in finals]
@@ -152,7 +155,8 @@ class Results:
             score.images_seen = sum(job.images for job in before)
             score.labels_used = sum(job.labels for job in before) + jobs[0].labels
             chooses = name in self.study.protocols and f"test/{column}" in summary.get("chosen", {})
-            score.labels_used += jobs[0].validation if chooses else 0
+            score.labels_chosen_on = jobs[0].validation if chooses else 0
+            score.labels_used += score.labels_chosen_on
             score.seconds = self._seconds(jobs[0])
             score.runs = [str(self.store.folder(job) or "") for job in jobs]
             yield score

@@ -25,12 +25,18 @@ def headline(findings: Findings) -> Rows:
         mean = mean_text(arm, scores, comparison)
         validity = findings.validities.get((arm, findings.study.primary.data))
         state = validity.state if validity else "-"
-        labels = f"{scores[0].labels_used:,}"
-        rows.append([findings.title(arm), seeds, mean, state, *cost(findings, scores[0]), labels])
+        spent = (*cost(findings, scores[0]), labels_text(scores[0]))
+        rows.append([findings.title(arm), seeds, mean, state, *spent])
     return rows
 
 
-COSTS = ("pre-training FLOPs", "total FLOPs", "labels")
+COSTS = ("pre-training FLOPs", "total FLOPs", "labels: learned from + chosen on")
+
+
+def labels_text(score: Score) -> str:
+    """How many labels taught, and by how many more on validation something was chosen, if any."""
+    taught, chosen = score.labels_used - score.labels_chosen_on, score.labels_chosen_on
+    return f"{taught:,} + {chosen:,}" if chosen else f"{taught:,}"
 
 
 def seed_text(score: Score) -> str:

@@ -123,7 +123,8 @@ class Timer:
         for job in jobs:
             one = self.timings.get(kind_of_fit(job), usual) if job.alone else usual
             seconds = one.start + (job.seconds - START) * one.ratio
-            result.append(replace(job, seconds=seconds))
+            features = job.feature_seconds * one.ratio
+            result.append(replace(job, seconds=seconds, feature_seconds=features))
         return result
 
     @property

@@ -162,7 +162,8 @@ class Wording:
         best = self.titles[answer.arm]
         line = f"{CANNOT}: the best pre-trained arm, {best}, stands {self._effect()}."
         if gain.low <= 0 <= gain.high and gain.high - gain.low < WIDEST:
-            return f"{line} A gain above {100 * gain.high:.1f} points is unlikely."
+            above = abs(round(100 * gain.high, 1))  # never -0.0
+            return f"{line} A gain above {above:.1f} points is unlikely."
         return line
 
     def best_of_all(self, comparison: Comparison) -> str:

@@ -93,7 +93,7 @@ class ImageFolder(FileImages):
         if left > 0:
             lines.append(
                 f"{left} pictures without a label are not used (data.unlabelled: true trains "
-                "self-supervised objectives on them)"
+                "self-supervised objectives on them; those that need few labels see them anyway)"
             )
         for split in ("val", "test"):
             present = {x for i in places[split] for x in labels[i]}

@@ -50,11 +50,11 @@ class Quantised:
 
     def line(self) -> str:
         """What came of it, for people."""
-        before, after = self.accuracy
+        (before, after), (slow, fast) = self.accuracy, self.milliseconds
         change = (
             f"int8: accuracy {100 * before:.1f} % -> {100 * after:.1f} % on {self.pictures} "
-            f"validation pictures, {self.milliseconds[0]:.0f} -> {self.milliseconds[1]:.0f} ms a "
-            f"picture, {self.megabytes[0]:.1f} -> {self.megabytes[1]:.1f} MB"
+            f"validation pictures, {as_time(slow)} -> {as_time(fast)} ms a picture, "
+            f"{self.megabytes[0]:.1f} -> {self.megabytes[1]:.1f} MB"
         )
         if self.kept:
             return change
@@ -156,6 +156,11 @@ def measured(
         times.append(1000 * (time.perf_counter() - start))
         right += int(answer[0].argmax()) == label
     return right / len(labelled), median(times)
+
+
+def as_time(milliseconds: float) -> str:
+    """Milliseconds to two digits at least: small networks take a fraction of one."""
+    return f"{milliseconds:.0f}" if milliseconds >= 10 else f"{milliseconds:.2g}"
 
 
 def as_plain(result: Quantised) -> dict[str, Any]:

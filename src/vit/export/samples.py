@@ -67,6 +67,6 @@ def pictures_below(folder: Path, most: int) -> list[Path]:
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise ValueError(f"--calibration: no picture below {folder}")
+        raise ValueError(f"export: --calibration: no picture below {folder}")
     places = np.linspace(0, len(files) - 1, min(most, len(files)))
     return [files[round(n)] for n in places]

@@ -9,6 +9,8 @@ from vit.batch import DataSpec
 from vit.models.lineage import lineage_in
 from vit.models.prefixes import stored_prefixes, tensors_below
 from vit.models.torch_files import check_finite, read_torch
+from vit.models.weights.graph_export import refuse_graph, what_lies_there
+from vit.models.weights.opening import INSIDE, weights_in
 from vit.models.weights.stored import Stored
 
 FORMAT = 1
@@ -29,10 +31,15 @@ def checkpoint_in(path: Path) -> Path:
         for name in ("best.ckpt", "last.ckpt"):
             if (path / "checkpoints" / name).is_file():
                 return path / "checkpoints" / name
-        runs = sorted(folder.parent for folder in path.glob("*/checkpoints"))
-        hint = f"; it holds runs, the newest is {runs[-1]}" if runs else ""
+        refuse_graph(path)
+        if weights_in(path):
+            raise FileNotFoundError(
+                f"checkpoint: {path} holds released weights, and a run or a checkpoint is needed; "
+                f"begin a run with them: --model.pretrained {path}"
+            )
         raise FileNotFoundError(
-            f"checkpoint: no checkpoints/best.ckpt or last.ckpt in {path}{hint}"
+            f"checkpoint: no checkpoints/best.ckpt or last.ckpt in {path}, nor {INSIDE[0]} or "
+            f"{INSIDE[2]} of released weights{what_lies_there(path)}"
         )
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint: no such file or run folder: {path}")
@@ -113,4 +120,6 @@ def encoder_in(file: Path, average: bool = True) -> Stored:
             f"checkpoint: {file} is damaged or foreign (its encoder's description: {error})"
         ) from error
     lineage = lineage_in(content, file)
-    return Stored(file, kind, settings, spec, grid, state, classifier, source, lineage, shown)
+    return Stored(
+        file, kind, settings, spec, grid, state, classifier, source, lineage, shown, averaged=kept
+    )

@@ -96,6 +96,7 @@ def converted(file: WeightsFile, kind: str) -> Released:
         epochs=known.epochs,
         pool=half_read(file, file.tensors.shapes[made["patch_embed.proj.weight"].names[0]][0]),
         settings=settings,
+        multi_label=config.get("problem_type") == "multi_label_classification",
         notes=tuple(notes),
         **shown,
     )
@@ -157,8 +158,6 @@ def classifier_of(
     rows, half = shapes[f"{name}.weight"], half_read(file, width)
     if rows[-1] != width and half is None:
         return {}, (), [f"{name} reads {rows[-1]:,} numbers, class token and patches; not used"]
-    if file.config.get("problem_type") == "multi_label_classification":
-        return {}, (), [f"{name} answers several labels an image; not used"]
     parts = [kind for kind in ("weight", "bias") if f"{name}.{kind}" in shapes]
     head = {f"head.{kind}": Origin((f"{name}.{kind}",)) for kind in parts}
     if half is not None:

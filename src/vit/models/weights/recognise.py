@@ -8,6 +8,7 @@ from vit.models.weights.exported import is_exported, stored_in_export
 from vit.models.weights.facebook_files import from_facebook, is_facebook
 from vit.models.weights.fetch import is_published_name, weights_by_name
 from vit.models.weights.google_files import from_google, is_google
+from vit.models.weights.graph_export import refuse_graph
 from vit.models.weights.huggingface import from_huggingface, is_huggingface
 from vit.models.weights.onnx_graph import from_graph, is_graph
 from vit.models.weights.opening import open_weights, weights_in
@@ -46,6 +47,7 @@ def stored_encoder(path: str | Path, average: bool = True) -> Stored:
             return encoder_in(checkpoint_in(path), average)
         except ForeignError:  # Lightning's checkpoints of others
             pass
+    refuse_graph(path)
     file = open_weights(path)
     if {"format", "encoder", "global_step"} <= file.about.keys():
         return encoder_in(path, average)

@@ -140,6 +140,7 @@ class Released:
         norm: where the last LayerNorm stands: over all tokens, or over the pooled vector.
         epochs: how often the pictures that the card counts were seen, at 224 px; None: not known.
         settings: more arguments of our ViT, which shapes do not tell (of RoPE, say).
+        multi_label: does its head answer several labels a picture, each on its own?
         notes: what was assumed because the file does not say it, a line each.
     """
 
@@ -157,6 +158,7 @@ class Released:
     norm: Literal["tokens", "pooled"] = "tokens"
     epochs: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    multi_label: bool = False
     notes: tuple[str, ...] = ()
 
 
