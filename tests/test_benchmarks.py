@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10 as Published
 
-from benchmarks import table
+from benchmarks import gpu, table
 from pictures import folder
 from vit.data import CIFAR10
 from vit.data import cifar as cifar_module
@@ -129,6 +129,66 @@ def test_step_peers_runs(measured):
     pytest.importorskip("timm")
     pytest.importorskip("transformers")
     assert measured("step_peers", "--batch", "1", "--rounds", "1")
+
+
+TOY = SimpleNamespace(toy=True, cifar=None, seconds=1.0, least=0.0)
+
+
+@pytest.mark.parametrize("part", ["about", "matmul", "loader"])
+def test_a_part_of_the_gpu_record_runs(part):
+    results = gpu.PARTS[part][1](TOY)
+    assert figures(results["line"])
+    assert json.loads(json.dumps(results)) == results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["steps_b", "objectives", "fsdp"])
+def test_a_part_of_the_gpu_record_runs_as_a_process(part):
+    """As compiled code meets no checks of shapes there."""
+    results = gpu.result_of(part, 300.0, TOY)
+    assert "failed" not in results, results
+    assert figures(results["line"])
+
+
+STUB = """
+import json, sys, time
+part = sys.argv[sys.argv.index("--part") + 1]
+if part == "loader":
+    time.sleep(60)
+if part == "fsdp":
+    sys.exit("boom")
+print("a word of some library")
+print(json.dumps({"line": f"{part} 7"}))
+"""
+
+
+def test_a_part_that_fails_is_named_and_the_others_run(tmp_path, monkeypatch, capsys):
+    stub = tmp_path / "stub.py"
+    stub.write_text(STUB)
+    monkeypatch.setattr(gpu, "__file__", str(stub))
+    monkeypatch.setitem(gpu.PARTS, "loader", (2.0, gpu.loader))
+    parts = ("matmul", "fsdp", "loader", "cifar", "objectives")
+    gpu.main(["--parts", ",".join(parts), "--records", str(tmp_path), "--least", "1"])
+    (folder,) = tmp_path.glob("*_gpu")
+    results = json.loads((folder / "gpu.json").read_text())
+    assert list(results) == list(parts)
+    assert [results[name]["line"] for name in ("matmul", "objectives")] == [
+        "matmul 7",
+        "objectives 7",
+    ]
+    assert results["fsdp"]["failed"] == "exit code 1: boom"
+    assert results["loader"]["failed"] == "stopped after 2 s"
+    assert results["cifar"]["skipped"].startswith("needs --cifar")
+    text = (folder / "README.md").read_text()
+    for name in parts:
+        assert f"- **{name}**: " in text
+    assert "record: " in capsys.readouterr().out
+
+
+def test_parts_that_the_minutes_do_not_reach_are_named(tmp_path):
+    gpu.main(["--parts", "matmul", "--minutes", "0", "--records", str(tmp_path)])
+    (record,) = tmp_path.glob("*_gpu/gpu.json")
+    assert json.loads(record.read_text()) == {"matmul": {"skipped": "0 s were left"}}
 
 
 def test_each_script_is_run_here():

@@ -44,7 +44,7 @@ COMMANDS = (
     "step_peers.py --size Ti/16",
 )
 WITH_PEERS = ("step_peers.py",)  # scripts that the interpreter of --peers runs
-NO_BENCHMARKS = ("table.py", "trainer_peer.py")
+NO_BENCHMARKS = ("gpu.py", "table.py", "trainer_peer.py")  # gpu.py writes a record of its own
 HEAD = "| command | claim | measured | earlier | sources, date | hardware |"
 
 
