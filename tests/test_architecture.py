@@ -108,7 +108,7 @@ def test_objectives_know_no_sibling_and_no_data():
 
 
 LONGER = {  # one idea that takes more
-    "module.py": 370,  # a fit from its first hook to its last, and 30 lines that list them
+    "module.py": 385,  # a fit from its first hook to its last, and 30 lines that list them
 }
 
 

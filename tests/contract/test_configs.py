@@ -5,11 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule
+from torch.nn import functional as F
 
 from launch import ROOT, launch
+from vit.batch import DataSpec
+from vit.models import ViT
 
 CONFIGS = ROOT / "configs"
 LEAVES = sorted(f for kind in ("data", "augmentation", "encoder", "objective", "trainer")
@@ -68,6 +72,22 @@ def built(node: dict, folder: Path) -> LightningDataModule:
     parser.add_subclass_arguments(LightningDataModule, "data")
     node["init_args"]["root"] = str(folder)
     return parser.instantiate(parser.parse_object({"data": node})).data
+
+
+@pytest.mark.parametrize("recipe", ["dino_s16", "ibot_s16"])
+def test_small_views_have_the_positions_of_dinos_code(recipe):
+    """Bicubic, by a scale that is a tenth of a patch too large (its interpolate_pos_encoding)."""
+    file = CONFIGS / f"imagenet/{recipe}.yaml"
+    if not file.is_file():
+        pytest.skip("the objective was removed")
+    settings = yaml.safe_load(file.read_text())["model"]["encoder"]["init_args"]
+    spec = DataSpec(("a", "b"), (224, 224), 3, (0.5,) * 3, (0.5,) * 3)
+    encoder = ViT(spec, **settings | {"size": None, "width": 8, "depth": 1, "patch_size": 16,
+                                      "heads": 2})  # fmt: skip
+    table = encoder.pos_embed[:, 1:].reshape(1, 14, 14, 8).permute(0, 3, 1, 2)
+    expected = F.interpolate(table, scale_factor=(6.1 / 14, 6.1 / 14), mode="bicubic")
+    found = encoder.add_position(torch.zeros(1, 36, 8), (6, 6))
+    torch.testing.assert_close(found[0], expected.flatten(2)[0].T)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

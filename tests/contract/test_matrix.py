@@ -69,6 +69,20 @@ CASES += [
 ]  # all under fsdp: the slow test at the end
 
 
+@pytest.mark.skipif("dino" not in OBJECTIVES, reason="dino was removed")
+@pytest.mark.parametrize("group", ["ddp", "fsdp"])
+def test_a_run_killed_while_prototypes_are_frozen_resumes_bit_for_bit(tmp_path, group):
+    """The optimiser has no state of theirs at the kill, and begins one after it."""
+    frozen = ("--model.objective.distillation.last_layer_frozen", "0.75")  # of 12 steps
+    straight = fit(tmp_path, "dino", group, *frozen, name="straight")
+    assert straight.code == 0, straight.everything
+    assert fit(tmp_path, "dino", group, *frozen, name="killed", kill_at=7).code == 9
+    killed = only_run(tmp_path, "killed")
+    resumed = launch("fit", "--resume", str(killed), cwd=tmp_path, ranks=GROUPS[group][0])
+    assert resumed.code == 0, resumed.everything
+    assert equal(only_run(tmp_path, "straight"), killed)
+
+
 @pytest.mark.parametrize(("group", "objective"), CASES)
 def test_a_killed_run_resumes_bit_for_bit(tmp_path, group, objective):
     straight = fit(tmp_path, objective, group, name="straight")

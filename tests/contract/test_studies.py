@@ -94,6 +94,16 @@ def test_words_are_typed_as_for_evaluate(monkeypatch):
     assert vars(study.budget) == {"flops": None, "images": 5, "epochs": None}
 
 
+def test_an_arm_of_ones_own_is_typed_as_a_path_from_where_one_is(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("# No pre-training.\ntitle: mine\n")
+    quick = ["--config", str(ROOT / "configs/compare/quick.yaml")]
+    _, arms, _ = read_study([*quick, "--arms", "scratch,mine.yaml"])
+    assert [arm.title for arm in arms.values()] == ["scratch", "mine"]
+    with pytest.raises(UsageError, match=r"'yours.yaml' \(looked for .*, yours.yaml\); known: "):
+        read_study([*quick, "--arms", "scratch,yours.yaml"])
+
+
 QUICK = ["--config", "configs/compare/quick.yaml"]
 READ = [
     (("--arms", "[scratch, dinosaur]"), "arms: no file for 'dinosaur'"),
