@@ -11,6 +11,7 @@ from vit.callbacks.header import Header
 from vit.callbacks.interruption import Interruption
 from vit.callbacks.keep_lineage import KeepLineage
 from vit.callbacks.per_image_correctness import PerImageCorrectness
+from vit.callbacks.position_growth import PositionGrowth
 from vit.callbacks.predictions import Predictions
 from vit.callbacks.progress_bar import ProgressBar
 from vit.callbacks.run import Plan, Run
@@ -52,6 +53,7 @@ def default_callbacks(
         Speed(files),
         ValidateLastStep(),
         CollapseMonitor(),
+        PositionGrowth(),
         Predictions(files),
         PerImageCorrectness(files),
         KeepLineage(),
