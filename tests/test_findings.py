@@ -8,8 +8,10 @@ import pytest
 from planted import IMAGES, SEEDS, findings, planted
 from vit.compare import tables
 from vit.compare.conclusion import Conclusion
+from vit.compare.curves import draw
+from vit.compare.findings import Findings
 from vit.compare.results import PIXELS, RANDOM, Results
-from vit.compare.study import Claim
+from vit.compare.study import Claim, ConfigPatch, Primary
 from vit.compare.tuning import Choice
 
 
@@ -173,3 +175,44 @@ def test_the_smallest_studies_end_with_words(images, right, seeds):
         rows = [kind(shown) for kind in kinds] + [tables.by_protocol(shown, "task")]
     assert lines
     assert "nan" not in str(lines + rows)
+
+
+def test_other_declared_endpoints_stand_against_the_best_that_needs_no_pre_training():
+    """DINO .7, scratch .5, k-means .6: the gain is over k-means, a control, so without Holm."""
+    results = planted({"scratch": 0.5, "dino": 0.7}, controls={"kmeans": 0.6})
+    results.study.endpoints = [Primary("task", "finetune")]
+    head, row = tables.endpoints(findings(results))
+    assert head == tables.ENDPOINTS
+    assert row[:2] == ["task, finetune", "DINO"]
+    assert row[3] == "k-means features, 59.7"
+    assert float(row[4]) == pytest.approx(10, abs=3)
+    assert row[6] == "control"
+    results.study.controls = []
+    alone = planted({"scratch": 0.5, "dino": 0.7})
+    alone.study.endpoints = [Primary("task", "finetune")]
+    (_, row) = tables.endpoints(findings(alone))
+    assert row[3].startswith("scratch, ")
+    assert float(row[6]) < 0.05
+
+
+def test_an_endpoint_without_an_interval_has_no_row():
+    results = planted({"scratch": 0.5, "dino": 0.7}, seeds=1)
+    results.study.endpoints = [Primary("task", "finetune")]
+    assert tables.endpoints(findings(results)) == [tables.ENDPOINTS]
+
+
+def test_the_curve_along_labels_names_the_endpoint_that_is_declared_for_each(tmp_path, monkeypatch):
+    results = planted({"scratch": 0.5, "dino": 0.7})
+    study = results.study
+    few, many = (ConfigPatch("", set={"labels_per_class": n}) for n in (4, 100))
+    study.transfer = {"task": many, "four": few}
+    assert "labels.svg" not in draw(findings(results), tmp_path)  # one endpoint is no curve
+    study.endpoints = [Primary("four", "ridge")]
+    shown = findings(results)
+    asked, declared = [], shown.declared
+    monkeypatch.setattr(Findings, "declared_at", lambda self, *end: asked.append(end) or declared)
+    assert "labels.svg" in draw(shown, tmp_path)
+    assert {("four", "ridge"), ("task", "finetune")} <= set(asked)
+    text = (tmp_path / "labels.svg").read_text()
+    assert "<!-- ridge -->" in text
+    assert "<!-- finetune -->" in text

@@ -18,6 +18,7 @@ def draw(findings: Findings, folder: Path) -> list[str]:
     """Write SVG files into a folder, the forest plot first; return their names."""
     made = [_forest(findings, folder)]
     made += [_axis(findings, folder, axis) for axis in findings.study.axes]
+    made += [_labels(findings, folder)]
     return [name for name in [*made, _cost(findings, folder)] if name]
 
 
@@ -101,6 +102,27 @@ def _axis(findings: Findings, folder: Path, axis: str) -> str:
     plot.set_xticks(values, [f"{value:g}" for value in values])  # what was measured, not powers
     plot.set_xlabel(axis.replace("_", " "))
     return _finish(figure, plot, folder / f"{axis}.svg", f"{data}, {protocol}")
+
+
+def _labels(findings: Findings, folder: Path) -> str:
+    """Draw accuracy against labels a class, where endpoints are declared for several numbers."""
+    study = findings.study
+    declared = (*reversed(study.endpoints), study.primary)  # of one number, the first counts
+    by_labels = {findings.labels_at(one): one for one in declared}
+    places = sorted(count for count in by_labels if count)
+    if len(places) < 2:
+        return ""
+    ends = [(count, by_labels[count]) for count in places]
+    compared = {n: findings.declared_at(end.data, end.protocol) for n, end in ends}
+    figure, plot = canvas()
+    for number, name in enumerate((*findings.arms, *study.controls)):
+        points = [(n, one.arms[name]) for n, one in compared.items() if one and name in one.arms]
+        _band(plot, number, findings.title(name), points)
+    plot.set_xscale("log")
+    plot.minorticks_off()
+    plot.set_xticks(places, [f"{count}\n{end.protocol}" for count, end in ends])
+    plot.set_xlabel("labels a class, and the endpoint declared there")
+    return _finish(figure, plot, folder / "labels.svg", "declared endpoints")
 
 
 def _cost(findings: Findings, folder: Path) -> str:

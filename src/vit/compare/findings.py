@@ -5,7 +5,7 @@ import numpy as np
 from vit.compare import statistics
 from vit.compare.results import CLASSICAL, KMEANS, PIXELS, RANDOM, Results, Score
 from vit.compare.statistics import Comparison
-from vit.compare.study import Arm
+from vit.compare.study import Arm, Primary
 from vit.compare.trained import Validity
 from vit.compare.verdict import Evidence, Kind
 
@@ -84,11 +84,15 @@ class Findings:
 
     @property
     def declared(self) -> Comparison | None:
-        """The comparison at the primary endpoint; controls stand in it at their best use.
+        """The comparison at the primary endpoint."""
+        data, protocol, _ = self.primary
+        return self.declared_at(data, protocol)
+
+    def declared_at(self, data: str, protocol: str) -> Comparison | None:
+        """The comparison at a declared endpoint; controls stand in it at their best use.
 
         Where nothing is fine-tuned they are the arms without pre-training.
         """
-        data, protocol, _ = self.primary
         table, controls = self.results.table(data, protocol)
         for name, (best, _) in BEST_USE.items():
             rows = self.results.correctness(name, data, best)
@@ -175,6 +179,19 @@ class Findings:
         kinds = self.evidence().kinds
         there = [a for a, kind in kinds.items() if kind == "none" and a in comparison.arms]
         return max(there, key=lambda arm: comparison.arms[arm].value, default="")
+
+    def best_rival(self, comparison: Comparison) -> str:
+        """The best of what can be had without pre-training, controls included; empty: nothing."""
+        there = [
+            name
+            for name in comparison.arms
+            if name not in self.arms or self.kinds.get(name, "none") == "none"
+        ]
+        return max(there, key=lambda name: comparison.arms[name].value, default="")
+
+    def labels_at(self, endpoint: Primary) -> int | None:
+        """How many labels a class the task of an endpoint has; None: all."""
+        return self.study.transfer[endpoint.data].set.get("labels_per_class")
 
     def lines(self) -> list[tuple[str, float]]:
         """Controls and chance: what an arm should be above."""

@@ -57,6 +57,7 @@ class Report:
         curves = [*map(image, pictures), bullets(self.conclusion.about_crossings())]
         return [
             ("Differences", together(markdown(tables.pairs(findings)), details.on_differences())),
+            ("Other declared endpoints", markdown(tables.endpoints(findings))),
             ("What limits it", bullets(self.conclusion.about_noise())),
             ("Along each axis, and against cost", together(*curves)),
             *(

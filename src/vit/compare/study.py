@@ -91,7 +91,7 @@ class Tuning:
 
 @dataclass
 class Primary:
-    """The one endpoint that the conclusion is drawn from; all others are exploratory.
+    """An endpoint: of a study's own the conclusion is drawn from it alone.
 
     Args:
         data: a name of `transfer`.
@@ -163,6 +163,8 @@ class Study:
         transfer: the tasks, by name.
         finetune: how an arm learns a task.
         primary: what the conclusion is drawn from.
+        endpoints: others that are declared beforehand, one for each number of labels, say; what is
+            in neither is exploratory.
         pretrain: what arms learn from first.
         budget: of each pre-training.
         protocols: how an arm is judged besides fine-tuning.
@@ -194,6 +196,7 @@ class Study:
     transfer: dict[str, ConfigPatch]
     finetune: Finetuning
     primary: Primary
+    endpoints: list[Primary] = field(default_factory=list)
     pretrain: Pretraining | None = None
     budget: Budget = field(default_factory=Budget)
     protocols: list[Literal["knn", "ridge", "linear", "attentive"]] = field(

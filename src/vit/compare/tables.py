@@ -129,6 +129,36 @@ def pairs(findings: Findings) -> Rows:
     return rows
 
 
+def endpoints(findings: Findings) -> Rows:
+    """Every arm that brings weights at the other declared endpoints, against the best rival."""
+    rows = [ENDPOINTS]
+    for endpoint in findings.study.endpoints:
+        comparison = findings.declared_at(endpoint.data, endpoint.protocol)
+        rival = findings.best_rival(comparison) if comparison else ""
+        for arm in findings.arms if rival else ():
+            if arm not in comparison.arms or findings.kinds.get(arm, "none") == "none":
+                continue
+            gain, rate = effect_of(comparison, arm, rival), comparison.arms[rival].value
+            rows.append(
+                [
+                    f"{endpoint.data}, {endpoint.protocol}",
+                    findings.titles[arm],
+                    mean_text(arm, [], comparison),
+                    f"{findings.title(rival)}, {100 * rate:.1f}",
+                    signed(gain.value),
+                    interval_text(gain.low, gain.high, "", sign=True),
+                    "control" if gain.holm is None else f"{gain.holm:.2g}",
+                ]
+            )
+    return rows
+
+
+ENDPOINTS = [
+    *("endpoint", "arm", "mean, % (95 % interval)", "best without pre-training, %"),
+    *("points", "95 % interval", "Holm p"),
+]
+
+
 def claims(findings: Findings) -> Rows:
     """Published differences beside ours; it agrees only where ours has its size too."""
     rows = [["published", "points", "ours", "95 % interval", "verdict"]]

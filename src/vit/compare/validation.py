@@ -40,6 +40,7 @@ def validate_study(study: Study, arms: dict[str, Arm]) -> None:
     _check_size(study, arms)
     _check_arms(study, arms)
     _check_budget(study, arms)
+    _check_endpoints(study)
     _check_claims(study)
     check_withheld(study, arms)
 
@@ -94,6 +95,10 @@ def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, Any, tuple
     """Keys whose values name something else: the key, its value, the names there are."""
     yield "primary.data", study.primary.data, tuple(study.transfer)
     yield "primary.protocol", study.primary.protocol, (FINETUNE, *study.protocols)
+    for endpoint in study.endpoints:
+        yield "endpoints.data", endpoint.data, tuple(study.transfer)
+        known = study.protocols if study.frozen_only else (FINETUNE, *study.protocols)
+        yield "endpoints.protocol", endpoint.protocol, tuple(known)
     for axis in study.axes:
         yield "axes", axis, AXES
     for claim in study.claims:
@@ -102,6 +107,13 @@ def _names(study: Study, arms: dict[str, Arm]) -> Iterable[tuple[str, Any, tuple
         for axis, value in (claim.at or {}).items():
             yield "claims.at", axis, tuple(study.axes)
             yield f"claims.at.{axis}", value, tuple(study.axes[axis])
+
+
+def _check_endpoints(study: Study) -> None:
+    declared = [(one.data, one.protocol) for one in (study.primary, *study.endpoints)]
+    twice = next((one for one in declared if declared.count(one) > 1), None)
+    if twice:
+        raise ValueError(f"endpoints: {', '.join(twice)} is declared twice; leave one out")
 
 
 def _check_claims(study: Study) -> None:
