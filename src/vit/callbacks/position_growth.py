@@ -69,6 +69,6 @@ def sizes(module: ViTModule) -> dict[str, float]:
 
 
 def norm(weights: Tensor) -> float:
-    """Of the whole of it, also where it is sharded."""
+    """The norm of the whole of it, also where it is sharded."""
     whole = weights.full_tensor() if hasattr(weights, "full_tensor") else weights
     return float(whole.detach().norm())
