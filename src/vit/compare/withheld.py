@@ -37,14 +37,25 @@ TASK = COMMON | {
 }
 AUGMENTATION = ("augmentation",)
 LEARNING = (*AUGMENTATION, "balanced", "repeats", "shrink")  # what a training does with its images
+CONTROL = ("shuffled_labels",)  # of a pre-training alone: its arm should not win
 LOADING = ("batch_size", "eval_batch_size", "workers")
 SHOWING = ("image_size", "center_crop_ratio", "interpolation", "letterbox")
 MAY = {  # keys of `data` that a place may hold, and where all others belong
     "finetune.set": (LEARNING + LOADING, "use transfer.<task>.set, which probes heed too"),
     "finetune": (AUGMENTATION, "use transfer.<task>.set, which is every arm's"),
-    "set": (LEARNING + LOADING + SHOWING, "use pretrain.labelled.set or pretrain.unlabelled.set"),
+    "set": (
+        LEARNING + LOADING + SHOWING + CONTROL,
+        "use pretrain.labelled.set or pretrain.unlabelled.set",
+    ),
 }
-ONCE = ("fold", "folds", "classes", "labels_per_class", "test_fraction")  # not of a final fit alone
+ONCE = (
+    "fold",
+    "folds",
+    "classes",
+    "labels_per_class",
+    "test_fraction",
+    *CONTROL,
+)  # not of a final fit alone
 
 
 def check_withheld(study: Study, arms: dict[str, Arm]) -> None:

@@ -21,6 +21,7 @@ from vit.data.multi_crop import compares_views, cut_views, named_views
 from vit.data.normalisation import normalise
 from vit.data.partly_labelled import PartlyLabelledBatches, partly_labelled
 from vit.data.sampling import EvaluationBatches, ResumableLoader, TrainingBatches
+from vit.data.shuffled_labels import shuffle_labels
 from vit.data.splits import few, labels_to_balance
 from vit.data.transforms import Augmentation, cut_view, resize
 from vit.orphans import answer_to_parent_alone
@@ -45,8 +46,7 @@ class Images(LightningHooks):
         workers: processes that load; 0 for data in memory.
         augmentation: geometric changes of training images.
         image_size: pixels of the square that training and evaluation show; null: the data's own.
-        labels_per_class: train on so many images of each class only; validation and test stay
-            whole. null: all.
+        labels_per_class: train on so many images of each class; evaluation sees all. null: all.
         label_draw: which of them; draws do not depend on the run's seed.
         val_draw: which training images become validation, where nobody gave which; no draw moves
             the test split.
@@ -54,6 +54,7 @@ class Images(LightningHooks):
             where_uneven: only where the largest class is over 1.5 times the smallest.
         repeats: each training image so many times in a row, each time augmented anew, and so many
             times fewer different images an epoch (repeated augmentation; DeiT: 3).
+        shuffled_labels: a control: training labels permuted among their own images, always alike.
     """
 
     spec: DataSpec
@@ -72,6 +73,7 @@ class Images(LightningHooks):
         val_draw: int = 0,
         balanced: bool | Literal["where_uneven"] = False,
         repeats: int = 1,
+        shuffled_labels: bool = False,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
@@ -84,6 +86,7 @@ class Images(LightningHooks):
         self.val_draw = val_draw
         self.balanced = balanced
         self.repeats = repeats
+        self.shuffled_labels = shuffled_labels
         self._contents: dict[tuple[Split, bool], str | None] = {}
         for name, (least, most) in BOUNDS.items():
             value = vars(self)[name]
@@ -106,6 +109,11 @@ class Images(LightningHooks):
     @abstractmethod
     def split_indices(self) -> dict[str, list[int]]:
         """Where each split's samples stand in the source; fixed by the data, not by a seed."""
+
+    def samples(self, split: Split) -> Dataset:
+        """What is learned from and evaluated on: `open`, its training labels shuffled if asked."""
+        shuffled = self.shuffled_labels and split == "train"
+        return shuffle_labels(self.open(split)) if shuffled else self.open(split)
 
     def names(self, split: Split) -> list[str] | None:
         """Files of a split's samples, in its order; None where they are no files."""
@@ -144,7 +152,7 @@ class Images(LightningHooks):
         key = split, unopened
         if key not in self._contents:
             try:
-                self._contents[key] = content_of(self.open(split), self.spec.classes, unopened)
+                self._contents[key] = content_of(self.samples(split), self.spec.classes, unopened)
             except FileNotFoundError:  # a training needs no test images
                 self._contents[key] = None
         return self._contents[key]
@@ -229,7 +237,7 @@ class Images(LightningHooks):
             training: augmentation may begin in the workers.
         """
         partly = training and context.unlabelled > 0
-        dataset = partly_labelled(self) if partly else self.open(split)
+        dataset = partly_labelled(self) if partly else self.samples(split)
         dataset.seed = context.seed
         if training and context.needs_labels and not partly and (dataset.labels < 0).any():
             count = int((dataset.labels < 0).sum())

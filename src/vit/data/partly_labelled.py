@@ -32,7 +32,15 @@ def partly_labelled(data: Any) -> Dataset:
 
     Args:
         data: an Images.
+
+    Raises:
+        ValueError: its labels shall be shuffled.
     """
+    if data.shuffled_labels:
+        raise ValueError(
+            "data: shuffled_labels does not go with an objective that needs a label of some rows "
+            "only; leave it out"
+        )
     whole = every_image(data)
     dataset = whole.open("train")
     allowed = set(data.split_indices()["train"])

@@ -128,7 +128,7 @@ class Evaluation:
         self, encoder: nn.Module, split: str, tokens: bool, key: str
     ) -> FrozenFeatures:
         """The images of one split, of which those that went through this encoder before do not."""
-        dataset = self.data.open(split)
+        dataset = self.data.samples(split)
         pictures = picture_keys(dataset) if self.cache.folder else []
         features = self.cache.get(key, pictures, dataset.labels)
         if features is None:
