@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from launch import ROOT
 from pictures import folder
 from vit.batch import LoaderContext
+from vit.cli.compare import read_study
 from vit.compare.identity import data_identity
-from vit.compare.withheld import MAY
+from vit.compare.withheld import check_withheld
 from vit.data import Digits, ImageFolder
 from vit.data.in_memory import InMemory
 from vit.data.shuffled_labels import permutation, shuffle_labels
@@ -81,6 +83,12 @@ def test_runs_and_checkpoints_know_it():
     assert TRUE.content("val") == SHUFFLED.content("val")
 
 
-def test_an_arm_may_shuffle_its_pretraining_and_no_task():
-    allowed = [place for place, (keys, _) in MAY.items() if "shuffled_labels" in keys]
-    assert allowed == ["set"]
+def test_an_arm_may_shuffle_its_pretraining_and_no_task(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = ["--config", "configs/compare/quick.yaml", "--arms", "scratch,supervised,shuffled"]
+    study, arms, _ = read_study(words)
+    check_withheld(study, arms)  # the arm's file is accepted
+    assert arms["shuffled"].set == {"data.shuffled_labels": True}
+    arms["supervised"].finetune["data.shuffled_labels"] = True
+    with pytest.raises(ValueError, match=r"finetune: data\.shuffled_labels: the plan"):
+        check_withheld(study, arms)
