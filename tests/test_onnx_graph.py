@@ -59,6 +59,7 @@ def test_a_graph_that_torch_exported_gives_the_numbers_of_onnxruntime(tmp_path, 
     assert format_of(open_weights(path)).name == "ONNX"
     held = stored_encoder(path)
     assert held.settings["heads"] == 2
+    assert [note for note in held.notes if "ImageNet's mean and deviation are assumed" in note]
     assert held.settings["gelu"] == ("tanh" if name == "vit_tanh" else "exact")
     theirs = answer(str(path), "tokens", images())
     with torch.no_grad():

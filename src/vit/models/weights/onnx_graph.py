@@ -27,6 +27,11 @@ KNOWN = {  # by the file's name, as its publisher calls it
     )
 }
 
+UNSAID = (
+    "an ONNX graph does not say how its pixels were normalised: "
+    "ImageNet's mean and deviation are assumed"
+)
+
 
 def is_graph(file: WeightsFile) -> bool:
     """Is it a graph?"""
@@ -61,9 +66,9 @@ def from_graph(file: WeightsFile) -> Released:
     except (ValueError, KeyError, RuntimeError, IndexError) as error:
         raise ValueError(f"weights: {file.path} holds {str(error)[:160]}") from error
     width = tensors.shapes["patch_embed.proj.weight"][0]
-    heads, notes = heads_by_reshape(graph, width), ["a graph says no normalisation: ImageNet's"]
+    heads, notes = heads_by_reshape(graph, width), [UNSAID]
     if heads is None:
-        notes.append("the graph does not say its heads: 64 numbers each")
+        notes.append("the graph does not say how many heads it has: 64 numbers each are assumed")
     size = [sizes[2:] for sizes in graph.sizes.values() if len(sizes) == 4]
     fixed = (size[0][0], size[0][1]) if size and min(size[0]) > 0 else None
     resizes = [node.numbers for node in graph.nodes if node.operator == "Resize"]
