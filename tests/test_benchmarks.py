@@ -131,6 +131,11 @@ def test_step_peers_runs(measured):
     assert measured("step_peers", "--batch", "1", "--rounds", "1")
 
 
+def test_step_trees_runs(measured):
+    toy = ("--objectives", "mae", "--encoders", "mini", "--batch", "2", "--rounds", "1")
+    assert measured("step_trees", *toy, "--other", str(ROOT / "src"))
+
+
 TOY = SimpleNamespace(toy=True, cifar=None, seconds=1.0, least=0.0)
 
 

@@ -42,6 +42,7 @@ COMMANDS = (
     "step_overhead.py --size Ti/16 --epochs 1",
     "step_peers.py --size S/16 --rounds 5",
     "step_peers.py --size Ti/16",
+    "step_trees.py --encoders mini --rounds 3",
 )
 WITH_PEERS = ("step_peers.py",)  # scripts that the interpreter of --peers runs
 NO_BENCHMARKS = ("gpu.py", "table.py", "trainer_peer.py")  # gpu.py writes a record of its own
