@@ -14,7 +14,7 @@ FLOORS = [
     },
     {"models", "published"},
     {"data", "objectives"},
-    {"evaluate", "finite", "flops", "insight", "optim"},
+    {"evaluate", "finite", "flops", "freed_memory", "insight", "optim"},
     {
         "callbacks", "compare", "export", "lightning_workarounds", "module", "parser_workarounds",
         "prepare", "report", "sharding",

@@ -42,6 +42,7 @@ from vit.collectives import mean_of_rows, share_statistics
 from vit.ema import EMA, ema_warmup
 from vit.finite import RecentLosses
 from vit.flops import flops_or_nan
+from vit.freed_memory import keep_freed_memory
 from vit.metrics import Answers, EvalMetrics
 from vit.models.base import Encoder
 from vit.models.prefixes import describe_prefixes
@@ -228,6 +229,8 @@ class ViTModule(LightningModule):
         self.total_steps = int(steps)
         self.length_note = self.objective.begin(self.total_steps)
         self.trainer.fit_loop.epoch_loop.max_steps = self.total_steps  # also where epochs count
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def on_train_start(self) -> None:
         """Lightning leaves modes as they are; frozen parts shall not train."""
