@@ -181,13 +181,14 @@ def test_int8_is_not_kept_where_it_falls_too_much(run, written, monkeypatch):
     from vit.export.samples import Samples
 
     files = sorted((run.parents[2] / "pictures").rglob("*.jpg"))[::10]
-    scores = iter([(0.9, 5.0), (0.8, 3.0)])
+    scores = iter([(1.0, 5.0), (0.75, 3.0)])
     monkeypatch.setattr(int8, "measured", lambda *_: next(scores))
     monkeypatch.setattr(int8, "write_int8", lambda place, *_: (place / int8.INT8).write_text("8"))
     samples = Samples(files, [0, 0, 1, 1])
     result = int8.quantise(subject_of(run), written[1], files, samples, margin=0.05)
     assert not result.kept
-    assert "not kept: it falls by 10.0 points, and 5.0 or more are too many" in result.line()
+    why = "not kept: it falls by 25.0 points (1 of 4 pictures), and 5.0 or more are too many"
+    assert why in result.line()
     assert not (written[1] / int8.INT8).exists()
 
 

@@ -58,9 +58,11 @@ class Quantised:
         )
         if self.kept:
             return change
+        lost = round((before - after) * self.pictures)
         return (
-            f"{change}; not kept: it falls by {100 * (before - after):.1f} points, and "
-            f"{100 * self.margin:.1f} or more are too many (--int8_margin)"
+            f"{change}; not kept: it falls by {100 * (before - after):.1f} points ({lost} of "
+            f"{self.pictures} pictures), and {100 * self.margin:.1f} or more are too many "
+            "(--int8_margin)"
         )
 
 
